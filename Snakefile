@@ -1,0 +1,63 @@
+"""flarebench: from the gated FLARE-MLLM-2D data to a table that can be defended.
+
+Paths below the results folder follow one grammar:
+    data/{dataset}/       manifest.json, rows.parquet, quarantine.parquet
+    splits/{split}/       rows.parquet, left_out.parquet, sft.jsonl
+    models/{model}.json   record of a model, its files beside it
+    features/{model}/{split}/index.parquet
+    systems/{system}/     adapter/, history.parquet
+    predictions/{split}/{system}.parquet
+    scores/{split}/…      outcomes, judgements, report scores, metrics
+    report/{split}/       table.csv, table.md, index.html
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# Steps run with the interpreter that runs Snakemake, from wherever the working directory is.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")]))
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+sys.path.insert(0, workflow.basedir)
+
+
+# A given configuration replaces the default: merged into it, the default's systems would leak in.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/models.smk"
+include: "rules/features.smk"
+include: "rules/train.smk"
+include: "rules/infer.smk"
+include: "rules/score.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    input:
+        expand(f"{R}/report/{{split}}/index.html", split=CONFIG.evaluate),
+        expand(f"{R}/report/{{split}}/table.md", split=CONFIG.evaluate),
+        expand(f"{R}/splits/{{split}}/sft.jsonl", split=TRAINING_SPLITS),
+    default_target: True
+
+
+onstart:
+    missing = [entry for entry in GATED if not Path(entry.record).exists() and not os.environ.get("HF_TOKEN")]
+    if missing:
+        raise WorkflowError(
+            f"{missing[0].repo} is gated and HF_TOKEN is not set: accept its terms at "
+            f"{missing[0].page}, then export HF_TOKEN"
+        )

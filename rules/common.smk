@@ -1,0 +1,69 @@
+"""The configuration, and what the rules ask of it. Nothing here imports torch."""
+
+from collections import namedtuple
+
+from snakemake.exceptions import WorkflowError
+
+from workflow_scripts.core.code import ROOT, sources
+from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, MadeDataset
+from workflow_scripts.core.config.models import HubModel, MadeModel
+from workflow_scripts.core.config.section import canonical_json
+from workflow_scripts.core.config.systems import ModelSystem, TrivialSystem
+from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
+
+try:
+    CONFIG = load_configuration(config, ", ".join(map(str, workflow.configfiles)) or "the configuration")
+except ConfigurationError as error:
+    raise WorkflowError(str(error)) from None
+
+R = CONFIG.results
+CONDA = "../envs/flarebench.yaml"
+
+
+def named(entries, kind):
+    """A wildcard's pattern: the names of the entries of this kind, or nothing."""
+    return "|".join(name for name, entry in entries.items() if isinstance(entry, kind)) or "(?!)"
+
+
+def code(module):
+    """The source files that a step runs, as inputs of its rule."""
+    return [os.path.join(workflow.basedir, file) for file in sources(module)]
+
+
+def tree_of(dataset):
+    """The folder that the image paths of a dataset start from."""
+    entry = CONFIG.datasets[dataset]
+    return str(CONFIG.folder_of(dataset)) if isinstance(entry, LocalDataset) else f"{R}/data/{dataset}/tree"
+
+
+def tree_of_split(wildcards):
+    return tree_of(CONFIG.splits[wildcards.split].dataset)
+
+
+def gpus_of(model):
+    return CONFIG.models[model].gpus
+
+
+TRAINING_SPLITS = sorted({s.train for s in CONFIG.systems.values() if isinstance(s, ModelSystem) and s.train})
+JUDGED = [split for split in CONFIG.evaluate]
+
+Gated = namedtuple("Gated", "repo page record")
+GATED = [
+    Gated(entry.checkpoint, f"https://huggingface.co/{entry.checkpoint}", f"{R}/models/{name}.json")
+    for name, entry in CONFIG.models.items()
+    if isinstance(entry, HubModel)
+    and entry.gated
+    and any(isinstance(s, ModelSystem) and s.model == name for s in CONFIG.systems.values())
+] + [
+    Gated(entry.repo, f"https://huggingface.co/datasets/{entry.repo}", f"{R}/data/{name}/manifest.json")
+    for name, entry in CONFIG.datasets.items()
+    if isinstance(entry, HubDataset) and any(split.dataset == name for split in CONFIG.splits.values())
+]
+
+
+wildcard_constraints:
+    dataset="[A-Za-z0-9_-]+",
+    split="[A-Za-z0-9_-]+",
+    model="[A-Za-z0-9_-]+",
+    system="[A-Za-z0-9_-]+",
+    judge="[A-Za-z0-9_-]+",

@@ -1,0 +1,58 @@
+# tables for the terminal and the paper, and one offline page
+
+
+rule report_tables:
+    message:
+        "Writing the tables of {wildcards.split}"
+    input:
+        metrics=f"{R}/scores/{{split}}/metrics.parquet",
+        code=code("workflow_scripts.report.tables"),
+    output:
+        csv=report(f"{R}/report/{{split}}/table.csv", category="Tables", labels={"split": "{split}"}),
+        markdown=f"{R}/report/{{split}}/table.md",
+    params:
+        systems=canonical_json(list(CONFIG.systems)),
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    log:
+        f"{R}/logs/report_tables/{{split}}.log",
+    benchmark:
+        f"{R}/benchmarks/report_tables/{{split}}.tsv"
+    conda:
+        CONDA
+    shell:
+        "python -m workflow_scripts.report.tables --metrics {input.metrics:q} --systems {params.systems:q}"
+        " --csv {output.csv:q} --markdown {output.markdown:q} 2>&1 | tee {log:q}"
+
+
+rule report_page:
+    message:
+        "Writing the page of {wildcards.split}"
+    input:
+        metrics=f"{R}/scores/{{split}}/metrics.parquet",
+        split=f"{R}/splits/{{split}}/rows.parquet",
+        outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
+        predictions=expand(f"{R}/predictions/{{{{split}}}}/{{system}}.parquet", system=CONFIG.systems),
+        quarantine=lambda w: f"{R}/data/{CONFIG.splits[w.split].dataset}/quarantine.parquet",
+        code=code("workflow_scripts.report.page"),
+    output:
+        page=report(f"{R}/report/{{split}}/index.html", category="Pages", labels={"split": "{split}"}),
+    params:
+        spec=CONFIG.report.spec(),
+        systems=canonical_json(list(CONFIG.systems)),
+        tree=tree_of_split,
+    resources:
+        mem_mb=1500,
+        runtime=10,
+    log:
+        f"{R}/logs/report_page/{{split}}.log",
+    benchmark:
+        f"{R}/benchmarks/report_page/{{split}}.tsv"
+    conda:
+        CONDA
+    shell:
+        "python -m workflow_scripts.report.page --spec {params.spec:q} --systems {params.systems:q}"
+        " --metrics {input.metrics:q} --split {input.split:q} --tree {params.tree:q}"
+        " --outcomes {input.outcomes:q} --predictions {input.predictions:q}"
+        " --quarantine {input.quarantine:q} --out {output.page:q} 2>&1 | tee {log:q}"

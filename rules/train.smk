@@ -1,0 +1,37 @@
+# tune a model by a recipe; a killed job goes on from its last checkpoint
+
+
+rule train_tune:
+    message:
+        "Tuning {wildcards.system}"
+    input:
+        split=lambda w: f"{R}/splits/{CONFIG.systems[w.system].train}/rows.parquet",
+        record=lambda w: f"{R}/models/{CONFIG.systems[w.system].model}.json",
+        features=lambda w: f"{R}/features/{CONFIG.systems[w.system].model}/{CONFIG.systems[w.system].train}/index.parquet",
+        code=code("workflow_scripts.train.tune"),
+    output:
+        weights=f"{R}/systems/{{system}}/adapter/adapter_model.safetensors",
+        history=f"{R}/systems/{{system}}/history.parquet",
+    params:
+        recipe=lambda w: CONFIG.recipes[CONFIG.systems[w.system].recipe].spec(),
+        prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
+        adapter=f"{R}/systems/{{system}}/adapter",
+        checkpoints=f"{R}/systems/{{system}}/checkpoints",
+    wildcard_constraints:
+        system="|".join(n for n, s in CONFIG.systems.items() if isinstance(s, ModelSystem) and s.recipe) or "(?!)",
+    threads: lambda w: 8 if gpus_of(CONFIG.systems[w.system].model) else 2
+    resources:
+        gpu=lambda w: gpus_of(CONFIG.systems[w.system].model),
+        mem_mb=lambda w: 48000 if gpus_of(CONFIG.systems[w.system].model) else 3500,
+        runtime=lambda w: 720 if gpus_of(CONFIG.systems[w.system].model) else 30,
+    log:
+        f"{R}/logs/train_tune/{{system}}.log",
+    benchmark:
+        f"{R}/benchmarks/train_tune/{{system}}.tsv"
+    conda:
+        CONDA
+    shell:
+        "python -m workflow_scripts.train.tune --recipe {params.recipe:q} --prompt {params.prompt:q}"
+        " --split {input.split:q} --model {input.record:q} --features {input.features:q}"
+        " --adapter {params.adapter:q} --history {output.history:q} --checkpoints {params.checkpoints:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"

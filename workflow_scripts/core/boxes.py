@@ -1,0 +1,29 @@
+"""Boxes and their two conventions: corners `[x1, y1, x2, y2]`, and corner and size `[x, y, width, height]`.
+
+Integer boxes go to a convention and back without change.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+Convention = Literal["xyxy", "xywh"]
+Number = int | float
+Corners = tuple[Number, Number, Number, Number]
+
+
+def to_corners(box: Sequence[Number], convention: Convention) -> Corners:
+    """A box written in `convention` as corners, in the same pixels."""
+    a, b, c, d = box
+    return (a, b, c, d) if convention == "xyxy" else (a, b, a + c, b + d)
+
+
+def from_corners(corners: Sequence[Number], convention: Convention) -> list[Number]:
+    """Corners as the four numbers of `convention`; whole numbers are written without a point."""
+    x1, y1, x2, y2 = corners
+    box = (x1, y1, x2, y2) if convention == "xyxy" else (x1, y1, x2 - x1, y2 - y1)
+    return [whole(value) for value in box]
+
+
+def whole(value: Number) -> Number:
+    """`value` as an int where it is one."""
+    return int(value) if float(value).is_integer() else value

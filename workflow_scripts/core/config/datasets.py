@@ -1,0 +1,114 @@
+"""Where rows come from: `datasets` are FLARE-shaped trees, `splits` are named selections of their rows."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from workflow_scripts.core.config.section import Name, Revision, Section, canonical_json
+
+Folder = Literal["training", "validation-public", "validation-hidden", "testing"]
+
+
+class Policies(Section):
+    """What to do with rows that have a defect; what was done is told row by row in the audit."""
+
+    missing_image: Literal["quarantine", "repair"] = Field(
+        "quarantine", description="repair: a row of several images goes on with those that are there."
+    )
+    answer_not_an_option: Literal["quarantine", "keep"] = Field(
+        "quarantine", description="keep: the answer stays as it is."
+    )
+    invalid_box: Literal["quarantine", "repair"] = Field(
+        "quarantine", description="repair: put corners in order and cut to the picture."
+    )
+    outlier: Literal["quarantine", "keep"] = Field("quarantine", description="Regression values far out of range.")
+    outlier_spread: float = Field(
+        5.0, gt=0, description="How many interquartile ranges beyond the quartiles a value may lie."
+    )
+    duplicate: Literal["quarantine", "keep"] = Field("quarantine", description="The first of equal rows is kept.")
+    contradiction: Literal["quarantine", "keep"] = Field(
+        "quarantine", description="Equal images and question, other answers: all of them. Reports may differ."
+    )
+    conventions: dict[str, Literal["xyxy", "xywh"]] = Field(
+        {}, description="Box convention by FLARE data set, where its questions do not say."
+    )
+    cases: dict[str, str] = Field(
+        {}, description="Regular expression by FLARE data set whose first group is the case in an image's path."
+    )
+
+    @field_validator("cases")
+    @classmethod
+    def _one_group(cls, cases: dict[str, str]) -> dict[str, str]:
+        for dataset, pattern in cases.items():
+            try:
+                groups = re.compile(pattern).groups
+            except re.error as error:
+                raise ValueError(f"{dataset}: {pattern!r} is no regular expression ({error})") from None
+            if groups < 1:
+                raise ValueError(f"{dataset}: {pattern!r} has no group for the case, as in (CXR[0-9]+)")
+        return cases
+
+
+class Tree(Section):
+    """What every dataset has, wherever it comes from."""
+
+    policies: Policies = Field(Policies(), description="What to do with defects.")
+
+    def source_spec(self) -> str:
+        """Canonical JSON of where the tree comes from, without the policies: they change no file of it."""
+        return canonical_json(self.model_dump(mode="json", exclude={"policies"}))
+
+
+class MadeDataset(Tree):
+    """A FLARE-shaped tree that is drawn here: deterministic, no download."""
+
+    source: Literal["made"] = "made"
+    seed: int = Field(7, ge=0, description="Seed of the generator.")
+    scale: float = Field(1.0, gt=0, le=100, description="1.0 draws about 1,900 training and 450 validation rows.")
+
+
+class LocalDataset(Tree):
+    """A FLARE-shaped folder on disk. It is read and never written to."""
+
+    source: Literal["local"] = "local"
+    path: str | None = Field(None, description="The folder; null takes the top-level `dataset_path`.")
+
+
+class HubDataset(Tree):
+    """A gated data set on the Hugging Face hub. Accept its terms there and set HF_TOKEN."""
+
+    source: Literal["hub"] = "hub"
+    repo: str = Field("FLARE-MedFM/FLARE-MLLM-2D", description="Repository of the data set.")
+    revision: Revision | Literal["main"] = Field(
+        "main",
+        description="Commit to download. `main` is resolved once, when the download starts, and recorded.",
+    )
+    include: tuple[str, ...] = Field((), description="Patterns of the files to download; empty means all.")
+
+
+Dataset = Annotated[MadeDataset | LocalDataset | HubDataset, Field(discriminator="source")]
+
+
+class Part(Section):
+    """A share of the rows, drawn by case and image within each data set and task."""
+
+    seed: int = Field(7, ge=0, description="Parts of one seed with disjoint ranges are disjoint.")
+    start: float = Field(0.0, ge=0, le=1, description="Start of the range, 0 to 1.")
+    stop: float = Field(1.0, ge=0, le=1, description="End of the range, 0 to 1.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Part":
+        if self.start >= self.stop:
+            raise ValueError(f"start {self.start} must be below stop {self.stop}")
+        return self
+
+
+class Split(Section):
+    """Rows of a dataset, under one name."""
+
+    dataset: Name = Field(description="Name from `datasets`.")
+    folder: Folder = Field(description="Split folder of the trees.")
+    only: tuple[str, ...] = Field((), description="FLARE data sets to keep (IU_XRay, …); empty means all.")
+    part: Part | None = Field(None, description="A grouped, stratified share of the rows; null means all.")
+    limit: int | None = Field(None, ge=1, description="At most this many rows, whole cases, drawn by the part's rule.")

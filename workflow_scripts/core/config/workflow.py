@@ -1,0 +1,225 @@
+"""The whole configuration, and how a wrong one is reported: one sentence that names the place and the remedy."""
+
+import difflib
+import types
+import typing
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from workflow_scripts.core.config.datasets import Dataset, LocalDataset, Split
+from workflow_scripts.core.config.models import Model
+from workflow_scripts.core.config.recipes import Recipe
+from workflow_scripts.core.config.section import Name, Section
+from workflow_scripts.core.config.systems import Judge, ModelSystem, System
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used; the message names the place and what is allowed there."""
+
+
+class Scoring(Section):
+    """How the numbers are summarised."""
+
+    resamples: int = Field(1000, ge=100, description="Bootstrap resamples of each interval.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the intervals.")
+    seed: int = Field(17, ge=0, description="Seed of the bootstrap.")
+
+
+class Report(Section):
+    """What the page says and shows; nothing here changes a number."""
+
+    title: str = Field("flarebench", description="Title of the page.")
+    caption: str = Field("", description="A sentence under the title.")
+    cases: int = Field(10, ge=0, description="Cases shown for each task.")
+
+
+class Inference(Section):
+    """How answers are generated."""
+
+    shards: int = Field(2, ge=1, description="Jobs that share the rows of a split.")
+    max_new_tokens: dict[str, int] = Field(
+        {
+            "classification": 32,
+            "multi_label": 96,
+            "detection": 512,
+            "instance_detection": 2048,
+            "counting": 16,
+            "regression": 16,
+            "report": 256,
+        },
+        description="Most tokens of an answer, by task.",
+    )
+
+
+class Configuration(Section):
+    """Everything that a run is made of."""
+
+    results: str = Field("results", description="Folder of every output.")
+    dataset_path: str | None = Field(None, description="Folder for `local` datasets whose path is null.")
+    datasets: dict[Name, Dataset] = Field(description="FLARE-shaped trees: made, local or on the hub.")
+    splits: dict[Name, Split] = Field(description="Named selections of rows.")
+    models: dict[Name, Model] = Field(description="Networks at a full revision.")
+    recipes: dict[Name, Recipe] = Field({}, description="Ways to tune.")
+    systems: dict[Name, System] = Field(min_length=1, description="What is compared.")
+    judges: dict[Name, Judge] = Field({}, description="Who reads report answers.")
+    evaluate: tuple[Name, ...] = Field(min_length=1, description="Splits on which the systems are compared.")
+    inference: Inference = Inference()
+    scoring: Scoring = Scoring()
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Configuration":
+        for name, split in self.splits.items():
+            _known(f"splits.{name}.dataset", split.dataset, "datasets", self.datasets)
+        for name, system in self.systems.items():
+            if isinstance(system, ModelSystem):
+                _known(f"systems.{name}.model", system.model, "models", self.models)
+                if system.recipe is not None:
+                    _known(f"systems.{name}.recipe", system.recipe, "recipes", self.recipes)
+            if system.train is not None:
+                _known(f"systems.{name}.train", system.train, "splits", self.splits)
+                if system.train in self.evaluate:
+                    raise ValueError(f"systems.{name}.train: split {system.train!r} is also in `evaluate`")
+        for split in self.evaluate:
+            _known("evaluate", split, "splits", self.splits)
+        for name, dataset in self.datasets.items():
+            if isinstance(dataset, LocalDataset) and dataset.path is None and self.dataset_path is None:
+                raise ValueError(
+                    f"datasets.{name}.path: no folder given; set it, or add `--config dataset_path=FOLDER`"
+                )
+        return self
+
+    def folder_of(self, dataset: str) -> Path:
+        """The folder of a `local` dataset."""
+        entry = self.datasets[dataset]
+        assert isinstance(entry, LocalDataset)
+        return Path(entry.path or self.dataset_path or "").expanduser()
+
+
+def _known(place: str, name: str, section: str, entries: dict) -> None:
+    if name not in entries:
+        allowed = ", ".join(sorted(entries)) or "none"
+        raise ValueError(f"{place}: {name!r} is not in `{section}`; allowed: {allowed}")
+
+
+def load_configuration(raw: dict, origin: str) -> Configuration:
+    """Validate `raw`, as read from `origin`.
+
+    Raises:
+        ConfigurationError: one line a fault, with its place and the allowed values.
+    """
+    try:
+        configuration = Configuration.model_validate(raw)
+    except ValidationError as error:
+        faults = "\n".join(f"{origin}: {_sentence(fault)}" for fault in error.errors())
+        raise ConfigurationError(faults) from None
+    for name, dataset in configuration.datasets.items():
+        if isinstance(dataset, LocalDataset):
+            check_tree(f"{origin}: datasets.{name}.path", configuration.folder_of(name))
+    return configuration
+
+
+def check_tree(place: str, folder: Path) -> None:
+    """Stop early where a local tree cannot be one.
+
+    Raises:
+        ConfigurationError: the folder is missing or holds no question file.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(f"{place}: {folder} does not exist; give the folder that holds `training/`")
+    if next(folder.glob("*/*/*/*.json"), None) is None:
+        raise ConfigurationError(
+            f"{place}: {folder} holds no question file; expected {{training,validation-public,…}}/"
+            "<Modality>/<data set>/*.json below it"
+        )
+
+
+def read_configuration(path: Path) -> Configuration:
+    """Read and validate a YAML file.
+
+    Raises:
+        ConfigurationError: the file is missing, is no YAML mapping, or is not valid.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: no such configuration file") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigurationError(f"{path}: expected a mapping of sections")
+    return load_configuration(raw, str(path))
+
+
+def _sentence(fault: dict) -> str:
+    """One pydantic fault as a sentence with the place and, for a wrong key, the allowed ones."""
+    if fault["type"] == "value_error" and not fault["loc"]:
+        return str(fault["ctx"]["error"])
+    model, place = _walk(fault["loc"])
+    where = ".".join(place)
+    if fault["type"] == "extra_forbidden":
+        allowed = sorted(model.model_fields) if model else []
+        close = difflib.get_close_matches(place[-1], allowed, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        return f"{where}: unknown key{hint} Allowed: {', '.join(allowed)}" if hint else (
+            f"{where}: unknown key; allowed: {', '.join(allowed)}"
+        )
+    if fault["type"] == "missing":
+        return f"{where}: required key is missing"
+    given = fault.get("input")
+    shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _walk(location: tuple) -> tuple[type[BaseModel] | None, list[str]]:
+    """The innermost model on the way to `location`, and the way without pydantic's union tags."""
+    model: type[BaseModel] | None = Configuration
+    kind: object = Configuration
+    inner = model
+    place: list[str] = []
+    for step in location:
+        models = _models_in(kind)
+        if isinstance(step, str) and len(models) > 1 and not _is_field(models, step):
+            tagged = [m for m in models if _has_tag(m, step)]
+            kind = tagged[0] if tagged else kind
+            inner = kind if isinstance(kind, type) else inner
+            continue
+        place.append(str(step))
+        if len(models) == 1 and issubclass(models[0], BaseModel) and not _is_mapping(kind):
+            inner = models[0]
+            field = inner.model_fields.get(str(step))
+            kind = field.annotation if field else None
+        else:
+            kind = _value_type(kind)
+    return inner, place
+
+
+def _is_field(models: list[type[BaseModel]], step: str) -> bool:
+    return all(step in m.model_fields for m in models)
+
+
+def _has_tag(model: type[BaseModel], tag: str) -> bool:
+    field = model.model_fields.get("source")
+    return (field is not None and field.default == tag) or model.__name__ == f"{tag.capitalize()}System"
+
+
+def _is_mapping(kind: object) -> bool:
+    return typing.get_origin(kind) is dict
+
+
+def _value_type(kind: object) -> object:
+    arguments = typing.get_args(kind)
+    return arguments[-1] if _is_mapping(kind) else (arguments[0] if arguments else None)
+
+
+def _models_in(kind: object) -> list[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    if _is_mapping(kind):
+        return []
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType, typing.Annotated):
+        return [m for argument in typing.get_args(kind) for m in _models_in(argument)]
+    return []

@@ -1,0 +1,120 @@
+"""Pictures of a tree: one grammar for their paths, one way to open them.
+
+A path is relative to the tree. A picture inside an archive is `folder/archive.zip!member/name.png` and is read
+straight out of the zip.
+"""
+
+import io
+import os
+import struct
+import warnings
+import zipfile
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from workflow_scripts.core.files import BadFile
+
+MEMBER = ".zip!"
+"""What parts the archive from its member in a path; the archive's name ends before the `!`."""
+
+# Everything that Pillow's plugins were seen to raise on damaged bytes.
+_DECODER_FAULTS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+class BadImage(BadFile):
+    """A picture is missing or cannot be decoded."""
+
+
+def member_path(archive: str, member: str) -> str:
+    """The path of `member` inside the zip `archive` (itself relative to the tree)."""
+    return f"{archive}!{member}"
+
+
+def split_member(path: str) -> tuple[str, str | None]:
+    """The file of `path` and, for a picture inside a zip, the member's name."""
+    place = path.find(MEMBER)
+    if place < 0:
+        return path, None
+    return path[: place + len(MEMBER) - 1], path[place + len(MEMBER) :]
+
+
+def image_bytes(tree: Path, path: str) -> bytes:
+    """The bytes of a picture's file, or of its member in a zip (the member's CRC is checked).
+
+    Raises:
+        BadImage: the file or the member is missing or damaged.
+    """
+    file, member = split_member(path)
+    try:
+        if member is None:
+            return (tree / file).read_bytes()
+        return _archive(str(tree / file), os.getpid()).read(member)
+    except (OSError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise BadImage(f"{path} cannot be read: {_said(error)}") from None
+
+
+@lru_cache(maxsize=4)
+def _archive(file: str, _process: int) -> zipfile.ZipFile:
+    # By process: a handle that is open across a fork would share its position.
+    return zipfile.ZipFile(file)
+
+
+def decode_image(data: bytes, name: str) -> Image.Image:
+    """Decode a picture to RGB, turned as its EXIF says; the first frame of several.
+
+    Depths above 8 bits are stretched from the picture's least to its greatest value onto 0..255; palettes are
+    looked up; an alpha channel is dropped.
+
+    Raises:
+        BadImage: the bytes are no picture, are cut short, or hold more than Pillow's limit of pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+            image.load()
+            image = ImageOps.exif_transpose(image)
+            if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+                return _stretched(image)
+            return image.convert("RGB")
+    except _DECODER_FAULTS as error:
+        raise BadImage(f"{name} is not a readable picture: {_said(error)}") from None
+
+
+def _said(error: BaseException) -> str:
+    return (str(error).replace("\n", " ") or type(error).__name__)[:200]
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    low, high = float(values.min()), float(values.max())
+    grey = np.zeros(values.shape) if high == low else (values - low) / (high - low) * 255
+    return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+
+
+def open_image(tree: Path, path: str) -> Image.Image:
+    """The picture at `path` of `tree` as RGB; see `decode_image`.
+
+    Raises:
+        BadImage: it is missing or cannot be decoded.
+    """
+    return decode_image(image_bytes(tree, path), path)

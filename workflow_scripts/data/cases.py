@@ -1,0 +1,61 @@
+"""Which rows belong to one case, read from the names of their pictures.
+
+The rules, the first that fits:
+
+1. a pattern that the configuration gives for the data set: its first group;
+2. IU X-ray's `CXR12_…`: `CXR12`; a picture called by a short number inside a folder of its own: that folder;
+3. CMMD's `D1-0001…`, BUS-UCLM's `ABCD_000`, neojaundice's `0001-2`: what comes before;
+4. otherwise the stem without an ending that names a view (`_frontal`, `_CC`, `_frame3`, …) or a single letter
+   after a digit (`00013a`).
+
+A stem that is a bare number means something in its own split folder alone, and is kept apart there.
+"""
+
+import re
+from pathlib import PurePosixPath
+
+from workflow_scripts.core.images import split_member
+
+_KNOWN = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"^(CXR\d+)(?!\d)",
+        r"^(D[12]-\d+)(?!\d)",
+        r"^([A-Z]{4})_\d{3}$",
+        r"^(\d{3,})-\d$",
+    )
+)
+_VIEW = re.compile(
+    r"[-_ .](?:frontal|front|lateral|lat|side|pa|ap|cc|mlo|left|right|view[-_]?\d*|frame[-_]?\d*|img[-_]?\d)\d?$",
+    re.IGNORECASE,
+)
+_LETTER = re.compile(r"(?<=\d)[a-z]$")
+_SHORT = re.compile(r"^\d{1,2}$")
+
+
+def case_of(dataset: str, folder: str, path: str, pattern: re.Pattern | None = None) -> str:
+    """The case of the picture at `path`, as `data set/case`; see the module's text for the rules.
+
+    Args:
+        dataset: name of the FLARE data set.
+        folder: split folder.
+        path: the picture's path in the tree.
+        pattern: the configuration's rule for the data set, matched against the path below the data set.
+    """
+    file, member = split_member(path)
+    inner = PurePosixPath(member if member is not None else PurePosixPath(*PurePosixPath(file).parts[3:]))
+    if pattern is not None:
+        found = pattern.search(inner.as_posix())
+        if found:
+            return f"{dataset}/{found.group(1)}"
+    stem = inner.stem
+    if _SHORT.match(stem) and len(inner.parts) > 2:
+        stem = inner.parts[-2]
+    for known in _KNOWN:
+        found = known.match(stem)
+        if found:
+            stem = found.group(1)
+            break
+    else:
+        stem = _LETTER.sub("", _VIEW.sub("", stem)) or stem
+    return f"{dataset}/{folder}/{stem}" if stem.isdigit() else f"{dataset}/{stem}"

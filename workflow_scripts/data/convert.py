@@ -1,0 +1,174 @@
+"""Step: a FLARE-shaped tree to `rows.parquet` and `quarantine.parquet`; every row of every file is in one of them.
+
+Finished data sets are kept in the work folder under a key of their content: only those that changed are redone.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from workflow_scripts.core.command import run_step
+from workflow_scripts.core.config.datasets import Policies
+from workflow_scripts.core.config.section import canonical_json
+from workflow_scripts.core.files import BadFile, sha256_of_file
+from workflow_scripts.core.tables import QUARANTINE, ROWS, write_table
+from workflow_scripts.core.tasks import Task
+from workflow_scripts.data.answers import Customs
+from workflow_scripts.data.build import Part, build_part, found_images, named_images, quarantine_entry
+from workflow_scripts.data.customs import resolve_customs
+from workflow_scripts.data.manifest import key_of, read_manifest
+from workflow_scripts.data.pictures import Index, Probe, cores, index_pictures, probe_all
+from workflow_scripts.data.records import BadQuestions, question_files, read_rows
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What came of a tree. `rows_in` is `kept + quarantined`; `files` could not be read at all."""
+
+    rows_in: int
+    kept: int
+    quarantined: int
+    files: int
+    rebuilt: int
+    reused: int
+
+
+def convert(
+    tree: Path, manifest: Path, policies: Policies, workdir: Path, jobs: int
+) -> tuple[pa.Table, pa.Table, Counts]:
+    """Convert `tree` as its manifest describes it.
+
+    Args:
+        tree: folder of the split folders; only read.
+        manifest: the tree's manifest.
+        policies: what to do with defects.
+        workdir: where finished data sets are kept between runs.
+        jobs: processes that read images.
+
+    Returns:
+        Rows, quarantine, counts.
+
+    Raises:
+        BadFile: no question file is in the tree, or a picture is not what the manifest says.
+    """
+    files = read_manifest(manifest)
+    questions = question_files(files)
+    if not questions:
+        raise BadFile(
+            f"{tree} holds no question file; expected {{training,validation-public,…}}/<Modality>/<data set>/*.json"
+        )
+    parts: dict[str, Part] = {}
+    unreadable: list[dict] = []
+    for file in tqdm(questions, desc="read questions", unit="file", mininterval=1):
+        part = parts.setdefault(file.home, Part(file.home, {}))
+        try:
+            part.files[file] = read_rows(tree, file)
+        except BadQuestions as error:
+            unreadable.append(quarantine_entry(file, None, error.reason, f"{file.path} {error}", "", []))
+    customs = _customs(parts, policies)
+    by_home = _files_by_home(files, parts)
+    store = workdir / "parts"
+    keys = {
+        home: key_of(
+            _code_identity(),
+            policies.spec(),
+            canonical_json({task: vars(custom) for task, custom in customs[_dataset(home)].items()}),
+            *(f"{path}:{files[path]['sha256']}" for path in by_home[home]),
+        )
+        for home in parts
+    }
+    stale = [home for home in parts if not (store / f"{keys[home]}.quarantine.parquet").is_file()]
+    indexes = {home: index_pictures(tree, home, by_home[home]) for home in stale}
+    probes = probe_all(tree, _needed(stale, parts, indexes), jobs)
+    _check_unchanged(probes, files)
+    for home in tqdm(stale, desc="type rows", unit="data set", mininterval=1, disable=not stale):
+        part = parts[home]
+        build_part(part, indexes[home], probes, customs[_dataset(home)], policies)
+        write_table(store / f"{keys[home]}.rows.parquet", part.kept, ROWS)
+        write_table(store / f"{keys[home]}.quarantine.parquet", part.quarantined, QUARANTINE)
+        part.kept, part.quarantined = [], []
+    rows = _joined([store / f"{keys[home]}.rows.parquet" for home in parts], ROWS)
+    quarantine = _joined([store / f"{keys[home]}.quarantine.parquet" for home in parts], QUARANTINE)
+    rows_in = sum(part.rows_in for part in parts.values())
+    counts = Counts(rows_in, len(rows), len(quarantine), len(unreadable), len(stale), len(parts) - len(stale))
+    if counts.kept + counts.quarantined != counts.rows_in:
+        raise AssertionError(f"rows were lost: {counts}")
+    quarantine = pa.concat_tables([quarantine, pa.Table.from_pylist(unreadable, schema=QUARANTINE)])
+    return rows, quarantine, counts
+
+
+def _dataset(home: str) -> str:
+    return home.split("/")[2]
+
+
+def _customs(parts: dict[str, Part], policies: Policies) -> dict[str, dict[Task, Customs]]:
+    """Customs of each FLARE data set over all its split folders: they write alike."""
+    rows: dict[str, list[object]] = {}
+    for home, part in parts.items():
+        for records in part.files.values():
+            rows.setdefault(_dataset(home), []).extend(records)
+        rows.setdefault(_dataset(home), [])
+    return {dataset: resolve_customs(found, policies.conventions, dataset) for dataset, found in rows.items()}
+
+
+def _files_by_home(files: dict[str, dict], parts: dict[str, Part]) -> dict[str, list[str]]:
+    by_home: dict[str, list[str]] = {home: [] for home in parts}
+    for path in files:
+        home = "/".join(path.split("/")[:3])
+        if home in by_home:
+            by_home[home].append(path)
+    return by_home
+
+
+def _needed(stale: list[str], parts: dict[str, Part], indexes: dict[str, Index]) -> set[str]:
+    needed: set[str] = set()
+    for home in stale:
+        names = {name for records in parts[home].files.values() for r in records for name in named_images(r)}
+        needed.update(found_images(sorted(names), indexes[home]))
+    return needed
+
+
+def _check_unchanged(probes: dict[str, Probe], files: dict[str, dict]) -> None:
+    for path, probe in probes.items():
+        if probe.sha256 and path in files and probe.sha256 != files[path]["sha256"]:
+            raise BadFile(f"{path} is not what the manifest says: the tree changed; make the manifest again")
+
+
+def _code_identity() -> str:
+    """Changes with the code that makes rows: what it made before is then made again."""
+    room = Path(__file__).parent
+    core = room.parent / "core"
+    return key_of(*(sha256_of_file(path) for path in [*sorted(room.glob("*.py")), *sorted(core.glob("*.py"))]))
+
+
+def _joined(paths: list[Path], schema: pa.Schema) -> pa.Table:
+    return pa.concat_tables([schema.empty_table(), *(pq.read_table(path, schema=schema) for path in paths)])
+
+
+def main() -> None:
+    """Parse the arguments, convert, write both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tree", type=Path, required=True, help="folder that holds training/, validation-public/, …")
+    parser.add_argument("--manifest", type=Path, required=True, help="the tree's manifest")
+    parser.add_argument("--policies", type=Policies.model_validate_json, default=Policies(), help="JSON of policies")
+    parser.add_argument("--rows", type=Path, required=True, help="Parquet of the rows to write")
+    parser.add_argument("--quarantine", type=Path, required=True, help="Parquet of the quarantine to write")
+    parser.add_argument("--workdir", type=Path, required=True, help="keeps finished data sets between runs")
+    parser.add_argument("--jobs", type=int, default=cores(), help="processes that read images")
+    a = parser.parse_args()
+    rows, quarantine, counts = convert(a.tree, a.manifest, a.policies, a.workdir, a.jobs)
+    write_table(a.quarantine, quarantine, QUARANTINE)
+    write_table(a.rows, rows, ROWS)
+    unreadable = f"; {counts.files} unreadable question files" if counts.files else ""
+    print(
+        f"convert: {counts.rows_in} rows in, {counts.kept} kept, {counts.quarantined} quarantined{unreadable}; "
+        f"{counts.rebuilt} data set folders converted, {counts.reused} unchanged"
+    )
+
+
+if __name__ == "__main__":
+    run_step(main)

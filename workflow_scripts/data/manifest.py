@@ -1,0 +1,64 @@
+"""The manifest of a tree: every file with its size and SHA-256, and where the tree came from."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from workflow_scripts.core.files import BadFile, read_json, sha256_of_file, write_json
+
+
+def files_below(tree: Path) -> Iterator[str]:
+    """Relative POSIX paths of all files below `tree`, hidden ones left out, sorted."""
+    found = []
+    for folder, folders, names in os.walk(tree):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        prefix = Path(folder).relative_to(tree).as_posix()
+        found += [name if prefix == "." else f"{prefix}/{name}" for name in names if not name.startswith(".")]
+    return iter(sorted(found))
+
+
+def take_inventory(tree: Path, source: dict) -> dict:
+    """Read every file of `tree` once and describe it.
+
+    Args:
+        source: what the tree is (a `datasets` entry, with the resolved revision for a hub one).
+
+    Returns:
+        `{"source": …, "files": [{"path", "size", "sha256"}, …]}`, sorted by path.
+
+    Raises:
+        BadFile: `tree` is no folder.
+    """
+    if not tree.is_dir():
+        raise BadFile(f"{tree} is not a folder; give the folder that holds `training/`")
+    entries = []
+    for path in tqdm(list(files_below(tree)), desc="hash files", unit="file", mininterval=1):
+        file = tree / path
+        if file.is_file():  # a dangling link is no file; rows that name it are quarantined
+            entries.append({"path": path, "size": file.stat().st_size, "sha256": sha256_of_file(file)})
+    return {"source": source, "files": entries}
+
+
+def write_manifest(path: Path, manifest: dict) -> None:
+    """Write a manifest, atomically."""
+    write_json(path, manifest)
+
+
+def read_manifest(path: Path) -> dict[str, dict]:
+    """The files of a manifest by their path.
+
+    Raises:
+        BadFile: the manifest is missing or damaged.
+    """
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), list):
+        raise BadFile(f"{path} is no manifest; delete it and run again")
+    return {entry["path"]: entry for entry in manifest["files"]}
+
+
+def key_of(*parts: str) -> str:
+    """A short stable key for work that depends on `parts` alone."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]

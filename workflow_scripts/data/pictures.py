@@ -1,0 +1,127 @@
+"""The pictures of a data set: finding them by the names that rows use, hashing and decoding each once."""
+
+import multiprocessing
+import os
+import posixpath
+import zipfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from workflow_scripts.core.files import sha256_of
+from workflow_scripts.core.images import BadImage, decode_image, image_bytes, member_path
+
+CHUNK = 256
+"""Pictures a worker reads at a time: long enough to drown the hand-over, short enough for an even end."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one reading of a picture tells. `fault` is None where it decodes; sizes are after EXIF's turn."""
+
+    sha256: str
+    width: int
+    height: int
+    fault: str | None = None
+
+
+@dataclass
+class Index:
+    """The pictures of one data set's folder: path below it → path in the tree, from folders and zips alike.
+
+    A file of a folder goes before the same name in a zip, so that a half-extracted folder is completed from it.
+    """
+
+    paths: dict[str, str] = field(default_factory=dict)
+    by_name: dict[str, list[str]] = field(default_factory=dict)
+    bad_archives: dict[str, str] = field(default_factory=dict)
+
+    def _add(self, inner: str, path: str) -> None:
+        if inner not in self.paths:
+            self.paths[inner] = path
+            self.by_name.setdefault(posixpath.basename(inner), []).append(inner)
+
+    def find(self, name: str) -> list[str]:
+        """Paths in the tree that `name` may mean: the exact one, or all of which one is the other's ending."""
+        wanted = posixpath.normpath(name.strip().replace("\\", "/"))
+        if wanted in self.paths:
+            return [self.paths[wanted]]
+        near = self.by_name.get(posixpath.basename(wanted), ())
+        return [self.paths[inner] for inner in near if inner.endswith(f"/{wanted}") or wanted.endswith(f"/{inner}")]
+
+
+def index_pictures(tree: Path, home: str, files: Iterable[str]) -> Index:
+    """Index the pictures below `home` (`training/Xray/IU_XRay`), given the paths of all its files.
+
+    A member of `imagesTr.zip` that does not stand in a folder `imagesTr` inside is indexed as if it did.
+    """
+    index = Index()
+    archives = []
+    for path in files:
+        inner = path[len(home) + 1 :]
+        ending = posixpath.splitext(inner)[1].lower()
+        if ending == ".zip":
+            archives.append(path)
+        elif ending != ".json":
+            index._add(inner, path)
+    for path in archives:
+        stem = posixpath.splitext(posixpath.basename(path))[0]
+        try:
+            with zipfile.ZipFile(tree / path) as archive:
+                names = archive.namelist()
+        except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            index.bad_archives[path] = str(error)
+            continue
+        for member in names:
+            if not member.endswith("/"):
+                inner = member if member.startswith(f"{stem}/") else f"{stem}/{member}"
+                index._add(inner, member_path(path, member))
+    return index
+
+
+def probe(tree: Path, path: str) -> Probe:
+    """Read, hash and decode one picture."""
+    try:
+        data = image_bytes(tree, path)
+    except BadImage as error:
+        return Probe("", 0, 0, str(error))
+    try:
+        image = decode_image(data, path)
+    except BadImage as error:
+        return Probe(sha256_of(data), 0, 0, str(error))
+    return Probe(sha256_of(data), image.width, image.height)
+
+
+def _probe_chunk(tree: Path, paths: Sequence[str]) -> list[Probe]:
+    return [probe(tree, path) for path in paths]
+
+
+def probe_all(tree: Path, paths: Iterable[str], jobs: int) -> dict[str, Probe]:
+    """Read, hash and decode each of `paths` once, in `jobs` processes."""
+    ordered = sorted(set(paths))
+    chunks = [ordered[i : i + CHUNK] for i in range(0, len(ordered), CHUNK)]
+    probes: dict[str, Probe] = {}
+    with tqdm(total=len(ordered), desc="read images", unit="image", mininterval=1, disable=not ordered) as bar:
+
+        def note(chunk: list[str], results: list[Probe]) -> None:
+            probes.update(zip(chunk, results, strict=True))
+            bar.update(len(chunk))
+
+        if jobs < 2 or len(chunks) < 2:
+            for chunk in chunks:
+                note(chunk, _probe_chunk(tree, chunk))
+            return probes
+        # spawn: a fork of a process whose libraries run threads may hang
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(jobs, len(chunks)), mp_context=context) as pool:
+            for chunk, results in zip(chunks, pool.map(_probe_chunk, [tree] * len(chunks), chunks), strict=True):
+                note(chunk, results)
+    return probes
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

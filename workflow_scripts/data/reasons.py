@@ -1,0 +1,37 @@
+"""The fixed vocabulary of what can be wrong with a row.
+
+`REASONS` put a row into quarantine, one reason a row, the first that applies in this order. `FINDINGS` are what
+the audit reports besides.
+"""
+
+REASONS: dict[str, str] = {
+    "unreadable_file": "the question file is no JSON that can be read",
+    "no_rows": "the JSON holds no list of rows (a list, or an object with questions, data, annotations or items)",
+    "not_an_object": "the row is no JSON object",
+    "bad_text": "the row holds text that is no Unicode (half a surrogate pair)",
+    "unknown_task": "TaskType is none of FLARE's seven",
+    "no_question": "the question is missing or empty",
+    "superseded": "the file with answers (_withGT) has the same row",
+    "no_image_named": "ImageName is missing, empty, or neither a name nor a list of names",
+    "missing_image": "an image that the row names is not in the tree",
+    "ambiguous_image": "an image name fits several files",
+    "unreadable_image": "an image cannot be decoded",
+    "no_answer": "the answer is null, empty or None",
+    "wrong_answer_type": "the answer is not of its task's type",
+    "answer_not_an_option": "the answer is none of the options in the question",
+    "invalid_number": "the answer is no finite number (a count: no whole number from 0)",
+    "invalid_box": "a box is not four finite numbers, is empty, or leaves the picture",
+    "outlier": "the number is far outside the data set's range",
+    "duplicate": "an earlier row has the same images, task, question and answer",
+    "contradiction": "another row has the same images, task and question, and another answer",
+}
+"""Reason and meaning, in the order in which they are looked for."""
+
+FINDINGS: dict[str, str] = {
+    "leaked_image": "the image is in an evaluated split folder too",
+    "leaked_case": "the case is in an evaluated split folder too",
+    "swapped_boxes": "the fetal head's box is smaller than the pubic symphysis' on the same image",
+    "repaired": "a policy repaired the row",
+    "kept_defect": "a policy kept the row in spite of a defect",
+}
+"""What the audit reports of rows that are kept."""

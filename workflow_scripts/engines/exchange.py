@@ -1,0 +1,25 @@
+"""What every engine takes and gives: requests with a chat and its pictures, responses with text and how it ended."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to answer."""
+
+    uid: str
+    chat: list[dict]  # messages as models.prompts makes them
+    images: tuple[str, ...]  # sha256 of the image files, in the chat's order
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer. `finish` is `stop` where the model ended its turn, `length` where the budget did."""
+
+    uid: str
+    text: str
+    finish: str
+    prompt_tokens: int
+    new_tokens: int
+    prompt_hash: str  # sha256 over token ids and image hashes, 16 digits

@@ -1,0 +1,107 @@
+"""Step: compute the vision tower's pooled output once for every image of a split, in resumable shards."""
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from workflow_scripts.core.command import run_step
+from workflow_scripts.core.files import atomic
+from workflow_scripts.core.images import open_image
+from workflow_scripts.core.tables import FEATURES, ROWS, read_table, write_table
+from workflow_scripts.models.loading import Loaded, load
+
+SHARD = 2048
+"""Images of a shard: 2048 × 256 × 1152 values of two bytes are 1.2 GB for MedGemma."""
+
+
+class _Pictures(Dataset):
+    """Images of one shard as the vision tower takes them."""
+
+    def __init__(self, paths: list[str], tree: Path, loaded: Loaded) -> None:
+        self._paths, self._tree, self._family, self._processor = paths, tree, loaded.family, loaded.processor
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self._family.pixels(self._processor, [open_image(self._tree, self._paths[index])])[0]
+
+
+def extract(split: Path, tree: Path, record: Path, index: Path, batch: int, threads: int) -> None:
+    """Write `index` and its shards. A shard that an earlier run finished for the same images is kept.
+
+    All threads but one prepare images, in processes of their own.
+    """
+    torch.set_num_threads(threads)
+    images = {
+        image["sha256"]: image["path"] for row in read_table(split, ROWS)["images"].to_pylist() for image in row
+    }
+    loaded = load(record)
+    tokens, width = _shape(loaded)
+    size = torch.finfo(loaded.base.dtype).bits // 8
+    total = len(images) * tokens * width * size
+    print(f"{len(images)} images × {tokens} tokens × {width} values × {size} bytes = {total / 2**20:.1f} MiB")
+    hashes = sorted(images)
+    places = []
+    bar = tqdm(total=len(hashes), desc="vision features", mininterval=5)
+    for number, start in enumerate(range(0, len(hashes), SHARD)):
+        part = hashes[start : start + SHARD]
+        path = index.parent / f"features-{number:05d}.safetensors"
+        key = hashlib.sha256("\n".join([loaded.revision, str(loaded.base.dtype), *part]).encode()).hexdigest()
+        if _key_of(path) != key:
+            pictures = _Pictures([images[sha] for sha in part], tree, loaded)
+            tensor = _compute(loaded, DataLoader(pictures, batch_size=batch, num_workers=threads - 1), bar)
+            with atomic(path) as temporary:
+                save_file({"features": tensor}, temporary, metadata={"key": key})
+        else:
+            bar.update(len(part))
+        places += [{"sha256": sha, "shard": path.name, "row": row} for row, sha in enumerate(part)]
+    bar.close()
+    write_table(index, places, FEATURES)
+
+
+@torch.inference_mode()
+def _compute(loaded: Loaded, batches: DataLoader, bar: tqdm) -> torch.Tensor:
+    """Features of one shard on the CPU: (images, image tokens, vision width)."""
+    parts = []
+    for pixels in batches:
+        pooled = loaded.family.pooled_features(loaded.base, pixels.to(loaded.device, loaded.base.dtype))
+        parts.append(pooled.cpu())
+        bar.update(len(pixels))
+    return torch.cat(parts)
+
+
+def _shape(loaded: Loaded) -> tuple[int, int]:
+    config = loaded.base.config
+    return config.mm_tokens_per_image, config.vision_config.hidden_size
+
+
+def _key_of(path: Path) -> str | None:
+    """The key under which a finished shard was written; None where there is none to keep."""
+    try:
+        with safe_open(path, framework="pt") as shard:
+            return (shard.metadata() or {}).get("key")
+    except (OSError, SafetensorError):
+        return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--split", type=Path, required=True, help="Parquet of rows")
+    parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
+    parser.add_argument("--model", type=Path, required=True, help="record of the model")
+    parser.add_argument("--index", type=Path, required=True, help="index.parquet to write, shards beside it")
+    parser.add_argument("--batch", type=int, required=True, help="images at once")
+    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
+    given = parser.parse_args()
+    extract(given.split, given.tree, given.model, given.index, given.batch, given.threads)
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,62 @@
+"""The Gemma 3 family (MedGemma 1 and 1.5, and the made model): tokens, the feature seam, adapter targets.
+
+The vision tower's patch grid is average-pooled to the image tokens, normed and projected into the language model
+(`Gemma3MultiModalProjector`). The seam for features computed once lies behind the pooling: what is kept is
+lossless and 2.2 times smaller than the projector's output, and the projection is one small product.
+"""
+
+import torch
+from transformers import Gemma3ForConditionalGeneration, Gemma3Processor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+MODEL = Gemma3ForConditionalGeneration
+
+KEEP_UNQUANTISED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
+
+_PROJECTIONS = "q_proj|k_proj|v_proj|o_proj"
+LORA_TARGETS = {
+    "language": rf".*language_model.*\.({_PROJECTIONS}|gate_proj|up_proj|down_proj)",
+    "attention": rf".*language_model.*\.({_PROJECTIONS})",
+    "all-linear": "all-linear",
+}
+
+END_OF_TURN = "<end_of_turn>"
+
+
+def prompt_ids(processor: Gemma3Processor, chat: list[dict]) -> list[int]:
+    """Token ids of `chat` up to where the model's answer begins, image tokens expanded, one BOS."""
+    text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    text = text.replace(processor.boi_token, processor.full_image_sequence)
+    return processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def answer_ids(processor: Gemma3Processor, answer: str) -> list[int]:
+    """Token ids of an answer and the end of the model's turn."""
+    return processor.tokenizer(answer + END_OF_TURN, add_special_tokens=False)["input_ids"]
+
+
+def token_types(processor: Gemma3Processor, ids: torch.Tensor) -> torch.Tensor:
+    """1 where `ids` is an image token: those attend to each other in both directions."""
+    return (ids == processor.tokenizer.image_token_id).long()
+
+
+def pixels(processor: Gemma3Processor, images: list) -> torch.Tensor:
+    """RGB pictures as the tower takes them: (images, 3, side, side), float32."""
+    return processor.image_processor(images, return_tensors="pt", do_pan_and_scan=False)["pixel_values"]
+
+
+def pooled_features(model: Gemma3ForConditionalGeneration, pixel_values: torch.Tensor) -> torch.Tensor:
+    """The vision tower's pooled output: (images, image tokens, vision width), in the tower's dtype."""
+    projector = model.model.multi_modal_projector
+    hidden = model.model.vision_tower(pixel_values=pixel_values, return_dict=True).last_hidden_state
+    side = projector.patches_per_image
+    grid = hidden.transpose(1, 2).reshape(hidden.shape[0], hidden.shape[2], side, side).contiguous()
+    return projector.avg_pool(grid).flatten(2).transpose(1, 2).contiguous()
+
+
+def encoder_outputs(model: Gemma3ForConditionalGeneration, pooled: torch.Tensor) -> dict:
+    """Pooled features as the `mm_encoder_outputs` argument of the model's `forward` and `generate`."""
+    projector = model.model.multi_modal_projector
+    normed = projector.mm_soft_emb_norm(pooled)
+    projected = torch.matmul(normed, projector.mm_input_projection_weight).type_as(pooled)
+    return {"image": BaseModelOutputWithPooling(pooler_output=projected)}

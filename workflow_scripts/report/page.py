@@ -1,0 +1,144 @@
+"""Step: one offline HTML page: the table, cases of every task with each system's answer, and what was left out.
+
+Everything a model or a data set wrote is escaped by the template engine; pictures are embedded.
+"""
+
+import argparse
+import base64
+import hashlib
+import io
+import json
+from collections import Counter
+from pathlib import Path
+
+import jinja2
+from PIL import Image
+
+from workflow_scripts.core.command import run_step
+from workflow_scripts.core.config.workflow import Report
+from workflow_scripts.core.files import write_text
+from workflow_scripts.core.images import open_image
+from workflow_scripts.core.tables import METRICS, OUTCOMES, PREDICTIONS, QUARANTINE, ROWS, read_table
+from workflow_scripts.core.tasks import TASKS
+from workflow_scripts.report.tables import cell_text, headline
+
+SIDE = 176
+"""Longest side of an embedded picture, in pixels."""
+
+TEMPLATE = "page.html.jinja"
+
+
+def thumbnail(image: Image.Image) -> str:
+    """A picture as a data address, at most `SIDE` pixels a side."""
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def chosen_cases(rows: list[dict], count: int) -> dict[str, list[dict]]:
+    """`count` rows of each task, spread over its data sets, the same in every run."""
+    chosen: dict[str, list[dict]] = {}
+    for task in TASKS:
+        turns: dict[str, int] = Counter()
+        ranked = []
+        for row in sorted((r for r in rows if r["task"] == task), key=lambda r: _rank(r["uid"])):
+            ranked.append((turns[row["dataset"]], row["dataset"], row))
+            turns[row["dataset"]] += 1
+        if ranked:
+            chosen[task] = [row for _, _, row in sorted(ranked, key=lambda entry: entry[:2])[:count]]
+    return chosen
+
+
+def _rank(uid: str) -> str:
+    return hashlib.sha256(uid.encode()).hexdigest()
+
+
+def write_page(
+    spec: Report,
+    systems: list[str],
+    metrics: Path,
+    split: Path,
+    tree: Path,
+    outcomes: list[Path],
+    predictions: list[Path],
+    quarantine: Path,
+    out: Path,
+) -> None:
+    """Write the page of one split."""
+    rows = read_table(split, ROWS).to_pylist()
+    texts = {(r["uid"], r["system"]): r for path in predictions for r in read_table(path, PREDICTIONS).to_pylist()}
+    judged = {(r["uid"], r["system"]): r["outcome"] for p in outcomes for r in read_table(p, OUTCOMES).to_pylist()}
+    lines = headline(read_table(metrics, METRICS).to_pylist(), systems)
+    left_out = Counter(read_table(quarantine, QUARANTINE)["reason"].to_pylist())
+    cases = {
+        task: [
+            {
+                "row": row,
+                "pictures": [thumbnail(open_image(tree, image["path"])) for image in row["images"]],
+                "answers": [
+                    {
+                        "system": system,
+                        "text": texts[row["uid"], system]["text"],
+                        "outcome": judged[row["uid"], system],
+                        "right": texts[row["uid"], system]["text"].strip() == row["answer"].strip(),
+                    }
+                    for system in systems
+                ],
+            }
+            for row in chosen
+        ]
+        for task, chosen in chosen_cases(rows, spec.cases).items()
+    }
+    outcome_counts = {
+        system: Counter(outcome for (_, of), outcome in judged.items() if of == system) for system in systems
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(TEMPLATE).render(
+        spec=spec,
+        systems=systems,
+        split=split.parent.name,
+        rows=len(rows),
+        lines=lines,
+        cell_text=cell_text,
+        cases=cases,
+        outcomes=outcome_counts,
+        left_out=sorted(left_out.items()),
+    )
+    write_text(out, page)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", required=True, help="JSON of the report section")
+    parser.add_argument("--systems", required=True, help="JSON list: the systems in their order")
+    parser.add_argument("--metrics", type=Path, required=True, help="Parquet of metrics")
+    parser.add_argument("--split", type=Path, required=True, help="Parquet of rows")
+    parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
+    parser.add_argument("--outcomes", type=Path, nargs="+", required=True, help="Parquet of outcomes, one a system")
+    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="Parquet of answers, one a system")
+    parser.add_argument("--quarantine", type=Path, required=True, help="Parquet of rows left out")
+    parser.add_argument("--out", type=Path, required=True, help="page to write")
+    given = parser.parse_args()
+    write_page(
+        Report.model_validate_json(given.spec),
+        json.loads(given.systems),
+        given.metrics,
+        given.split,
+        given.tree,
+        given.outcomes,
+        given.predictions,
+        given.quarantine,
+        given.out,
+    )
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,145 @@
+"""The offline judge's vocabulary: a table of phrases, compiled so that a text is labelled in one pass.
+
+The table is `lexicon.yaml`; this module only knows how to read and match it.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from workflow_scripts.core.files import BadFile
+
+TABLE = Path(__file__).with_name("lexicon.yaml")
+
+_WORD = re.compile(r"[a-z0-9][a-z0-9'’/-]*")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A labelled stretch of a sentence: what kind of phrase, which entry, and where (characters)."""
+
+    kind: str
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Related:
+    """Two findings that one report may call by the other's name."""
+
+    vague: str | None
+    severity: str
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """The compiled table."""
+
+    phrases: dict[str, list[tuple[re.Pattern, str, str]]]  # by first word: pattern, kind, name
+    findings: dict[str, dict]
+    denies: dict[str, tuple[str, ...]]
+    related: dict[frozenset[str], Related]
+    neighbours: frozenset[frozenset[str]]
+    neutral: frozenset[str]
+
+    def label(self, sentence: str) -> list[Item]:
+        """Non-overlapping labelled phrases of a lower-case sentence, the longest at each place."""
+        items = []
+        end = 0
+        for word in _WORD.finditer(sentence):
+            if word.start() < end:
+                continue
+            best: Item | None = None
+            for pattern, kind, name in self._candidates(word.group()):
+                match = pattern.match(sentence, word.start())
+                if match and (best is None or match.end() > best.end):
+                    best = Item(kind, name, word.start(), match.end())
+            if best:
+                items.append(best)
+                end = best.end
+        return items
+
+    def _candidates(self, word: str):
+        for form in dict.fromkeys((word, word.removesuffix("s"), word.removesuffix("es"), _singular(word))):
+            yield from self.phrases.get(form, ())
+
+
+def _singular(word: str) -> str:
+    return word[:-3] + "y" if word.endswith("ies") else word
+
+
+@cache
+def load_lexicon(path: Path = TABLE) -> Lexicon:
+    """Read and compile the table.
+
+    Raises:
+        BadFile: the table is missing, is no YAML, or names a finding that it does not define.
+    """
+    try:
+        table = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # "no" is a word here
+    except FileNotFoundError:
+        raise BadFile(f"{path} is missing; install the package again") from None
+    except yaml.YAMLError as error:
+        raise BadFile(f"{path} is not valid YAML: {error}") from None
+    phrases: dict[str, list[tuple[re.Pattern, str, str]]] = {}
+
+    def add(kind: str, name: str, listed: list[str]) -> None:
+        for phrase in listed:
+            for first in _first_words(phrase):
+                phrases.setdefault(first, []).append((_compiled(phrase), kind, name))
+
+    for name, entry in table["findings"].items():
+        add("finding", name, entry["terms"])
+    for kind in ("severity", "side", "zone", "negation", "change"):
+        for name, listed in table[kind].items():
+            add(kind, str(name), listed)
+    for name, entry in table["anatomy"].items():
+        add("anatomy", name, entry["terms"])
+    for kind in ("uncertainty", "normal", "general"):
+        add(kind, kind, table[kind])
+    known = set(table["findings"])
+    named = {name for entry in table["anatomy"].values() for name in entry["denies"]}
+    named |= {name for entry in table["related"] for name in entry["findings"]}
+    if named - known:
+        raise BadFile(f"{path}: {', '.join(sorted(named - known))} named but not defined under `findings`")
+    return Lexicon(
+        phrases=phrases,
+        findings=table["findings"],
+        denies={name: tuple(entry["denies"]) for name, entry in table["anatomy"].items()},
+        related={
+            frozenset(entry["findings"]): Related(entry.get("vague"), entry["severity"]) for entry in table["related"]
+        },
+        neighbours=frozenset(frozenset(pair) for pair in table["neighbours"]),
+        neutral=frozenset(table["neutral"]),
+    )
+
+
+def _first_words(phrase: str) -> list[str]:
+    first = phrase.split(" ")[0] if not phrase.startswith("(") else phrase[: phrase.index(")") + 1]
+    if phrase.startswith("("):
+        optional = phrase[len(first) : len(first) + 1] == "?"
+        words = [option.split(" ")[0] for option in first.strip("()").split("|")]
+        return words + (_first_words(phrase[len(first) + 2 :]) if optional else [])
+    return [first]
+
+
+def _compiled(phrase: str) -> re.Pattern:
+    """A phrase as a pattern: gaps, optional groups, and the plural of the last word."""
+    pieces = []
+    for word in re.findall(r"\([^)]*\)\??|\S+", phrase):
+        if word == "~":
+            pieces.append(r"(?:[a-z0-9/-]+ ){0,4}?")
+        elif word.startswith("(") and word.endswith("?"):
+            pieces.append(f"(?:{word[:-1]} )?")
+        else:
+            pieces.append((word if word.startswith("(") else re.escape(word)) + " ")
+    body = "".join(pieces).rstrip(" ").replace(" ", r"\s+")
+    if body.endswith("y"):
+        body = body[:-1] + "(?:y|ies)"
+    else:
+        body += "(?:e?s)?"
+    return re.compile(body + r"(?![a-z0-9])")

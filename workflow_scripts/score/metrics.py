@@ -1,0 +1,59 @@
+"""Metrics of all systems on one split, with intervals.
+
+`python -m workflow_scripts.score.metrics --outcomes A.parquet B.parquet --spec JSON [--report-scores R.parquet …]
+--out M.parquet`; the spec is the configuration's `scoring`.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from workflow_scripts.core.config.workflow import Scoring
+from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.tables import METRICS, OUTCOMES, REPORT_SCORES, read_table, write_table
+from workflow_scripts.score.report_facts import ReportScores
+from workflow_scripts.score.task_metrics import facts_of_tasks, metric_rows
+
+
+def read_report_scores(paths: list[Path]) -> ReportScores:
+    """Report scores of several tables by system, metric and uid."""
+    found: ReportScores = {}
+    for path in paths:
+        for row in read_table(path, REPORT_SCORES).to_pylist():
+            by_uid = found.setdefault(row["system"], {}).setdefault(row["metric"], {})
+            by_uid[row["uid"]] = (row["value"], row["status"])
+    return found
+
+
+def score_systems(outcomes: list[Path], report_scores: list[Path], scoring: Scoring, out: Path) -> None:
+    """Write the METRICS table of all systems."""
+    tables = [read_table(path, OUTCOMES) for path in outcomes]
+    tasks = facts_of_tasks(tables, read_report_scores(report_scores))
+    rows = [row for task in tasks for system in task.systems for row in metric_rows(task, system, scoring)]
+    write_table(out, rows, METRICS)
+
+
+def main() -> int:
+    """Command line; 0, or 1 with a sentence."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--outcomes", type=Path, nargs="+", required=True)
+    parser.add_argument("--report-scores", type=Path, nargs="*", default=[])
+    parser.add_argument("--spec", required=True, help="the configuration's `scoring` as JSON")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    try:
+        scoring = Scoring.model_validate_json(given.spec)
+        score_systems(given.outcomes, given.report_scores, scoring, given.out)
+    except BadFile as error:
+        print(error, file=sys.stderr)
+        return 1
+    except ValidationError as error:
+        print(f"--spec is no scoring section: {error.errors()[0]['msg']}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Report metrics as facts that add up: judged and lexical scores, their worst-case bounds, and output diversity."""
+
+import re
+from collections import Counter
+
+import numpy as np
+
+from workflow_scripts.score.measure import Answer, Facts, Measure, Sums, count_facts, ratio
+
+ReportScores = dict[str, dict[str, dict[str, tuple[float | None, str]]]]
+"""system → metric → uid → (value, status)."""
+
+BOUNDS = {"crimson": (-1.0, 1.0), "green": (0.0, 1.0)}
+"""Range of the judged scores: what a row without a judgement could have scored."""
+
+
+def report_facts(answers: list[Answer], uids: list[str], scores: dict[str, dict[str, tuple]]) -> Facts:
+    """Facts of the report task of one system; a metric counts the rows for which `scores` has a record."""
+    columns = count_facts(answers)
+    measures: list[Measure] = []
+    for name in sorted(scores):
+        measures += _scored(columns, name, uids, scores[name])
+    columns |= _diversity(answers)
+    measures += [
+        Measure("distinct_share", lambda s: ratio(s["first_seen"], s["rows"]), "higher", "own"),
+        Measure("commonest_share", lambda s: ratio(s["commonest"], s["rows"]), "lower", "own"),
+    ]
+    return Facts(columns, measures)
+
+
+def _scored(columns: dict[str, np.ndarray], name: str, uids: list[str], scores: dict[str, tuple]) -> list[Measure]:
+    found = [scores.get(uid) for uid in uids]
+    asked, read, summed = f"asked {name}", f"read {name}", f"sum {name}"
+    columns[asked] = np.array([record is not None for record in found], dtype=float)
+    columns[read] = np.array([record is not None and record[0] is not None for record in found], dtype=float)
+    columns[summed] = np.array([record[0] if record and record[0] is not None else 0.0 for record in found])
+    columns[f"null {name}"] = columns[asked] - columns[read]
+    counts = {"rows": asked, "unread": f"null {name}", "valid": read}
+    family = name.split("_")[0]
+    rule = "judge" if family in BOUNDS else "2025" if family == "rule" else "text"
+    primary = re.fullmatch(r"crimson_[A-Za-z0-9-]+", name) is not None
+    measures = [
+        Measure(name, lambda s: ratio(s[summed], s[read]), "higher", rule, primary=primary, **counts)
+    ]  # fmt: skip
+    if family in BOUNDS:
+        for ending, bound in zip(("lowest", "highest"), BOUNDS[family], strict=True):
+
+            def bounded(s: Sums, bound: float = bound) -> np.ndarray:
+                return ratio(s[summed] + bound * (s[asked] - s[read]), s[asked])
+
+            measures.append(Measure(f"{name}_{ending}", bounded, "higher", rule, **counts))
+    return measures
+
+
+def _diversity(answers: list[Answer]) -> dict[str, np.ndarray]:
+    """Which rows are the first of their text within a data set, and which have its commonest text."""
+    seen: set[tuple[str, str | None]] = set()
+    first = []
+    for answer in answers:
+        key = (answer.dataset, answer.text)
+        first.append(key not in seen)
+        seen.add(key)
+    tally = Counter((answer.dataset, answer.text) for answer in answers)
+    top: dict[str, str | None] = {}
+    for (dataset, text), _ in tally.most_common():
+        top.setdefault(dataset, text)
+    return {
+        "first_seen": np.array(first, dtype=float),
+        "commonest": np.array([answer.text == top[answer.dataset] for answer in answers], dtype=float),
+    }

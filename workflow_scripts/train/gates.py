@@ -1,0 +1,43 @@
+"""What must hold before the first step; a job that trains on anything else is stopped."""
+
+from peft import PeftModel
+
+from workflow_scripts.core.command import Refused
+from workflow_scripts.models.loading import Loaded
+
+
+def check_rows(rows: list[dict], answers: list[str], loaded: Loaded) -> None:
+    """One BOS, whole image blocks, and labels that cover exactly the answer and the end of turn.
+
+    Raises:
+        Refused: the first row that breaks a rule, by its place.
+    """
+    tokenizer = loaded.processor.tokenizer
+    per_image = loaded.base.config.mm_tokens_per_image
+    for place, (row, answer) in enumerate(zip(rows, answers, strict=True)):
+        ids, labels = row["input_ids"], row["labels"]
+        if ids.count(tokenizer.bos_token_id) != 1 or ids[0] != tokenizer.bos_token_id:
+            raise Refused(f"training row {place} has {ids.count(tokenizer.bos_token_id)} BOS tokens, expected one")
+        shown = ids.count(tokenizer.image_token_id)
+        if shown != per_image * len(row["image_hashes"]):
+            raise Refused(f"training row {place} has {shown} image tokens for {len(row['image_hashes'])} images")
+        kept = [label for label in labels if label != -100]
+        if labels[-len(kept) :] != kept or kept != ids[-len(kept) :]:
+            raise Refused(f"training row {place}: the labels are not the end of the row")
+        text = tokenizer.decode(kept)
+        if text != answer + loaded.family.END_OF_TURN:
+            raise Refused(f"training row {place}: the labels read {text!r}, expected the answer and the end of turn")
+
+
+def check_adapter(model: PeftModel, targets: str) -> None:
+    """The adapter touches what the recipe names: the language model alone, unless it says all-linear.
+
+    Raises:
+        Refused: nothing is adapted, or something that the recipe does not name.
+    """
+    touched = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    strange = [name for name in touched if "lora_" not in name]
+    if targets != "all-linear":
+        strange += [name for name in touched if "language_model" not in name]
+    if not touched or strange:
+        raise Refused(f"the adapter's targets {targets!r} gave {len(touched)} tensors; unexpected: {strange[:3]}")

@@ -1,0 +1,47 @@
+"""Training rows: prompt and answer as token ids, by the same functions that inference uses; and their batches."""
+
+from dataclasses import dataclass
+
+import torch
+
+from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.models.features import FeatureStore
+from workflow_scripts.models.loading import Loaded
+from workflow_scripts.models.prompts import chat
+
+
+def training_row(row: dict, prompt: Prompt, loaded: Loaded) -> dict:
+    """One row of a split as `input_ids`, `labels` (-100 on the prompt), `images` (hashes) and `length`."""
+    messages = chat(row["question"], len(row["images"]), prompt.system)
+    asked = loaded.family.prompt_ids(loaded.processor, messages)
+    answered = loaded.family.answer_ids(loaded.processor, row["answer"])
+    return {
+        "input_ids": asked + answered,
+        "labels": [-100] * len(asked) + answered,
+        "image_hashes": [image["sha256"] for image in row["images"]],
+        "length": len(asked) + len(answered),
+    }
+
+
+@dataclass
+class Collator:
+    """Pads rows on the right and reads their vision features: plain tensors, so that memory can be pinned."""
+
+    loaded: Loaded
+    features: FeatureStore
+
+    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+        longest = max(row["length"] for row in rows)
+        ids = torch.full((len(rows), longest), self.loaded.processor.tokenizer.pad_token_id)
+        labels, mask = torch.full_like(ids, -100), torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, : row["length"]] = torch.tensor(row["input_ids"])
+            labels[i, : row["length"]] = torch.tensor(row["labels"])
+            mask[i, : row["length"]] = 1
+        return {
+            "input_ids": ids,
+            "labels": labels,
+            "attention_mask": mask,
+            "token_type_ids": self.loaded.family.token_types(self.loaded.processor, ids),
+            "pooled_features": self.features.read([sha for row in rows for sha in row["image_hashes"]]),
+        }

@@ -1,0 +1,179 @@
+"""Step: tune a model by a recipe with TRL on precomputed vision features, and publish the adapter."""
+
+import argparse
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import torch
+import transformers
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from transformers.trainer_utils import get_last_checkpoint
+from trl import SFTConfig, SFTTrainer
+
+from workflow_scripts.core.command import Refused, run_step
+from workflow_scripts.core.config.recipes import Recipe
+from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.files import sha256_of_file
+from workflow_scripts.core.tables import HISTORY, ROWS, read_table, write_table
+from workflow_scripts.models.features import FeatureStore
+from workflow_scripts.models.loading import Loaded, load
+from workflow_scripts.train.card import write_card
+from workflow_scripts.train.gates import check_adapter, check_rows
+from workflow_scripts.train.rows import Collator, training_row
+
+
+class FeatureTrainer(SFTTrainer):
+    """TRL's trainer, fed pooled vision features through the model's own seam instead of pixels."""
+
+    def __init__(self, loaded: Loaded, **options) -> None:
+        self._loaded = loaded
+        super().__init__(**options)
+        # TRL rounds the adapters of a quantised base to bfloat16, where small updates vanish.
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        pooled = inputs.pop("pooled_features")
+        base = self._loaded.base
+        with torch.no_grad():
+            inputs["mm_encoder_outputs"] = self._loaded.family.encoder_outputs(base, pooled.to(base.dtype))
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+
+def tune(
+    recipe: Recipe,
+    prompt: Prompt,
+    split: Path,
+    record: Path,
+    index: Path,
+    adapter: Path,
+    history: Path,
+    checkpoints: Path,
+    threads: int,
+) -> None:
+    """Tune, or go on where a killed run was, and publish `adapter` and `history` when complete."""
+    torch.set_num_threads(threads)
+    transformers.set_seed(recipe.seed)
+    rows = read_table(split, ROWS).to_pylist()
+    if not rows:
+        raise Refused(f"{split} has no rows to train on")
+    loaded = load(record, quantisation=recipe.quantisation)
+    examples = [training_row(row, prompt, loaded) for row in rows]
+    check_rows(examples, [row["answer"] for row in rows], loaded)
+    model = _with_adapter(loaded, recipe)
+    check_adapter(model, recipe.lora.targets)
+    tuned = Loaded(model, loaded.processor, loaded.family, loaded.revision)
+
+    data_hash = sha256_of_file(split)
+    key = hashlib.sha256("\n".join([recipe.spec(), prompt.spec(), data_hash, loaded.revision]).encode()).hexdigest()
+    folder = checkpoints / key[:16]
+    trainer = FeatureTrainer(
+        loaded=tuned,
+        model=model,
+        args=_arguments(recipe, folder, tuned),
+        train_dataset=Dataset.from_list(examples),
+        data_collator=Collator(tuned, FeatureStore(index)),
+        processing_class=loaded.processor.tokenizer,
+    )
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+
+    unfinished = adapter.with_name(f".{adapter.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    trainer.save_model(str(unfinished))
+    loaded.processor.save_pretrained(unfinished)
+    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    write_card(unfinished / "README.md", recipe, record.stem, loaded.revision, data_hash, len(rows), log)
+    shutil.rmtree(adapter, ignore_errors=True)
+    os.replace(unfinished, adapter)
+    write_table(history, [_history_row(entry) for entry in log], HISTORY)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _with_adapter(loaded: Loaded, recipe: Recipe):
+    """The model with fresh adapters, everything else frozen."""
+    base = loaded.base
+    if recipe.quantisation == "nf4":
+        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=recipe.gradient_checkpointing)
+    config = LoraConfig(
+        r=recipe.lora.r,
+        lora_alpha=recipe.lora.alpha,
+        lora_dropout=recipe.lora.dropout,
+        target_modules=loaded.family.LORA_TARGETS[recipe.lora.targets],
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(base, config)
+
+
+def _arguments(recipe: Recipe, folder: Path, loaded: Loaded) -> SFTConfig:
+    on_gpu = loaded.device.type == "cuda"
+    return SFTConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=recipe.micro_batch,
+        gradient_accumulation_steps=recipe.batch // recipe.micro_batch,
+        num_train_epochs=recipe.epochs or 1.0,
+        max_steps=recipe.steps or -1,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=recipe.warmup,
+        optim=recipe.optimiser,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        seed=recipe.seed,
+        bf16=on_gpu,
+        use_cpu=not on_gpu,
+        save_steps=recipe.save_every,
+        save_total_limit=2,
+        logging_steps=1,
+        report_to="none",
+        max_length=None,
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        train_sampling_strategy="group_by_length",
+        dataloader_num_workers=0,
+        disable_tqdm=False,
+    )
+
+
+def _history_row(entry: dict) -> dict:
+    return {
+        "step": entry["step"],
+        "epoch": entry["epoch"],
+        "loss": entry["loss"],
+        "token_accuracy": entry.get("mean_token_accuracy"),
+        "learning_rate": entry.get("learning_rate"),
+        "gradient_norm": entry.get("grad_norm"),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", required=True, help="JSON of the recipe")
+    parser.add_argument("--prompt", required=True, help="JSON of the system's prompt")
+    parser.add_argument("--split", type=Path, required=True, help="Parquet of training rows")
+    parser.add_argument("--model", type=Path, required=True, help="record of the model")
+    parser.add_argument("--features", type=Path, required=True, help="index of the split's vision features")
+    parser.add_argument("--adapter", type=Path, required=True, help="folder to publish")
+    parser.add_argument("--history", type=Path, required=True, help="Parquet of the training log to write")
+    parser.add_argument("--checkpoints", type=Path, required=True, help="folder that survives a killed run")
+    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
+    given = parser.parse_args()
+    tune(
+        Recipe.model_validate_json(given.recipe),
+        Prompt.model_validate_json(given.prompt),
+        given.split,
+        given.model,
+        given.features,
+        given.adapter,
+        given.history,
+        given.checkpoints,
+        given.threads,
+    )
+
+
+if __name__ == "__main__":
+    run_step(main)
