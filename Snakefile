@@ -19,12 +19,11 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-# Steps run with the interpreter that runs Snakemake, from wherever the working directory is.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")]))
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 sys.path.insert(0, workflow.basedir)
 
+from workflow_scripts.core.environment import use_this_interpreter
+
+use_this_interpreter(workflow.basedir)
 
 # A given configuration replaces the default: merged into it, the default's systems would leak in.
 if not workflow.overwrite_configfiles:
@@ -47,11 +46,11 @@ localrules:
 
 
 rule all:
+    default_target: True
     input:
         expand(f"{R}/report/{{split}}/index.html", split=CONFIG.evaluate),
         expand(f"{R}/report/{{split}}/table.md", split=CONFIG.evaluate),
         expand(f"{R}/splits/{{split}}/sft.jsonl", split=TRAINING_SPLITS),
-    default_target: True
 
 
 onstart:

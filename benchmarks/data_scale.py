@@ -7,6 +7,7 @@ draws the tree in seconds and prints, for each variant, the wall time and the pe
 """
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -28,8 +29,8 @@ import psutil
 from PIL import Image
 
 from workflow_scripts.core.files import sha256_of
+from workflow_scripts.data.crew import cores
 from workflow_scripts.data.manifest import take_inventory, write_manifest
-from workflow_scripts.data.pictures import cores
 
 ROWS, IMAGES, SIDE, BASES = 58_112, 50_996, 64, 512
 
@@ -96,10 +97,10 @@ def unique(picture: bytes, name: str) -> bytes:
     return picture[:33] + chunk + picture[33:]
 
 
-def question(shape: Shape, i: int, rng: random.Random) -> tuple[str, object]:
+def question(shape: Shape, i: int, images: int, rng: random.Random) -> tuple[str, object]:
     """A question in FLARE's style and an answer to it."""
     task = shape.task.lower()
-    again = f" (question {i // max(1, shape.images // shape.each)})"  # an image that is asked twice is asked otherwise
+    again = f" (question {i * shape.each // images})"  # an image that is asked twice is asked otherwise
 
     def box() -> tuple[int, int, int, int]:
         x, y = rng.randrange(0, 40), rng.randrange(0, 40)
@@ -155,7 +156,7 @@ def draw_set(tree: Path, shape: Shape, missing: float, zipped: bool) -> None:
         names = [f"images{kind}/{shape.name}_{first_image + i:06d}.png" for i in range(images)]
         records = []
         for i in range(rows):
-            asked, answer = question(shape, i, rng)
+            asked, answer = question(shape, i, images, rng)
             chosen = [names[(i * shape.each + j) % images] for j in range(shape.each)]
             records.append(
                 {
@@ -218,10 +219,8 @@ def run(*arguments: object) -> Cost:
     )
     watched, peak = psutil.Process(process.pid), 0
     while process.poll() is None:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a child may end between being listed and being asked
             peak = max(peak, sum(p.memory_info().rss for p in [watched, *watched.children(recursive=True)]))
-        except psutil.NoSuchProcess:
-            pass  # a child ended between being listed and being asked
         time.sleep(0.02)
     said = process.stdout.read().strip() if process.stdout else ""
     if process.returncode:
@@ -241,7 +240,8 @@ def measure(scratch: Path, tree: Path, work: str) -> list[tuple[str, Cost]]:
     )  # fmt: skip
     audit = run(
         "workflow_scripts.data.audit", "--rows", rows, "--quarantine", quarantine, "--tree", tree,
-        "--findings", scratch / f"{work}.findings.parquet", "--page", scratch / f"{work}.html",
+        "--findings", scratch / f"{work}.findings.parquet", "--summary", scratch / f"{work}.summary.parquet",
+        "--balance", scratch / f"{work}.balance.parquet", "--page", scratch / f"{work}.html",
     )  # fmt: skip
     return [("inventory", inventory), ("convert", convert), ("audit", audit)]
 

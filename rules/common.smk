@@ -44,8 +44,14 @@ def gpus_of(model):
     return CONFIG.models[model].gpus
 
 
+def adapter_of(wildcards):
+    """The tuned system's weights; nothing for a base model."""
+    if CONFIG.systems[wildcards.system].recipe is None:
+        return []
+    return f"{R}/systems/{wildcards.system}/adapter/adapter_model.safetensors"
+
+
 TRAINING_SPLITS = sorted({s.train for s in CONFIG.systems.values() if isinstance(s, ModelSystem) and s.train})
-JUDGED = [split for split in CONFIG.evaluate]
 
 Gated = namedtuple("Gated", "repo page record")
 GATED = [

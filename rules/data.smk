@@ -2,123 +2,130 @@
 
 
 rule data_make:
-    message:
-        "Drawing the made data set {wildcards.dataset}"
     input:
         code=code("workflow_scripts.data.made"),
     output:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
-    params:
-        spec=lambda w: CONFIG.datasets[w.dataset].spec(),
-        tree=lambda w: tree_of(w.dataset),
-    wildcard_constraints:
-        dataset=named(CONFIG.datasets, MadeDataset),
-    threads: 2
-    resources:
-        mem_mb=2000,
-        runtime=10,
     log:
         f"{R}/logs/data_make/{{dataset}}.log",
     benchmark:
         f"{R}/benchmarks/data_make/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset=named(CONFIG.datasets, MadeDataset),
     conda:
         CONDA
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        spec=lambda w: CONFIG.datasets[w.dataset].spec(),
+        tree=lambda w: tree_of(w.dataset),
+    message:
+        "Drawing the made data set {wildcards.dataset} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.made --spec {params.spec:q} --out {params.tree:q}"
         " --manifest {output.manifest:q} 2>&1 | tee {log:q}"
 
 
 rule data_inventory:
-    message:
-        "Taking stock of {wildcards.dataset}: {params.tree}"
     input:
         questions=lambda w: sorted(map(str, Path(tree_of(w.dataset)).glob("*/*/*/*.json"))),
         code=code("workflow_scripts.data.inventory"),
     output:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
-    params:
-        spec=lambda w: CONFIG.datasets[w.dataset].spec(),
-        tree=lambda w: tree_of(w.dataset),
-    wildcard_constraints:
-        dataset=named(CONFIG.datasets, LocalDataset),
-    threads: 2
-    resources:
-        mem_mb=2000,
-        runtime=60,
     log:
         f"{R}/logs/data_inventory/{{dataset}}.log",
     benchmark:
         f"{R}/benchmarks/data_inventory/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset=named(CONFIG.datasets, LocalDataset),
     conda:
         CONDA
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        spec=lambda w: CONFIG.datasets[w.dataset].spec(),
+        tree=lambda w: tree_of(w.dataset),
+    message:
+        "Taking stock of {wildcards.dataset}: {params.tree} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.inventory --spec {params.spec:q} --tree {params.tree:q}"
         " --manifest {output.manifest:q} 2>&1 | tee {log:q}"
 
 
 rule data_download:
-    message:
-        "Downloading {wildcards.dataset} from the hub"
     input:
         code=code("workflow_scripts.data.download"),
     output:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
-    params:
-        spec=lambda w: CONFIG.datasets[w.dataset].spec(),
-        tree=lambda w: tree_of(w.dataset),
-    wildcard_constraints:
-        dataset=named(CONFIG.datasets, HubDataset),
-    threads: 4
-    resources:
-        mem_mb=4000,
-        runtime=720,
     log:
         f"{R}/logs/data_download/{{dataset}}.log",
     benchmark:
         f"{R}/benchmarks/data_download/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset=named(CONFIG.datasets, HubDataset),
     conda:
         CONDA
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=720,
+    params:
+        spec=lambda w: CONFIG.datasets[w.dataset].spec(),
+        tree=lambda w: tree_of(w.dataset),
+    message:
+        "Downloading {wildcards.dataset} from the hub [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.download --spec {params.spec:q} --out {params.tree:q}"
         " --manifest {output.manifest:q} 2>&1 | tee {log:q}"
 
 
 rule data_convert:
-    message:
-        "Converting {wildcards.dataset}: every row kept or quarantined with a reason"
     input:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
         code=code("workflow_scripts.data.convert"),
     output:
         rows=f"{R}/data/{{dataset}}/rows.parquet",
         quarantine=f"{R}/data/{{dataset}}/quarantine.parquet",
-    params:
-        tree=lambda w: tree_of(w.dataset),
-        workdir=f"{R}/data/{{dataset}}/parts",
-    threads: 2
-    resources:
-        mem_mb=3000,
-        runtime=60,
     log:
         f"{R}/logs/data_convert/{{dataset}}.log",
     benchmark:
         f"{R}/benchmarks/data_convert/{{dataset}}.tsv"
     conda:
         CONDA
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        tree=lambda w: tree_of(w.dataset),
+        workdir=f"{R}/data/{{dataset}}/parts",
+    message:
+        "Converting {wildcards.dataset}: every row kept or quarantined with a reason [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.convert --tree {params.tree:q} --manifest {input.manifest:q}"
         " --rows {output.rows:q} --quarantine {output.quarantine:q} --workdir {params.workdir:q} 2>&1 | tee {log:q}"
 
 
 rule data_split:
-    message:
-        "Selecting the split {wildcards.split}"
     input:
         rows=lambda w: f"{R}/data/{CONFIG.splits[w.split].dataset}/rows.parquet",
         code=code("workflow_scripts.data.split"),
     output:
         rows=f"{R}/splits/{{split}}/rows.parquet",
         left_out=f"{R}/splits/{{split}}/left_out.parquet",
+    log:
+        f"{R}/logs/data_split/{{split}}.log",
+    benchmark:
+        f"{R}/benchmarks/data_split/{{split}}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         spec=lambda w: CONFIG.splits[w.split].spec(),
         protect=lambda w: canonical_json(
@@ -126,39 +133,32 @@ rule data_split:
             if w.split not in CONFIG.evaluate
             else []
         ),
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    log:
-        f"{R}/logs/data_split/{{split}}.log",
-    benchmark:
-        f"{R}/benchmarks/data_split/{{split}}.tsv"
-    conda:
-        CONDA
+    message:
+        "Selecting the split {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.split --rows {input.rows:q} --spec {params.spec:q}"
         " --protect {params.protect:q} --out {output.rows:q} --left-out {output.left_out:q} 2>&1 | tee {log:q}"
 
 
 rule data_sft:
-    message:
-        "Writing {wildcards.split} as conversations for SFT"
     input:
         rows=f"{R}/splits/{{split}}/rows.parquet",
         code=code("workflow_scripts.data.sft"),
     output:
         jsonl=f"{R}/splits/{{split}}/sft.jsonl",
-    params:
-        tree=tree_of_split,
-    resources:
-        mem_mb=2000,
-        runtime=30,
     log:
         f"{R}/logs/data_sft/{{split}}.log",
     benchmark:
         f"{R}/benchmarks/data_sft/{{split}}.tsv"
     conda:
         CONDA
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        tree=tree_of_split,
+    message:
+        "Writing {wildcards.split} as conversations for SFT [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.sft --split {input.rows:q} --root {params.tree:q}"
         " --out {output.jsonl:q} 2>&1 | tee {log:q}"

@@ -2,33 +2,31 @@
 
 
 rule report_tables:
-    message:
-        "Writing the tables of {wildcards.split}"
     input:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
         code=code("workflow_scripts.report.tables"),
     output:
         csv=report(f"{R}/report/{{split}}/table.csv", category="Tables", labels={"split": "{split}"}),
         markdown=f"{R}/report/{{split}}/table.md",
-    params:
-        systems=canonical_json(list(CONFIG.systems)),
-    resources:
-        mem_mb=1000,
-        runtime=10,
     log:
         f"{R}/logs/report_tables/{{split}}.log",
     benchmark:
         f"{R}/benchmarks/report_tables/{{split}}.tsv"
     conda:
         CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        systems=canonical_json(list(CONFIG.systems)),
+    message:
+        "Writing the tables of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.report.tables --metrics {input.metrics:q} --systems {params.systems:q}"
         " --csv {output.csv:q} --markdown {output.markdown:q} 2>&1 | tee {log:q}"
 
 
 rule report_page:
-    message:
-        "Writing the page of {wildcards.split}"
     input:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
         split=f"{R}/splits/{{split}}/rows.parquet",
@@ -38,19 +36,21 @@ rule report_page:
         code=code("workflow_scripts.report.page"),
     output:
         page=report(f"{R}/report/{{split}}/index.html", category="Pages", labels={"split": "{split}"}),
-    params:
-        spec=CONFIG.report.spec(),
-        systems=canonical_json(list(CONFIG.systems)),
-        tree=tree_of_split,
-    resources:
-        mem_mb=1500,
-        runtime=10,
     log:
         f"{R}/logs/report_page/{{split}}.log",
     benchmark:
         f"{R}/benchmarks/report_page/{{split}}.tsv"
     conda:
         CONDA
+    resources:
+        mem_mb=1500,
+        runtime=10,
+    params:
+        spec=CONFIG.report.spec(),
+        systems=canonical_json(list(CONFIG.systems)),
+        tree=tree_of_split,
+    message:
+        "Writing the page of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.report.page --spec {params.spec:q} --systems {params.systems:q}"
         " --metrics {input.metrics:q} --split {input.split:q} --tree {params.tree:q}"

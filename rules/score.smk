@@ -4,49 +4,49 @@ JUDGES = sorted(CONFIG.judges)
 
 
 rule score_outcomes:
-    message:
-        "Reading the answers of {wildcards.system} on {wildcards.split}"
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
         code=code("workflow_scripts.score.outcomes"),
     output:
         outcomes=f"{R}/scores/{{split}}/{{system}}/outcomes.parquet",
-    resources:
-        mem_mb=1500,
-        runtime=20,
     log:
         f"{R}/logs/score_outcomes/{{split}}.{{system}}.log",
     benchmark:
         f"{R}/benchmarks/score_outcomes/{{split}}.{{system}}.tsv"
     conda:
         CONDA
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    message:
+        "Reading the answers of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.outcomes --split {input.split:q} --predictions {input.predictions:q}"
         " --system {wildcards.system} --out {output.outcomes:q} 2>&1 | tee {log:q}"
 
 
 rule score_judge:
-    message:
-        "Judging the reports of {wildcards.system} on {wildcards.split} with {wildcards.judge}"
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
         code=code("workflow_scripts.score.judge"),
     output:
         judgements=f"{R}/scores/{{split}}/{{system}}/{{judge}}.judgements.parquet",
-    params:
-        spec=lambda w: CONFIG.judges[w.judge].spec(),
-        store=f"{R}/judgements",
-    resources:
-        mem_mb=1500,
-        runtime=60,
     log:
         f"{R}/logs/score_judge/{{split}}.{{system}}.{{judge}}.log",
     benchmark:
         f"{R}/benchmarks/score_judge/{{split}}.{{system}}.{{judge}}.tsv"
     conda:
         CONDA
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    params:
+        spec=lambda w: CONFIG.judges[w.judge].spec(),
+        store=f"{R}/judgements",
+    message:
+        "Judging the reports of {wildcards.system} on {wildcards.split} with {wildcards.judge} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.judge --split {input.split:q} --predictions {input.predictions:q}"
         " --judge {wildcards.judge} --spec {params.spec:q} --store {params.store:q}"
@@ -54,8 +54,6 @@ rule score_judge:
 
 
 rule score_reports:
-    message:
-        "Scoring the reports of {wildcards.system} on {wildcards.split}"
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
@@ -63,41 +61,43 @@ rule score_reports:
         code=code("workflow_scripts.score.report_metrics"),
     output:
         scores=f"{R}/scores/{{split}}/{{system}}/report_scores.parquet",
-    resources:
-        mem_mb=1500,
-        runtime=20,
     log:
         f"{R}/logs/score_reports/{{split}}.{{system}}.log",
     benchmark:
         f"{R}/benchmarks/score_reports/{{split}}.{{system}}.tsv"
     conda:
         CONDA
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    message:
+        "Scoring the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.report_metrics --split {input.split:q} --predictions {input.predictions:q}"
         " --judgements {input.judgements:q} --out {output.scores:q} 2>&1 | tee {log:q}"
 
 
 rule score_metrics:
-    message:
-        "Computing every metric on {wildcards.split}, with intervals"
     input:
         outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
         scores=expand(f"{R}/scores/{{{{split}}}}/{{system}}/report_scores.parquet", system=CONFIG.systems),
         code=code("workflow_scripts.score.metrics"),
     output:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
-    params:
-        spec=CONFIG.scoring.spec(),
-    threads: 2
-    resources:
-        mem_mb=2500,
-        runtime=30,
     log:
         f"{R}/logs/score_metrics/{{split}}.log",
     benchmark:
         f"{R}/benchmarks/score_metrics/{{split}}.tsv"
     conda:
         CONDA
+    threads: 2
+    resources:
+        mem_mb=2500,
+        runtime=30,
+    params:
+        spec=CONFIG.scoring.spec(),
+    message:
+        "Computing every metric on {wildcards.split}, with intervals [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.metrics --outcomes {input.outcomes:q} --report-scores {input.scores:q}"
         " --spec {params.spec:q} --out {output.metrics:q} 2>&1 | tee {log:q}"

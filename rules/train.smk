@@ -2,8 +2,6 @@
 
 
 rule train_tune:
-    message:
-        "Tuning {wildcards.system}"
     input:
         split=lambda w: f"{R}/splits/{CONFIG.systems[w.system].train}/rows.parquet",
         record=lambda w: f"{R}/models/{CONFIG.systems[w.system].model}.json",
@@ -12,24 +10,26 @@ rule train_tune:
     output:
         weights=f"{R}/systems/{{system}}/adapter/adapter_model.safetensors",
         history=f"{R}/systems/{{system}}/history.parquet",
-    params:
-        recipe=lambda w: CONFIG.recipes[CONFIG.systems[w.system].recipe].spec(),
-        prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
-        adapter=f"{R}/systems/{{system}}/adapter",
-        checkpoints=f"{R}/systems/{{system}}/checkpoints",
+    log:
+        f"{R}/logs/train_tune/{{system}}.log",
+    benchmark:
+        f"{R}/benchmarks/train_tune/{{system}}.tsv"
     wildcard_constraints:
         system="|".join(n for n, s in CONFIG.systems.items() if isinstance(s, ModelSystem) and s.recipe) or "(?!)",
+    conda:
+        CONDA
     threads: lambda w: 8 if gpus_of(CONFIG.systems[w.system].model) else 2
     resources:
         gpu=lambda w: gpus_of(CONFIG.systems[w.system].model),
         mem_mb=lambda w: 48000 if gpus_of(CONFIG.systems[w.system].model) else 3500,
         runtime=lambda w: 720 if gpus_of(CONFIG.systems[w.system].model) else 30,
-    log:
-        f"{R}/logs/train_tune/{{system}}.log",
-    benchmark:
-        f"{R}/benchmarks/train_tune/{{system}}.tsv"
-    conda:
-        CONDA
+    params:
+        recipe=lambda w: CONFIG.recipes[CONFIG.systems[w.system].recipe].spec(),
+        prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
+        adapter=f"{R}/systems/{{system}}/adapter",
+        checkpoints=f"{R}/systems/{{system}}/checkpoints",
+    message:
+        "Tuning {wildcards.system} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.train.tune --recipe {params.recipe:q} --prompt {params.prompt:q}"
         " --split {input.split:q} --model {input.record:q} --features {input.features:q}"

@@ -14,9 +14,7 @@ from workflow_scripts.core.files import BadFile, atomic
 BOX = pa.struct([("x1", pa.float64()), ("y1", pa.float64()), ("x2", pa.float64()), ("y2", pa.float64())])
 """Corners in pixels of the original image."""
 
-IMAGE = pa.struct(
-    [("path", pa.string()), ("sha256", pa.string()), ("width", pa.int32()), ("height", pa.int32())]
-)
+IMAGE = pa.struct([("path", pa.string()), ("sha256", pa.string()), ("width", pa.int32()), ("height", pa.int32())])
 """One picture of a row. `path` is relative to the tree; see core.images for members of a zip."""
 
 ROWS = pa.schema(
@@ -57,6 +55,49 @@ QUARANTINE = pa.schema(
         pa.field("uid", pa.string()),  # as the row would have had; null for a file
         pa.field("folder", pa.string(), nullable=False),
         pa.field("images", pa.list_(pa.string()), nullable=False),  # paths of those that were found
+    ]
+)
+
+AUDIT = pa.schema(
+    [
+        pa.field("kind", pa.string(), nullable=False),  # see data.reasons
+        pa.field("action", pa.string(), nullable=False),  # quarantined, repaired, kept, left out
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("folder", pa.string(), nullable=False),
+        pa.field("uid", pa.string()),  # null: the file as a whole
+        pa.field("source_file", pa.string(), nullable=False),
+        pa.field("source_row", pa.int32()),
+        pa.field("detail", pa.string(), nullable=False),
+    ]
+)
+
+SUMMARY = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("folder", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("rows", pa.int32(), nullable=False),
+        pa.field("cases", pa.int32(), nullable=False),
+        pa.field("images", pa.int32(), nullable=False),  # distinct
+        pa.field("images_a_row", pa.int32(), nullable=False),  # the most
+        pa.field("question_tokens", pa.float64(), nullable=False),  # median
+        pa.field("answer_tokens", pa.float64(), nullable=False),  # median
+        pa.field("longest_answer", pa.int32(), nullable=False),  # tokens
+        pa.field("classes", pa.int32()),  # distinct labels, where the task has them
+        pa.field("largest_class", pa.float64()),  # its share of the rows
+        pa.field("least", pa.float64()),  # of numbers
+        pa.field("median", pa.float64()),
+        pa.field("greatest", pa.float64()),
+    ]
+)
+
+BALANCE = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("folder", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("rows", pa.int32(), nullable=False),
     ]
 )
 
@@ -166,8 +207,10 @@ def write_table(path: Path, rows: Sequence[dict] | pa.Table, schema: pa.Schema) 
         ValueError: a column is missing, of another type, or null where it must not be.
     """
     try:
-        table = rows.select(schema.names).cast(schema) if isinstance(rows, pa.Table) else pa.Table.from_pylist(
-            list(rows), schema=schema
+        table = (
+            rows.select(schema.names).cast(schema)
+            if isinstance(rows, pa.Table)
+            else pa.Table.from_pylist(list(rows), schema=schema)
         )
         for field in schema:
             if not field.nullable and table[field.name].null_count:

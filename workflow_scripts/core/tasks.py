@@ -2,9 +2,7 @@
 
 from typing import Literal, get_args
 
-Task = Literal[
-    "classification", "multi_label", "detection", "instance_detection", "counting", "regression", "report"
-]
+Task = Literal["classification", "multi_label", "detection", "instance_detection", "counting", "regression", "report"]
 TASKS: tuple[Task, ...] = get_args(Task)
 
 _SPELLINGS: dict[str, Task] = {

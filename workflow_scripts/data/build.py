@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from workflow_scripts.core.config.datasets import Policies
@@ -36,15 +37,9 @@ class Unfit(Exception):
 class Part:
     """The rows of one data set in one split folder, before and after."""
 
-    home: str
     files: dict[QuestionFile, list[object]]
     kept: list[dict] = field(default_factory=list)
     quarantined: list[dict] = field(default_factory=list)
-
-    @property
-    def rows_in(self) -> int:
-        """Rows in the question files."""
-        return sum(len(rows) for rows in self.files.values())
 
 
 def quarantine_entry(
@@ -73,7 +68,7 @@ def named_images(record: object) -> list[str]:
     return names
 
 
-def found_images(names: list[str], index: Index) -> list[str]:
+def found_images(names: Iterable[str], index: Index) -> list[str]:
     """Paths of those `names` that mean exactly one picture."""
     return [found[0] for found in map(index.find, names) if len(found) == 1]
 

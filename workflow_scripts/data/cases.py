@@ -12,7 +12,6 @@ A stem that is a bare number means something in its own split folder alone, and 
 """
 
 import re
-from pathlib import PurePosixPath
 
 from workflow_scripts.core.images import split_member
 
@@ -43,14 +42,15 @@ def case_of(dataset: str, folder: str, path: str, pattern: re.Pattern | None = N
         pattern: the configuration's rule for the data set, matched against the path below the data set.
     """
     file, member = split_member(path)
-    inner = PurePosixPath(member if member is not None else PurePosixPath(*PurePosixPath(file).parts[3:]))
+    inner = member if member is not None else file.split("/", 3)[-1]
     if pattern is not None:
-        found = pattern.search(inner.as_posix())
+        found = pattern.search(inner)
         if found:
             return f"{dataset}/{found.group(1)}"
-    stem = inner.stem
-    if _SHORT.match(stem) and len(inner.parts) > 2:
-        stem = inner.parts[-2]
+    above, _, name = inner.rpartition("/")
+    stem = name.rpartition(".")[0] or name
+    if _SHORT.match(stem) and "/" in above:
+        stem = above.rpartition("/")[2]
     for known in _KNOWN:
         found = known.match(stem)
         if found:

@@ -4,7 +4,9 @@ Finished data sets are kept in the work folder under a key of their content: onl
 """
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,10 +21,16 @@ from workflow_scripts.core.tables import QUARANTINE, ROWS, write_table
 from workflow_scripts.core.tasks import Task
 from workflow_scripts.data.answers import Customs
 from workflow_scripts.data.build import Part, build_part, found_images, named_images, quarantine_entry
+from workflow_scripts.data.crew import Crew, cores
 from workflow_scripts.data.customs import resolve_customs
 from workflow_scripts.data.manifest import key_of, read_manifest
-from workflow_scripts.data.pictures import Index, Probe, cores, index_pictures, probe_all
-from workflow_scripts.data.records import BadQuestions, question_files, read_rows
+from workflow_scripts.data.pictures import Probe, index_pictures, probe_all
+from workflow_scripts.data.records import BadQuestions, QuestionFile, question_files, read_rows
+
+ROWS_FILE, QUARANTINE_FILE = "rows.parquet", "quarantine.parquet"
+
+WORTH_A_CREW = 2000
+"""Images from which on starting further processes pays."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ def convert(
         manifest: the tree's manifest.
         policies: what to do with defects.
         workdir: where finished data sets are kept between runs.
-        jobs: processes that read images.
+        jobs: processes that read images and type rows.
 
     Returns:
         Rows, quarantine, counts.
@@ -61,74 +69,100 @@ def convert(
         raise BadFile(
             f"{tree} holds no question file; expected {{training,validation-public,…}}/<Modality>/<data set>/*.json"
         )
-    parts: dict[str, Part] = {}
+    homes: dict[str, dict[QuestionFile, list[object]]] = {}
     unreadable: list[dict] = []
     for file in tqdm(questions, desc="read questions", unit="file", mininterval=1):
-        part = parts.setdefault(file.home, Part(file.home, {}))
+        records = homes.setdefault(file.home, {})
         try:
-            part.files[file] = read_rows(tree, file)
+            records[file] = read_rows(tree, file)
         except BadQuestions as error:
             unreadable.append(quarantine_entry(file, None, error.reason, f"{file.path} {error}", "", []))
-    customs = _customs(parts, policies)
-    by_home = _files_by_home(files, parts)
-    store = workdir / "parts"
-    keys = {
-        home: key_of(
-            _code_identity(),
-            policies.spec(),
-            canonical_json({task: vars(custom) for task, custom in customs[_dataset(home)].items()}),
-            *(f"{path}:{files[path]['sha256']}" for path in by_home[home]),
-        )
-        for home in parts
-    }
-    stale = [home for home in parts if not (store / f"{keys[home]}.quarantine.parquet").is_file()]
-    indexes = {home: index_pictures(tree, home, by_home[home]) for home in stale}
-    probes = probe_all(tree, _needed(stale, parts, indexes), jobs)
-    _check_unchanged(probes, files)
-    for home in tqdm(stale, desc="type rows", unit="data set", mininterval=1, disable=not stale):
-        part = parts[home]
-        build_part(part, indexes[home], probes, customs[_dataset(home)], policies)
-        write_table(store / f"{keys[home]}.rows.parquet", part.kept, ROWS)
-        write_table(store / f"{keys[home]}.quarantine.parquet", part.quarantined, QUARANTINE)
-        part.kept, part.quarantined = [], []
-    rows = _joined([store / f"{keys[home]}.rows.parquet" for home in parts], ROWS)
-    quarantine = _joined([store / f"{keys[home]}.quarantine.parquet" for home in parts], QUARANTINE)
-    rows_in = sum(part.rows_in for part in parts.values())
-    counts = Counts(rows_in, len(rows), len(quarantine), len(unreadable), len(stale), len(parts) - len(stale))
+    customs = _customs(homes, policies)
+    by_home = _files_by_home(files, homes)
+    keys = {home: _key(by_home[home], files, customs[_dataset(home)], policies) for home in homes}
+    store = {home: workdir / "parts" / keys[home] for home in homes}
+    stale = [home for home in homes if not (store[home] / QUARANTINE_FILE).is_file()]
+    stale.sort(key=lambda home: -len(by_home[home]))  # the largest first: no process is left alone with it at the end
+    needed = _needed(tree, stale, homes, by_home)
+    rows_in = sum(len(rows) for records in homes.values() for rows in records.values())
+    sources = {home: list(records) for home, records in homes.items()}
+    del homes
+    with Crew(jobs if len(needed) > WORTH_A_CREW else 1) as crew:
+        probes = probe_all(tree, (path for paths in needed.values() for path in paths), crew)
+        _check_unchanged(probes, files)
+        tasks = [
+            (tree, home, by_home[home], sources[home], {path: probes[path] for path in needed[home]})
+            + (customs[_dataset(home)], policies, store[home])
+            for home in stale
+        ]
+        for _ in tqdm(crew.each(_convert_home, tasks), desc="type rows", total=len(tasks), mininterval=1):
+            pass
+    rows = _joined([store[home] / ROWS_FILE for home in sources], ROWS)
+    quarantine = _joined([store[home] / QUARANTINE_FILE for home in sources], QUARANTINE)
+    counts = Counts(rows_in, len(rows), len(quarantine), len(unreadable), len(stale), len(sources) - len(stale))
     if counts.kept + counts.quarantined != counts.rows_in:
         raise AssertionError(f"rows were lost: {counts}")
     quarantine = pa.concat_tables([quarantine, pa.Table.from_pylist(unreadable, schema=QUARANTINE)])
     return rows, quarantine, counts
 
 
+def _convert_home(
+    tree: Path,
+    home: str,
+    paths: list[str],
+    files: list[QuestionFile],
+    probes: dict[str, Probe],
+    customs: dict[Task, Customs],
+    policies: Policies,
+    store: Path,
+) -> None:
+    """Type the rows of one data set's folder and keep them in `store`; the quarantine's file is the last."""
+    part = Part({file: read_rows(tree, file) for file in files})
+    build_part(part, index_pictures(tree, home, paths), probes, customs, policies)
+    write_table(store / ROWS_FILE, part.kept, ROWS)
+    write_table(store / QUARANTINE_FILE, part.quarantined, QUARANTINE)
+
+
+def _key(paths: list[str], files: dict[str, dict], customs: dict[Task, Customs], policies: Policies) -> str:
+    """Changes with anything that the rows of a data set's folder depend on."""
+    written = canonical_json({task: vars(custom) for task, custom in customs.items()})
+    return key_of(_code_identity(), policies.spec(), written, *(f"{path}:{files[path]['sha256']}" for path in paths))
+
+
 def _dataset(home: str) -> str:
     return home.split("/")[2]
 
 
-def _customs(parts: dict[str, Part], policies: Policies) -> dict[str, dict[Task, Customs]]:
+def _customs(homes: dict[str, dict[QuestionFile, list[object]]], policies: Policies) -> dict[str, dict[Task, Customs]]:
     """Customs of each FLARE data set over all its split folders: they write alike."""
     rows: dict[str, list[object]] = {}
-    for home, part in parts.items():
-        for records in part.files.values():
-            rows.setdefault(_dataset(home), []).extend(records)
-        rows.setdefault(_dataset(home), [])
+    for home, files in homes.items():
+        found = rows.setdefault(_dataset(home), [])
+        for records in files.values():
+            found += records
     return {dataset: resolve_customs(found, policies.conventions, dataset) for dataset, found in rows.items()}
 
 
-def _files_by_home(files: dict[str, dict], parts: dict[str, Part]) -> dict[str, list[str]]:
-    by_home: dict[str, list[str]] = {home: [] for home in parts}
+def _files_by_home(files: dict[str, dict], homes: Iterable[str]) -> dict[str, list[str]]:
+    by_home: dict[str, list[str]] = {home: [] for home in homes}
     for path in files:
-        home = "/".join(path.split("/")[:3])
+        home = "/".join(path.split("/", 3)[:3])
         if home in by_home:
             by_home[home].append(path)
     return by_home
 
 
-def _needed(stale: list[str], parts: dict[str, Part], indexes: dict[str, Index]) -> set[str]:
-    needed: set[str] = set()
+def _needed(
+    tree: Path,
+    stale: list[str],
+    homes: dict[str, dict[QuestionFile, list[object]]],
+    by_home: dict[str, list[str]],
+) -> dict[str, list[str]]:
+    """The pictures that the rows of each folder name, by the folder."""
+    needed = {}
     for home in stale:
-        names = {name for records in parts[home].files.values() for r in records for name in named_images(r)}
-        needed.update(found_images(sorted(names), indexes[home]))
+        names = {name for records in homes[home].values() for record in records for name in named_images(record)}
+        needed[home] = sorted(set(found_images(names, index_pictures(tree, home, by_home[home]))))
     return needed
 
 
@@ -138,6 +172,7 @@ def _check_unchanged(probes: dict[str, Probe], files: dict[str, dict]) -> None:
             raise BadFile(f"{path} is not what the manifest says: the tree changed; make the manifest again")
 
 
+@cache
 def _code_identity() -> str:
     """Changes with the code that makes rows: what it made before is then made again."""
     room = Path(__file__).parent

@@ -5,6 +5,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from types import TracebackType
+from typing import Self, TypeVar
+
+Result = TypeVar("Result")
 
 
 def cores() -> int:
@@ -22,7 +25,7 @@ class Crew:
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(jobs, mp_context=context) if jobs > 1 else None
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -31,7 +34,7 @@ class Crew:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def each[Result](self, function: Callable[..., Result], tasks: Sequence[tuple]) -> Iterator[Result]:
+    def each(self, function: Callable[..., Result], tasks: Sequence[tuple]) -> Iterator[Result]:
         """`function(*task)` of each task, in their order; raises what a task raises."""
         if self._pool is None:
             return (function(*task) for task in tasks)

@@ -1,22 +1,174 @@
-"""Step: download a data set from the Hugging Face hub at a commit; to be deepened with resumption and disk checks."""
+"""Step: a FLARE-shaped tree from the Hugging Face hub at one commit, or from a mirror folder; resumable.
+
+The revision is resolved when a download starts and kept in the tree, so that a download that goes on after a
+break goes on with the same commit. Partial files lie in a hidden folder of the tree until their hash is right.
+"""
 
 import argparse
+import errno
+import fcntl
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
-from huggingface_hub import snapshot_download
+from huggingface_hub.utils import disable_progress_bars, filter_repo_objects
+from tqdm import tqdm
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.datasets import HubDataset
+from workflow_scripts.core.files import read_json, sha256_of_file, write_json
+from workflow_scripts.data.hub import DownloadFailed, Plan, Remote, fetch, plan_download
+from workflow_scripts.data.manifest import files_below, write_manifest
+
+WORK = ".download"
+MEGABYTE = 10**6
+
+
+def download(spec: HubDataset, tree: Path, threads: int) -> dict:
+    """Have the files of `spec` in `tree`.
+
+    Returns:
+        The manifest: the resolved revision, and each file's path, size and SHA-256.
+
+    Raises:
+        DownloadFailed: one sentence with the remedy.
+    """
+    with _alone(tree):
+        if spec.mirror is not None:
+            plan, get = _plan_of_folder(spec), _copy
+        else:
+            plan, get = _plan_of_hub(spec, tree), _from_hub
+        print(f"download: {len(plan.files)} files, {plan.size / MEGABYTE:,.1f} MB, {plan.revision or spec.mirror}")
+        _check_room(plan, tree)
+        hashes = _get_all(spec, plan, tree, threads, get)
+    files = [{"path": f.path, "size": f.size, "sha256": hashes[f.path]} for f in plan.files if not _hidden(f.path)]
+    source = json.loads(spec.source_spec()) | {"revision": plan.revision}
+    del source["mirror"]  # where it came from is this machine's affair
+    return {"source": source, "files": files}
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+@contextmanager
+def _alone(tree: Path) -> Iterator[None]:
+    """One download a tree: a run that was cut off may have left one behind that still writes."""
+    (tree / WORK).mkdir(parents=True, exist_ok=True)
+    with (tree / WORK / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DownloadFailed(f"another process downloads to {tree}; wait for it or end it") from None
+        yield
+
+
+def _plan_of_hub(spec: HubDataset, tree: Path) -> Plan:
+    """The plan, at the commit with which an unfinished download of the same revision began."""
+    record = tree / WORK / "revision.json"
+    asked = {"repo": spec.repo, "revision": spec.revision}
+    begun = read_json(record) if record.is_file() else None
+    if isinstance(begun, dict) and begun.get("asked") == asked:
+        return plan_download(spec.model_copy(update={"revision": begun["resolved"]}))
+    plan = plan_download(spec)
+    write_json(record, {"asked": asked, "resolved": plan.revision})
+    return plan
+
+
+def _plan_of_folder(spec: HubDataset) -> Plan:
+    """The plan of a folder that mirrors the repository. It has no revision; digests are taken when files are copied."""
+    mirror = Path(spec.mirror or "").expanduser()
+    if not mirror.is_dir():
+        raise DownloadFailed(f"the mirror {mirror} is no folder; give one that holds `training/`, or null for the hub")
+    paths = list(filter_repo_objects(files_below(mirror), allow_patterns=list(spec.include) or None))
+    if not paths:
+        raise DownloadFailed(f"no file of {mirror} fits the include patterns {', '.join(spec.include) or '(none)'}")
+    return Plan("", tuple(Remote(path, (mirror / path).stat().st_size, "") for path in sorted(paths)))
+
+
+def _check_room(plan: Plan, tree: Path) -> None:
+    """Before the first byte: what is missing must fit on the disk."""
+    there = sum(path.stat().st_size for path in (tree / f.path for f in plan.files) if path.is_file())
+    there += sum(path.stat().st_size for path in (tree / WORK).rglob("*.part"))
+    free, missing = shutil.disk_usage(tree).free, plan.size - there
+    if missing > free:
+        raise DownloadFailed(_no_room(tree, missing, free))
+
+
+def _no_room(tree: Path, missing: int | None, free: int) -> str:
+    needs = f"{missing / MEGABYTE:,.0f} MB are missing and " if missing is not None else ""
+    return (
+        f"the disk of {tree} is full: {needs}{free / MEGABYTE:,.0f} MB are free; make room, or choose fewer data sets "
+        "with `include`, or put `results` on another disk, and run again: what is there is kept"
+    )
+
+
+def _get_all(spec: HubDataset, plan: Plan, tree: Path, threads: int, get: Callable[..., str]) -> dict[str, str]:
+    """Get every file, `threads` at a time, behind one bar. Returns SHA-256 by path."""
+    reached: dict[str, int] = {}
+    lock = Lock()
+    disable_progress_bars()
+    with tqdm(total=plan.size, desc="download", unit="B", unit_scale=True, mininterval=1) as bar:
+
+        def one(file: Remote) -> str:
+            def told(size: int) -> None:
+                with lock:
+                    bar.update(size - reached.get(file.path, 0))
+                    reached[file.path] = size
+
+            partial = tree / WORK / f"{file.path}.part"
+            return get(spec, plan.revision, file, tree / file.path, partial, told)
+
+        with ThreadPoolExecutor(threads) as pool:
+            waiting = {file.path: pool.submit(one, file) for file in plan.files}
+            try:
+                return {path: result.result() for path, result in waiting.items()}
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise DownloadFailed(f"{tree} cannot be written to ({error.strerror})") from None
+                raise DownloadFailed(_no_room(tree, None, shutil.disk_usage(tree).free)) from None
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _from_hub(
+    spec: HubDataset, revision: str, file: Remote, target: Path, partial: Path, told: Callable[[int], None]
+) -> str:
+    return fetch(spec, revision, file, target, partial, told)
+
+
+def _copy(
+    spec: HubDataset, _revision: str, file: Remote, target: Path, partial: Path, told: Callable[[int], None]
+) -> str:
+    """Copy a mirror's file unless the same is there."""
+    origin = Path(spec.mirror or "").expanduser() / file.path
+    sha256 = sha256_of_file(origin)
+    if not (target.is_file() and target.stat().st_size == file.size and sha256_of_file(target) == sha256):
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(origin, partial)
+        if sha256_of_file(partial) != sha256:
+            raise DownloadFailed(f"{file.path} changes while it is copied from the mirror; run again when it rests")
+        partial.replace(target)
+    told(file.size)
+    return sha256
 
 
 def main() -> None:
+    """Parse the arguments, download, write the manifest."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--manifest", type=Path, required=True)
-    given = parser.parse_args()
-    spec = HubDataset.model_validate_json(given.spec)
-    snapshot_download(spec.repo, repo_type="dataset", revision=spec.revision, local_dir=given.out, allow_patterns=list(spec.include) or None)
+    parser.add_argument("--spec", type=HubDataset.model_validate_json, required=True, help="JSON of the dataset")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the tree")
+    parser.add_argument("--manifest", type=Path, required=True, help="JSON to write")
+    parser.add_argument("--threads", type=int, default=8, help="files at a time")
+    a = parser.parse_args()
+    manifest = download(a.spec, a.out, a.threads)
+    write_manifest(a.manifest, manifest)
+    print(f"download: {len(manifest['files'])} files are there and verified")
 
 
 if __name__ == "__main__":

@@ -1,25 +1,23 @@
 """The pictures of a data set: finding them by the names that rows use, hashing and decoding each once."""
 
-import multiprocessing
-import os
 import posixpath
 import zipfile
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
 from workflow_scripts.core.files import sha256_of
 from workflow_scripts.core.images import BadImage, decode_image, image_bytes, member_path
+from workflow_scripts.data.crew import Crew
 
 CHUNK = 256
 """Pictures a worker reads at a time: long enough to drown the hand-over, short enough for an even end."""
 
 
-@dataclass(frozen=True)
-class Probe:
+class Probe(NamedTuple):
     """What one reading of a picture tells. `fault` is None where it decodes; sizes are after EXIF's turn."""
 
     sha256: str
@@ -99,29 +97,13 @@ def _probe_chunk(tree: Path, paths: Sequence[str]) -> list[Probe]:
     return [probe(tree, path) for path in paths]
 
 
-def probe_all(tree: Path, paths: Iterable[str], jobs: int) -> dict[str, Probe]:
-    """Read, hash and decode each of `paths` once, in `jobs` processes."""
+def probe_all(tree: Path, paths: Iterable[str], crew: Crew) -> dict[str, Probe]:
+    """Read, hash and decode each of `paths` once."""
     ordered = sorted(set(paths))
     chunks = [ordered[i : i + CHUNK] for i in range(0, len(ordered), CHUNK)]
     probes: dict[str, Probe] = {}
     with tqdm(total=len(ordered), desc="read images", unit="image", mininterval=1, disable=not ordered) as bar:
-
-        def note(chunk: list[str], results: list[Probe]) -> None:
+        for chunk, results in zip(chunks, crew.each(_probe_chunk, [(tree, chunk) for chunk in chunks]), strict=True):
             probes.update(zip(chunk, results, strict=True))
             bar.update(len(chunk))
-
-        if jobs < 2 or len(chunks) < 2:
-            for chunk in chunks:
-                note(chunk, _probe_chunk(tree, chunk))
-            return probes
-        # spawn: a fork of a process whose libraries run threads may hang
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(chunks)), mp_context=context) as pool:
-            for chunk, results in zip(chunks, pool.map(_probe_chunk, [tree] * len(chunks), chunks), strict=True):
-                note(chunk, results)
     return probes
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 FOLDERS = {
     "training": "training",
@@ -58,12 +58,12 @@ class QuestionFile:
     @property
     def answers_for(self) -> str | None:
         """The path of the file that this one repeats with answers (`x_val_withGT.json`: `x_val.json`)."""
-        stem, found, _ = self.path.removesuffix(".json").rpartition("_withGT")
+        stem, found, _ = self.path[: -len(".json")].rpartition("_withGT")
         return f"{stem}.json" if found else None
 
     def uid(self, row: int) -> str:
         """The row's name: the same for the same tree on any machine."""
-        return f"{PurePosixPath(self.path).with_suffix('')}/{row}"
+        return f"{self.path[: -len('.json')]}/{row}"
 
 
 def question_files(paths: Iterable[str]) -> list[QuestionFile]:

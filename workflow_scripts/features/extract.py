@@ -39,9 +39,7 @@ def extract(split: Path, tree: Path, record: Path, index: Path, batch: int, thre
     All threads but one prepare images, in processes of their own.
     """
     torch.set_num_threads(threads)
-    images = {
-        image["sha256"]: image["path"] for row in read_table(split, ROWS)["images"].to_pylist() for image in row
-    }
+    images = {image["sha256"]: image["path"] for row in read_table(split, ROWS)["images"].to_pylist() for image in row}
     loaded = load(record)
     tokens, width = _shape(loaded)
     size = torch.finfo(loaded.base.dtype).bits // 8

@@ -47,5 +47,7 @@ class FeatureStore:
             try:
                 self._shards[shard] = safe_open(path, framework="pt").get_slice("features")
             except (OSError, SafetensorError) as error:
-                raise BadFile(f"{path} is not a readable feature shard ({error}); delete {self._index} and run again")
+                raise BadFile(
+                    f"{path} is not a readable feature shard ({error}); delete {self._index} and run again"
+                ) from None
         return self._shards[shard]

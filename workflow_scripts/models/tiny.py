@@ -235,8 +235,8 @@ class SightHeads:
         once = counts == 1
         return (
             local
-            + 2 * loss_of(count.flatten(0, 1), counts.flatten())
-            + 2 * loss_of(edges[once].view(-1, BINS + 1), boxes[once].flatten())
+            + loss_of(count.flatten(0, 1), counts.flatten())
+            + loss_of(edges[once].view(-1, BINS + 1), boxes[once].flatten())
         )
 
 
@@ -274,26 +274,50 @@ def teach_sight(model: Gemma3ForConditionalGeneration, processor: Gemma3Processo
     rng = np.random.default_rng(seed)
     heads = SightHeads(model.config.text_config.hidden_size)
     taught = [model.model.vision_tower, model.model.multi_modal_projector, heads.local, heads.whole]
-    for step in _descend([weight for part in taught for weight in part.parameters()], steps, rate, "sight"):
+    for step in _descend(taught, steps, rate, "sight"):
         scenes = [lesson(rng) for _ in range(64)]
-        features = model.model.get_image_features(pixels(processor, [scene.images[0] for scene in scenes])).pooler_output
+        features = model.model.get_image_features(
+            pixels(processor, [scene.images[0] for scene in scenes])
+        ).pooler_output
         loss = heads.loss(features, [scene.marks for scene in scenes])
         loss.backward()
         if DEBUG and step % 50 == 49:
             with torch.no_grad():
-                counts, boxes = (torch.from_numpy(np.stack(part)) for part in zip(*map(_whole_targets, [x.marks for x in scenes]), strict=True))
+                counts, boxes = (
+                    torch.from_numpy(np.stack(part))
+                    for part in zip(*map(_whole_targets, [x.marks for x in scenes]), strict=True)
+                )
                 read = heads.whole(features.mean(1)).view(64, len(KINDS), -1)
                 count, edges = read.split([MOST + 1, 4 * (BINS + 1)], dim=-1)
-                print(step, loss.item(), 'count acc nonzero', (count.argmax(-1)==counts)[counts>0].float().mean().item(), 'bins', ((edges.view(64,len(KINDS),4,-1).argmax(-1)-boxes).abs()[counts==1]<=1).float().mean().item(), flush=True)
+                lo = heads.local(features)[..., 12:].view(64, 16, 4, -1).argmax(-1)
+                T = torch.from_numpy(np.stack([_local_targets(x.marks) for x in scenes]))
+                sn = T[..., 0] > 0
+                print(
+                    step,
+                    loss.item(),
+                    "localbins",
+                    ((lo - T[..., 2:]).abs()[sn] <= 1).float().mean().item(),
+                    "localshape",
+                    (heads.local(features)[..., :6].argmax(-1) == T[..., 0])[sn].float().mean().item(),
+                    "count acc nonzero",
+                    (count.argmax(-1) == counts)[counts > 0].float().mean().item(),
+                    "bins",
+                    ((edges.view(64, len(KINDS), 4, -1).argmax(-1) - boxes).abs()[counts == 1] <= 1)
+                    .float()
+                    .mean()
+                    .item(),
+                    flush=True,
+                )
 
 
-def teach_language(model: Gemma3ForConditionalGeneration, processor: Gemma3Processor, steps: int, rate: float, seed: int):
+def teach_language(
+    model: Gemma3ForConditionalGeneration, processor: Gemma3Processor, steps: int, rate: float, seed: int
+):
     """Train the language model and the projector on lessons: sight alone first, then the answer formats too."""
     rng = np.random.default_rng(seed)
     model.model.vision_tower.requires_grad_(False)
-    taught = [parameter for parameter in model.parameters() if parameter.requires_grad]
     waiting: list[list[Lesson]] = []
-    for step in _descend(taught, steps, rate, "language"):
+    for step in _descend([model], steps, rate, "language"):
         if not waiting:
             formats = 0 if step < 0.6 * steps else 2
             pool = sorted((lesson(rng, formats) for _ in range(4 * LESSONS)), key=_length)
@@ -305,7 +329,8 @@ def teach_language(model: Gemma3ForConditionalGeneration, processor: Gemma3Proce
         answered = labels != -100
         loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[answered]), labels[answered])
         loss.backward()
-        if DEBUG and step % 50 == 0: print(step, loss.item(), tuple(labels.shape), flush=True)
+        if DEBUG and step % 50 == 0:
+            print(step, loss.item(), tuple(labels.shape), flush=True)
     model.model.vision_tower.requires_grad_(True)
 
 
@@ -314,19 +339,33 @@ def _length(item: Lesson) -> int:
     return 100 * len(item.images) + sum(len(question) + 2 * len(answer) for question, answer in item.turns)
 
 
-def _descend(parameters: list[torch.nn.Parameter], steps: int, rate: float, name: str) -> Iterator[int]:
-    """Yield each step for its caller to fill the gradients; then clip, step and follow a cosine."""
-    optimiser = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+def _descend(modules: list[torch.nn.Module], steps: int, rate: float, name: str) -> Iterator[int]:
+    """Yield each step for its caller to fill the gradients; then clip, step and follow a cosine.
+
+    Muon turns the matrices of the towers' layers, AdamW the rest: it learns to read the image tokens in a third of
+    the steps that AdamW alone takes.
+    """
+    weights = list(dict.fromkeys(w for module in modules for w in module.parameters() if w.requires_grad))
+    layers = [m for module in modules for m in module.modules() if isinstance(m, torch.nn.ModuleList)]
+    matrices = {m.weight for group in layers for m in group.modules() if isinstance(m, torch.nn.Linear)}
+    optimisers = [
+        torch.optim.Muon([w for w in weights if w in matrices], lr=rate, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW([w for w in weights if w not in matrices], lr=rate / 5, betas=(0.9, 0.98)),
+    ]
     warmup = max(1, steps // 20)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda s: min(1.0, (s + 1) / warmup) * (0.51 + 0.49 * math.cos(math.pi * s / steps))
-    )
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda s: min(1.0, (s + 1) / warmup) * (0.51 + 0.49 * math.cos(math.pi * s / steps))
+        )
+        for optimiser in optimisers
+    ]
     for step in tqdm(range(steps), desc=f"teach {name}", mininterval=5):
         yield step
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        schedule.step()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        for optimiser, schedule in zip(optimisers, schedules, strict=True):
+            optimiser.step()
+            optimiser.zero_grad()
+            schedule.step()
 
 
 def make(spec: MadeModel, record: Path, threads: int) -> None:
@@ -334,7 +373,7 @@ def make(spec: MadeModel, record: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     processor = build_processor(spec.vocabulary, spec.seed)
     model = build_model(processor, spec.width, spec.layers, spec.seed)
-    teach_sight(model, processor, spec.sight_steps, 2 * spec.learning_rate, spec.seed + 1)
+    teach_sight(model, processor, spec.sight_steps, spec.learning_rate, spec.seed + 1)
     teach_language(model, processor, spec.steps, spec.learning_rate, spec.seed + 2)
     folder = record.with_suffix("")
     shutil.rmtree(folder, ignore_errors=True)

@@ -27,6 +27,12 @@ def detection_facts(answers: list[Answer]) -> Facts:
         columns["named" + suffix] = np.array([len(found) for found in boxes], dtype=float)
         rule = "own" if suffix else "2026"
         measures += _f1_measures("50", suffix, "hits" + suffix, "gold", "named" + suffix, rule, primary=not suffix)
+        if suffix:
+            # FLARE 2025 reads leniently and gives the turns to the predicted boxes.
+            columns["hits_2025"] = np.array(
+                [matched(overlaps(answer.gold, found).T, DETECTION_OVERLAP) for answer, found in pairs], dtype=float
+            )
+            measures += _f1_measures("50", "_2025", "hits_2025", "gold", "named_lenient", "2025", primary=False)
     columns["gold"] = np.array([len(answer.gold) for answer in answers], dtype=float)
     single = [
         (answer.gold[0], answer.lenient[0])
@@ -52,7 +58,7 @@ def instance_facts(answers: list[Answer]) -> Facts:
             for column, identity in enumerate(identities):
                 shared = overlaps(answer.gold.get(identity, []), boxes.get(identity, []))
                 if shared.size:
-                    hits[:, row, column] = [matched(shared, threshold) for threshold in IDENTITY_OVERLAPS]
+                    hits[:, row, column] = [matched(shared.T, threshold) for threshold in IDENTITY_OVERLAPS]
         columns["named" + suffix] = np.array([_sizes(boxes, identities) for boxes in found]).reshape(len(answers), -1)
         # Identities that no gold row has count as predicted too.
         columns["named_all" + suffix] = np.array([sum(map(len, boxes.values())) for boxes in found], dtype=float)
@@ -77,7 +83,7 @@ def _f1_measures(
     def total(s: Sums, name: str) -> np.ndarray:
         return s[name].sum(axis=-1) if name.startswith("hits0") else s[name]
 
-    unread = "unread" + suffix
+    unread = "unread_lenient" if suffix == "_2025" else "unread" + suffix
     return [
         Measure(
             f"f1_{threshold}{suffix}",
@@ -108,12 +114,17 @@ def _instance_measures(identities: list[str], suffix: str) -> list[Measure]:
     rule = "own" if suffix else "2025"
     named = "named_all" + suffix
 
-    def mean_f1(s: Sums) -> np.ndarray:
-        values = [
-            ratio(2 * s[f"hits{t}{suffix}"].sum(axis=-1), s["gold_all"] + s[named], empty=1.0)
-            for t in IDENTITY_OVERLAPS
-        ]
-        return np.mean(values, axis=0)
+    def mean_over(wanted: float, said: float):
+        """Mean over overlaps of hits / (wanted·gold + said·named): F1 by halves, recall and precision by ones."""
+
+        def finish(s: Sums) -> np.ndarray:
+            whole = wanted * s["gold_all"] + said * s[named]
+            empty = 1.0 if wanted and said else 0.0
+            return np.mean(
+                [ratio(s[f"hits{t}{suffix}"].sum(axis=-1), whole, empty=empty) for t in IDENTITY_OVERLAPS], axis=0
+            )
+
+        return finish
 
     def of_identity(place: int):
         return lambda s: ratio(
@@ -124,7 +135,10 @@ def _instance_measures(identities: list[str], suffix: str) -> list[Measure]:
 
     measures = _f1_measures("30", suffix, f"hits0.3{suffix}", "gold_all", named, rule, primary=not suffix)
     measures += _f1_measures("50", suffix, f"hits0.5{suffix}", "gold_all", named, rule, primary=False)
-    measures.append(Measure("f1_30_to_70" + suffix, mean_f1, "higher", rule, unread="unread" + suffix))
+    measures += [
+        Measure(f"{name}_30_to_70{suffix}", mean_over(wanted, said), "higher", rule, unread="unread" + suffix)
+        for name, wanted, said in (("f1", 0.5, 0.5), ("precision", 0.0, 1.0), ("recall", 1.0, 0.0))
+    ]
     measures += [
         Measure(f"f1_30{suffix}[{identity}]", of_identity(place), "higher", rule, unread="unread" + suffix)
         for place, identity in enumerate(identities)

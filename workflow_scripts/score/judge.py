@@ -6,18 +6,16 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import LexiconJudge
-from workflow_scripts.core.files import BadFile, sha256_of_file
+from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.tables import JUDGEMENTS, PREDICTIONS, ROWS, read_table, write_table
 from workflow_scripts.score import findings, lexicon, lexicon_judge
-from workflow_scripts.score.judgements import Judgement, Pair, Store
+from workflow_scripts.score.judgements import Judgement, Pair, Store, pairs_of
 
 Ask = Callable[[Sequence[Pair]], list[Judgement]]
 """A backend: judgements of pairs, in their order."""
@@ -41,17 +39,6 @@ def _judged(pair: Pair, known: lexicon.Lexicon) -> Judgement:
     except lexicon_judge.Abstains as reason:
         return Judgement("abstained", str(reason))
     return Judgement("valid", canonical_json(reply))
-
-
-def pairs_of(rows: list[dict], texts: dict[str, str]) -> dict[str, Pair]:
-    """The pair of each report row, by uid. A missing prediction is judged as an empty report."""
-    return {
-        row["uid"]: Pair(
-            row["answer"].strip(), texts.get(row["uid"], "").strip(), canonical_json({"modality": row["modality"]})
-        )
-        for row in rows
-        if row["task"] == "report"
-    }
 
 
 def judge_pairs(pairs: Sequence[Pair], store: Store, ask: Ask) -> dict[Pair, Judgement]:
@@ -87,8 +74,7 @@ def judge_system(split: Path, predictions: Path, name: str, spec: str, store: Pa
     write_table(out, table, JUDGEMENTS)
 
 
-def main() -> int:
-    """Command line; 0, or 1 with a sentence."""
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--predictions", type=Path, required=True)
@@ -97,16 +83,8 @@ def main() -> int:
     parser.add_argument("--store", type=Path, required=True, help="folder of kept judgements, shared by runs")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    try:
-        judge_system(given.split, given.predictions, given.judge, given.spec, given.store, given.out)
-    except BadFile as error:
-        print(error, file=sys.stderr)
-        return 1
-    except ValidationError as error:
-        print(f"--spec is no judge section: {error.errors()[0]['msg']}", file=sys.stderr)
-        return 1
-    return 0
+    judge_system(given.split, given.predictions, given.judge, given.spec, given.store, given.out)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_step(main)

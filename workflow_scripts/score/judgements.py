@@ -64,3 +64,14 @@ class Store:
         if not about.exists():
             write_json(about, json.loads(self.identity))
         write_json(self._place(pair), asdict(pair) | asdict(judgement))
+
+
+def pairs_of(rows: list[dict], texts: dict[str, str]) -> dict[str, Pair]:
+    """The pair of each report row, by uid. A missing prediction is judged as an empty report."""
+    return {
+        row["uid"]: Pair(
+            row["answer"].strip(), texts.get(row["uid"], "").strip(), canonical_json({"modality": row["modality"]})
+        )
+        for row in rows
+        if row["task"] == "report"
+    }

@@ -84,9 +84,10 @@ def multi_label_facts(answers: list[Answer]) -> Facts:
         gold_size = np.array([len(gold) for gold, _ in pairs], dtype=float)
         said_size = np.array([len(said) for _, said in pairs], dtype=float)
         columns["hits" + suffix], columns["gold" + suffix], columns["named" + suffix] = shared, gold_size, said_size
-        # Nothing to name and nothing named is a right answer.
-        columns["row_f1" + suffix] = ratio(2 * shared, gold_size + said_size, empty=1.0)
-        columns["row_precision" + suffix] = ratio(shared, said_size, empty=0.0)
+        # FLARE 2025 leaves out rows whose reference names nothing.
+        columns["labelled" + suffix] = (gold_size > 0).astype(float)
+        columns["row_f1" + suffix] = np.where(gold_size > 0, ratio(2 * shared, gold_size + said_size, empty=0.0), 0.0)
+        columns["row_precision" + suffix] = np.where(gold_size > 0, ratio(shared, said_size, empty=0.0), 0.0)
         columns["row_recall" + suffix] = ratio(shared, gold_size, empty=0.0)
         columns["exact" + suffix] = np.array([gold == said for gold, said in pairs], dtype=float)
         measures += _multi_label_measures(suffix)
@@ -101,8 +102,8 @@ def _split(text: str) -> set[str]:
 def _multi_label_measures(suffix: str) -> list[Measure]:
     hits, gold, named, unread = "hits" + suffix, "gold" + suffix, "named" + suffix, "unread" + suffix
 
-    def mean_of(column: str):
-        return lambda s: ratio(s[column + suffix], s["rows"])
+    def mean_of(column: str, rows: str = "labelled" + suffix):
+        return lambda s: ratio(s[column + suffix], s[rows])
 
     rule = "own" if suffix else "2026"
     beside = "own" if suffix else "2025"
@@ -122,5 +123,5 @@ def _multi_label_measures(suffix: str) -> list[Measure]:
         Measure("sample_f1" + suffix, mean_of("row_f1"), "higher", beside, unread=unread),
         Measure("sample_precision" + suffix, mean_of("row_precision"), "higher", beside, unread=unread),
         Measure("sample_recall" + suffix, mean_of("row_recall"), "higher", beside, unread=unread),
-        Measure("exact_sets" + suffix, mean_of("exact"), "higher", "own", unread=unread),
+        Measure("exact_sets" + suffix, mean_of("exact", "rows"), "higher", "own", unread=unread),
     ]

@@ -119,27 +119,25 @@ def load_lexicon(path: Path = TABLE) -> Lexicon:
 
 
 def _first_words(phrase: str) -> list[str]:
-    first = phrase.split(" ")[0] if not phrase.startswith("(") else phrase[: phrase.index(")") + 1]
-    if phrase.startswith("("):
-        optional = phrase[len(first) : len(first) + 1] == "?"
-        words = [option.split(" ")[0] for option in first.strip("()").split("|")]
-        return words + (_first_words(phrase[len(first) + 2 :]) if optional else [])
-    return [first]
+    if not phrase.startswith("("):
+        return [phrase.split(" ")[0]]
+    group, _, rest = phrase[1:].partition(") ")
+    words = [option.split(" ")[0] for option in group.split("|")]
+    return [word for word in words if word] + (_first_words(rest) if "" in words else [])
 
 
 def _compiled(phrase: str) -> re.Pattern:
     """A phrase as a pattern: gaps, optional groups, and the plural of the last word."""
-    pieces = []
-    for word in re.findall(r"\([^)]*\)\??|\S+", phrase):
+    body = ""
+    for word in re.findall(r"\([^)]*\)|\S+", phrase):
+        space = r"\s+" if body else ""
         if word == "~":
-            pieces.append(r"(?:[a-z0-9/-]+ ){0,4}?")
-        elif word.startswith("(") and word.endswith("?"):
-            pieces.append(f"(?:{word[:-1]} )?")
+            body += r"(?:\s+[a-z0-9/-]+){0,4}?"
+        elif word.startswith("("):
+            options = [option for option in word[1:-1].split("|") if option]
+            group = "|".join(re.escape(option).replace(r"\ ", r"\s+") for option in options)
+            body += f"(?:{space}(?:{group}))" + ("?" if len(options) < word.count("|") + 1 else "")
         else:
-            pieces.append((word if word.startswith("(") else re.escape(word)) + " ")
-    body = "".join(pieces).rstrip(" ").replace(" ", r"\s+")
-    if body.endswith("y"):
-        body = body[:-1] + "(?:y|ies)"
-    else:
-        body += "(?:e?s)?"
+            body += space + re.escape(word)
+    body = body[:-1] + "(?:y|ies)" if body.endswith("y") else body + "(?:e?s)?"
     return re.compile(body + r"(?![a-z0-9])")

@@ -27,10 +27,10 @@ def _area(boxes: np.ndarray) -> np.ndarray:
 
 
 def matched(overlap: np.ndarray, threshold: float) -> int:
-    """Number of gold boxes matched: each in turn takes the free prediction of largest overlap above `threshold`.
+    """Number of matches: each row in turn takes the free column of largest overlap strictly above `threshold`.
 
-    FLARE 2026: greedy in the order of the gold boxes, overlap strictly above the threshold; of equal overlaps the
-    first prediction.
+    FLARE 2026 gives the turns to the gold boxes; FLARE 2025 to the predicted ones (pass the transpose). Of equal
+    overlaps the first column is taken.
     """
     if overlap.size == 0:
         return 0

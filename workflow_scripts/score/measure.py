@@ -21,6 +21,7 @@ class Measure:
     rows: str = "rows"
     unread: str = "unread"
     valid: str = "valid"
+    interval: bool = True  # false for shares of distinct texts, which resampling changes by itself
 
 
 @dataclass(frozen=True)

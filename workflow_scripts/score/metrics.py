@@ -5,13 +5,10 @@
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.workflow import Scoring
-from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import METRICS, OUTCOMES, REPORT_SCORES, read_table, write_table
 from workflow_scripts.score.report_facts import ReportScores
 from workflow_scripts.score.task_metrics import facts_of_tasks, metric_rows
@@ -35,8 +32,7 @@ def score_systems(outcomes: list[Path], report_scores: list[Path], scoring: Scor
     write_table(out, rows, METRICS)
 
 
-def main() -> int:
-    """Command line; 0, or 1 with a sentence."""
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--outcomes", type=Path, nargs="+", required=True)
     parser.add_argument("--report-scores", type=Path, nargs="*", default=[])
@@ -45,15 +41,10 @@ def main() -> int:
     given = parser.parse_args()
     try:
         scoring = Scoring.model_validate_json(given.spec)
-        score_systems(given.outcomes, given.report_scores, scoring, given.out)
-    except BadFile as error:
-        print(error, file=sys.stderr)
-        return 1
     except ValidationError as error:
-        print(f"--spec is no scoring section: {error.errors()[0]['msg']}", file=sys.stderr)
-        return 1
-    return 0
+        raise Refused(f"--spec is no scoring section: {error.errors()[0]['msg']}") from None
+    score_systems(given.outcomes, given.report_scores, scoring, given.out)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_step(main)

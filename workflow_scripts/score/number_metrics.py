@@ -38,7 +38,7 @@ def number_facts(answers: list[Answer]) -> Facts:
             columns["square" + suffix] = error**2
         if suffix == "_float":
             columns["unread_float"] = 1.0 - read
-            measures += _float_measures()
+            measures += _official_measures()
         else:
             columns["bounded" + suffix] = np.where(read, np.minimum(error, worst), worst)
             columns["within" + suffix] = (read & (error <= WITHIN)).astype(float)
@@ -62,32 +62,35 @@ def worst_errors(gold: np.ndarray, datasets: np.ndarray) -> np.ndarray:
 
 
 def as_float(text: str | None) -> float | None:
-    """What FLARE's scorer reads: Python's `float` of the answer; None where it fails or is not finite."""
+    """What FLARE's scorer reads: Python's `float` of the answer; None where it fails or is not finite.
+
+    A percent sign is dropped, because gold values carry one.
+    """
     if text is None or len(text) > 1000:
         return None
     try:
-        value = float(text)
+        value = float(text.strip().removesuffix("%"))
     except ValueError:
         return None
     return value if math.isfinite(value) else None
 
 
-def _float_measures() -> list[Measure]:
+def _official_measures() -> list[Measure]:
+    """FLARE 2026's error, infinite where a value is no float, and FLARE 2025's, which drops what it cannot find."""
+
     def official(s: Sums) -> np.ndarray:
         return np.where(s["unread_float"] > 0, np.inf, ratio(s["error_float"], s["rows"]))
 
+    def dropping(s: Sums) -> np.ndarray:
+        return ratio(s["error_lenient"], s["read_lenient"])
+
+    def rmse(s: Sums) -> np.ndarray:
+        return np.sqrt(ratio(s["square_lenient"], s["read_lenient"]))
+
     return [
         Measure("mae_official", official, "lower", "2026", unread="unread_float"),
-        Measure(
-            "mae_2025", lambda s: ratio(s["error_float"], s["read_float"]), "lower", "2025", unread="unread_float"
-        ),
-        Measure(
-            "rmse_2025",
-            lambda s: np.sqrt(ratio(s["square_float"], s["read_float"])),
-            "lower",
-            "2025",
-            unread="unread_float",
-        ),
+        Measure("mae_2025", dropping, "lower", "2025", unread="unread_lenient"),
+        Measure("rmse_2025", rmse, "lower", "2025", unread="unread_lenient"),
     ]
 
 

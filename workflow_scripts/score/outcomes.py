@@ -6,10 +6,10 @@
 import argparse
 import json
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import OUTCOMES, PREDICTIONS, ROWS, read_table, write_table
 from workflow_scripts.score.asked import Asked, Value, asked_of, gold_of, squeezed, words_by_question
@@ -114,21 +114,15 @@ def read_outcomes(split: Path, predictions: Path, system: str, out: Path) -> Non
     write_table(out, outcome_rows(rows, by_uid, system), OUTCOMES)
 
 
-def main() -> int:
-    """Command line; 0, or 1 with a sentence."""
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--predictions", type=Path, required=True)
     parser.add_argument("--system", required=True)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    try:
-        read_outcomes(given.split, given.predictions, given.system, given.out)
-    except BadFile as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    read_outcomes(given.split, given.predictions, given.system, given.out)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_step(main)

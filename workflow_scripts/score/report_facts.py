@@ -18,17 +18,27 @@ def report_facts(answers: list[Answer], uids: list[str], scores: dict[str, dict[
     """Facts of the report task of one system; a metric counts the rows for which `scores` has a record."""
     columns = count_facts(answers)
     measures: list[Measure] = []
+    headline = _headline(list(scores))
     for name in sorted(scores):
-        measures += _scored(columns, name, uids, scores[name])
+        measures += _scored(columns, name, uids, scores[name], primary=name == headline)
     columns |= _diversity(answers)
     measures += [
-        Measure("distinct_share", lambda s: ratio(s["first_seen"], s["rows"]), "higher", "own"),
-        Measure("commonest_share", lambda s: ratio(s["commonest"], s["rows"]), "lower", "own"),
+        Measure("distinct_share", lambda s: ratio(s["first_seen"], s["rows"]), "higher", "own", interval=False),
+        Measure("commonest_share", lambda s: ratio(s["commonest"], s["rows"]), "lower", "own", interval=False),
     ]
     return Facts(columns, measures)
 
 
-def _scored(columns: dict[str, np.ndarray], name: str, uids: list[str], scores: dict[str, tuple]) -> list[Measure]:
+def _headline(names: list[str]) -> str | None:
+    """The metric that heads the tables: CRIMSON by a model judge, else by the offline judge, else ROUGE-L."""
+    judged = sorted(name for name in names if re.fullmatch(r"crimson_[A-Za-z0-9-]+", name))
+    by_model = [name for name in judged if name != "crimson_offline"]
+    return (by_model or judged or [name for name in names if name == "rouge_l"] or [None])[0]
+
+
+def _scored(
+    columns: dict[str, np.ndarray], name: str, uids: list[str], scores: dict[str, tuple], *, primary: bool
+) -> list[Measure]:
     found = [scores.get(uid) for uid in uids]
     asked, read, summed = f"asked {name}", f"read {name}", f"sum {name}"
     columns[asked] = np.array([record is not None for record in found], dtype=float)
@@ -38,11 +48,10 @@ def _scored(columns: dict[str, np.ndarray], name: str, uids: list[str], scores: 
     counts = {"rows": asked, "unread": f"null {name}", "valid": read}
     family = name.split("_")[0]
     rule = "judge" if family in BOUNDS else "2025" if family == "rule" else "text"
-    primary = re.fullmatch(r"crimson_[A-Za-z0-9-]+", name) is not None
     measures = [
         Measure(name, lambda s: ratio(s[summed], s[read]), "higher", rule, primary=primary, **counts)
     ]  # fmt: skip
-    if family in BOUNDS:
+    if family in BOUNDS and not name.endswith("normal"):
         for ending, bound in zip(("lowest", "highest"), BOUNDS[family], strict=True):
 
             def bounded(s: Sums, bound: float = bound) -> np.ndarray:

@@ -6,18 +6,17 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
+from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import JUDGEMENTS, PREDICTIONS, REPORT_SCORES, ROWS, read_table, write_table
 from workflow_scripts.score.crimson import crimson
 from workflow_scripts.score.green import GreenCounts, green
-from workflow_scripts.score.judge import pairs_of
-from workflow_scripts.score.judgements import Pair
+from workflow_scripts.score.judgements import Pair, pairs_of
 
 Score = tuple[str, float | None, str]
 """Metric, value (null: no judgement) and status."""
@@ -93,21 +92,15 @@ def score_reports(split: Path, predictions: Path, judgements: list[Path], out: P
     write_table(out, table, REPORT_SCORES)
 
 
-def main() -> int:
-    """Command line; 0, or 1 with a sentence."""
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--predictions", type=Path, required=True)
     parser.add_argument("--judgements", type=Path, nargs="*", default=[])
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    try:
-        score_reports(given.split, given.predictions, given.judgements, given.out)
-    except BadFile as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    score_reports(given.split, given.predictions, given.judgements, given.out)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_step(main)

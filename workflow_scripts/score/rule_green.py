@@ -24,10 +24,7 @@ WEIGHTS = {
 CONTEXT = 50
 """Characters around a mention in which its attributes are sought."""
 
-_SIZE = (
-    re.compile(r"(\d+\.?\d*)\s*(?:cm|mm|millimeter|centimeter)"),
-    re.compile(r"(\d+\.?\d*)\s*x\s*\d+\.?\d*\s*(?:cm|mm)"),
-)
+_SIZE = re.compile(r"(\d+\.?\d*)\s*(?:cm|mm|millimeter|centimeter)")
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Mention:
     term: str
     severity: float
     uncertainty: float
-    size: float | None  # the first number, whatever its unit
+    size: float | None  # the first number with a unit, whatever the unit
     negated: bool
     weight: float
 
@@ -101,7 +98,7 @@ def _first(words: dict[str, float], context: str, default: float) -> float:
 
 
 def _size(context: str) -> float | None:
-    match = next((found for pattern in _SIZE if (found := pattern.search(context))), None)
+    match = _SIZE.search(context)
     return float(match.group(1)) if match else None
 
 

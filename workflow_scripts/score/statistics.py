@@ -60,11 +60,16 @@ def _blocks(resamples: int, count: int, seed: int) -> Iterator[tuple[int, np.ran
 
 
 def interval(values: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
-    """Percentile interval of bootstrap values; (None, None) where any of them is not finite."""
-    if not len(values) or not np.isfinite(values).all():
+    """Percentile interval of bootstrap values.
+
+    A resample in which the metric is undefined (no abnormal reference was drawn) is left out; where that is more
+    than a twentieth of them, or a value is infinite, there is no interval: (None, None).
+    """
+    defined = values[~np.isnan(values)]
+    if len(defined) < 0.95 * len(values) or not len(defined) or not np.isfinite(defined).all():
         return None, None
     tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
+    low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -130,7 +130,8 @@ def metric_rows(task: TaskFacts, system: str, scoring: Scoring) -> list[dict]:
             places.append(("pooled", measure.finish(pooled_point), measure.finish(pooled_draws), clusters))
             for dataset, value, drawn, count in places:
                 sums = points.get(dataset, pooled_point)
-                low, high = interval(drawn, scoring.confidence) if count > 1 else (None, None)
+                sampled = measure.interval and count > 1
+                low, high = interval(drawn, scoring.confidence) if sampled else (None, None)
                 counted = float(sums[measure.rows])
                 rows.append(
                     {

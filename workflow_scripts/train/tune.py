@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
@@ -88,7 +87,7 @@ def tune(
     log = [entry for entry in trainer.state.log_history if "loss" in entry]
     write_card(unfinished / "README.md", recipe, record.stem, loaded.revision, data_hash, len(rows), log)
     shutil.rmtree(adapter, ignore_errors=True)
-    os.replace(unfinished, adapter)
+    unfinished.replace(adapter)
     write_table(history, [_history_row(entry) for entry in log], HISTORY)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -85,6 +85,9 @@ class HubDataset(Tree):
         description="Commit to download. `main` is resolved once, when the download starts, and recorded.",
     )
     include: tuple[str, ...] = Field((), description="Patterns of the files to download; empty means all.")
+    mirror: str | None = Field(
+        None, description="Folder with the same files, copied instead; HF_ENDPOINT names a mirror on the network."
+    )
 
 
 Dataset = Annotated[MadeDataset | LocalDataset | HubDataset, Field(discriminator="source")]

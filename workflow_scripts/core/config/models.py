@@ -15,11 +15,11 @@ class MadeModel(Section):
     source: Literal["made"] = "made"
     family: Family = "gemma3"
     width: int = Field(128, multiple_of=64, ge=64, description="Hidden size of both towers.")
-    layers: int = Field(4, ge=1, description="Layers of each tower.")
+    layers: int = Field(3, ge=1, description="Layers of each tower.")
     vocabulary: int = Field(1024, ge=512, description="Most tokens of the byte-level BPE.")
     sight_steps: int = Field(250, ge=1, description="Steps that teach the vision tower, 64 pictures each.")
     steps: int = Field(400, ge=1, description="Steps that teach the language model, 32 lessons each.")
-    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of both phases.")
+    learning_rate: float = Field(1e-2, gt=0, description="Peak learning rate of both phases.")
     seed: int = Field(0, ge=0, description="Seed of the weights and lessons.")
     gpus: int = Field(0, ge=0, description="GPUs of a job that loads this model.")
 

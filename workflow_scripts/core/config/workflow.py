@@ -163,8 +163,10 @@ def _sentence(fault: dict) -> str:
         allowed = sorted(model.model_fields) if model else []
         close = difflib.get_close_matches(place[-1], allowed, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        return f"{where}: unknown key{hint} Allowed: {', '.join(allowed)}" if hint else (
-            f"{where}: unknown key; allowed: {', '.join(allowed)}"
+        return (
+            f"{where}: unknown key{hint} Allowed: {', '.join(allowed)}"
+            if hint
+            else (f"{where}: unknown key; allowed: {', '.join(allowed)}")
         )
     if fault["type"] == "missing":
         return f"{where}: required key is missing"

@@ -1,0 +1,41 @@
+# Two commands do all the set-up on a fresh Debian or Ubuntu: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= $(shell nproc)
+
+.PHONY: demo test test-slow lint format clean
+
+$(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("flarebench needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install -y python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.txt -c envs/constraints.txt
+	touch $@
+
+demo: $(VENV)/ready  ## the whole workflow on the embedded default
+	$(BIN)/snakemake --cores $(CORES) all
+	@echo
+	@cat results/report/validation/table.md
+	@echo
+	@echo "Report: $(CURDIR)/results/report/validation/index.html"
+
+test: $(VENV)/ready  ## every test but those marked slow
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: $(VENV)/ready  ## real processes killed, browsers, whole runs of the workflow
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+format: $(VENV)/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+clean:
+	rm -rf $(VENV) .snakemake
+	git clean -fdxq results

@@ -1,0 +1,112 @@
+"""Step: write what follows from the configuration models: the JSON schema and the commented reference.
+
+`python -m workflow_scripts.core.config.documents --write` after a change; a test fails while they drift.
+"""
+
+import argparse
+import json
+import sys
+import types
+import typing
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from workflow_scripts.core.code import ROOT
+from workflow_scripts.core.config.workflow import Configuration
+from workflow_scripts.core.files import write_text
+
+SCHEMA = Path("config/schema.json")
+REFERENCE = Path("config/reference.yaml")
+HEADER = "# Every key of a configuration, with its default. Generated from workflow_scripts/core/config: do not edit.\n"
+
+
+def schema_text() -> str:
+    """The JSON schema of a configuration, for editors."""
+    return json.dumps(Configuration.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+def reference_text() -> str:
+    """Every section as YAML; each entry of a named section is shown once for each of its kinds."""
+    return HEADER + "\n".join(_lines(Configuration, 0)) + "\n"
+
+
+def _lines(model: type[BaseModel], depth: int) -> list[str]:
+    lines = []
+    for name, field in model.model_fields.items():
+        indent = "  " * depth
+        kinds = _models(field.annotation)
+        if depth == 0:
+            lines.append("")
+        lines.append(f"{indent}# {field.description or _first_line(kinds)}")
+        if typing.get_origin(field.annotation) is dict and kinds:
+            lines.append(f"{indent}{name}:")
+            for kind in kinds:
+                lines.append(f"{indent}  # {_first_line([kind])}")
+                lines.append(f"{indent}  a_{_snake(kind.__name__)}:")
+                lines += _lines(kind, depth + 2)
+        elif kinds and not _optional(field.annotation):
+            lines.append(f"{indent}{name}:")
+            lines += _lines(kinds[0], depth + 1)
+        else:
+            lines.append(f"{indent}{name}: {_default(field)}{_allowed(field.annotation)}")
+    return lines
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True, validated_data={})
+    if default is PydanticUndefined:
+        return "…  # required"
+    return json.dumps(default, default=list)
+
+
+def _allowed(kind: object) -> str:
+    choices = [c for part in _parts(kind) if typing.get_origin(part) is typing.Literal for c in typing.get_args(part)]
+    return f"  # one of: {', '.join(map(str, choices))}" if len(choices) > 1 else ""
+
+
+def _parts(kind: object) -> list[object]:
+    origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        return _parts(typing.get_args(kind)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [part for argument in typing.get_args(kind) for part in _parts(argument)]
+    return [kind]
+
+
+def _optional(kind: object) -> bool:
+    return type(None) in _parts(kind)
+
+
+def _models(kind: object) -> list[type[BaseModel]]:
+    if typing.get_origin(kind) is dict:
+        return _models(typing.get_args(kind)[1])
+    return [part for part in _parts(kind) if isinstance(part, type) and issubclass(part, BaseModel)]
+
+
+def _first_line(kinds: list[type[BaseModel]]) -> str:
+    return (kinds[0].__doc__ or "").strip().splitlines()[0] if kinds else ""
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write the files; without it, only compare")
+    given = parser.parse_args()
+    stale = []
+    for path, text in ((SCHEMA, schema_text()), (REFERENCE, reference_text())):
+        if given.write:
+            write_text(ROOT / path, text)
+        elif not (ROOT / path).exists() or (ROOT / path).read_text(encoding="utf-8") != text:
+            stale.append(str(path))
+    if stale:
+        sys.exit(f"{', '.join(stale)}: not what the models say; run this with --write")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The upstream judges' own prompts and text functions, from the packages that publish them; nothing is copied here.
+
+The packages are imported when they are used: `crimson-score` and `RadEval` are needed by model judges only.
+"""
+
+import importlib.util
+import json
+from types import ModuleType
+
+from workflow_scripts.core.files import BadFile
+
+
+class MissingPackage(BadFile):
+    """A package of an upstream judge is not installed."""
+
+
+def _module(distribution: str, package: str, inside: str) -> ModuleType:
+    """One file of a package, loaded alone: importing the whole package would load models' code or use the network.
+
+    Raises:
+        MissingPackage: the package is not installed.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingPackage(f"model judges need `pip install --no-deps {distribution}`: package {package} is missing")
+    name = f"_{package}_{inside.replace('/', '_')}"
+    place = f"{spec.submodule_search_locations[0]}/{inside}.py"
+    loaded = importlib.util.spec_from_file_location(name, place)
+    assert loaded is not None and loaded.loader is not None
+    module = importlib.util.module_from_spec(loaded)
+    loaded.loader.exec_module(module)
+    return module
+
+
+def crimson_prompt(reference: str, hypothesis: str, context: dict | None = None, *, guidelines: bool) -> str:
+    """CRIMSON's user prompt. `guidelines` is off for the judge that was trained without them."""
+    parts = _module("crimson-score", "CRIMSON", "prompt_parts")
+    return parts.build_prompt(
+        reference,
+        hypothesis,
+        patient_context=context,
+        include_significance_examples=guidelines,
+        include_attribute_guidelines=guidelines,
+        include_context_guidelines=guidelines,
+    )
+
+
+def crimson_reply(text: str) -> object:
+    """CRIMSON's own reading of a reply.
+
+    Raises:
+        ValueError: upstream cannot read it.
+    """
+    return _module("crimson-score", "CRIMSON", "utils").parse_json_response(text)
+
+
+def radeval_reply(text: str) -> dict:
+    """RadEval's own reading of a CRIMSON reply. Importing RadEval asks nltk for a download; only parity tests do.
+
+    Raises:
+        ValueError: RadEval cannot read it.
+    """
+    import radeval.metrics.crimson.crimson as radeval
+
+    cleaned = radeval._extract_json_str(text)
+    try:
+        found = radeval._parse_json_response_robust(cleaned)
+    except ValueError:
+        repaired = radeval._repair_truncated_json(cleaned)
+        if repaired is None:
+            raise
+        found = json.loads(repaired)
+    radeval._validate_crimson_response(found)
+    return found
+
+
+def crimson_clean(text: str) -> str:
+    """CRIMSON's own cleaning of a report."""
+    return _module("crimson-score", "CRIMSON", "utils").clean_report_text(text)
+
+
+def green_prompt(reference: str, hypothesis: str) -> str:
+    """GREEN's user prompt; each report is cut to 300 words."""
+    return _module("RadEval", "radeval", "metrics/green_score/utils").make_prompt(reference, hypothesis)
+
+
+def green_clean(text: str) -> str:
+    """GREEN's own cleaning of a decoded reply."""
+    return _module("RadEval", "radeval", "metrics/green_score/utils").clean_responses(text)
