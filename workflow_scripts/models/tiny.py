@@ -44,8 +44,8 @@ SPECIAL = {
 }
 TURN = ("<start_of_turn>", "<end_of_turn>")
 IMAGE_TOKENS = 16
-DEBUG = True
 LESSONS = 16
+"""Lessons of one step; each packs about six questions."""
 
 
 def build_tokenizer(corpus: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -274,40 +274,12 @@ def teach_sight(model: Gemma3ForConditionalGeneration, processor: Gemma3Processo
     rng = np.random.default_rng(seed)
     heads = SightHeads(model.config.text_config.hidden_size)
     taught = [model.model.vision_tower, model.model.multi_modal_projector, heads.local, heads.whole]
-    for step in _descend(taught, steps, rate, "sight"):
+    for _ in _descend(taught, steps, rate, "sight"):
         scenes = [lesson(rng) for _ in range(64)]
         features = model.model.get_image_features(
             pixels(processor, [scene.images[0] for scene in scenes])
         ).pooler_output
-        loss = heads.loss(features, [scene.marks for scene in scenes])
-        loss.backward()
-        if DEBUG and step % 50 == 49:
-            with torch.no_grad():
-                counts, boxes = (
-                    torch.from_numpy(np.stack(part))
-                    for part in zip(*map(_whole_targets, [x.marks for x in scenes]), strict=True)
-                )
-                read = heads.whole(features.mean(1)).view(64, len(KINDS), -1)
-                count, edges = read.split([MOST + 1, 4 * (BINS + 1)], dim=-1)
-                lo = heads.local(features)[..., 12:].view(64, 16, 4, -1).argmax(-1)
-                T = torch.from_numpy(np.stack([_local_targets(x.marks) for x in scenes]))
-                sn = T[..., 0] > 0
-                print(
-                    step,
-                    loss.item(),
-                    "localbins",
-                    ((lo - T[..., 2:]).abs()[sn] <= 1).float().mean().item(),
-                    "localshape",
-                    (heads.local(features)[..., :6].argmax(-1) == T[..., 0])[sn].float().mean().item(),
-                    "count acc nonzero",
-                    (count.argmax(-1) == counts)[counts > 0].float().mean().item(),
-                    "bins",
-                    ((edges.view(64, len(KINDS), 4, -1).argmax(-1) - boxes).abs()[counts == 1] <= 1)
-                    .float()
-                    .mean()
-                    .item(),
-                    flush=True,
-                )
+        heads.loss(features, [scene.marks for scene in scenes]).backward()
 
 
 def teach_language(
@@ -327,10 +299,7 @@ def teach_language(
         labels = inputs.pop("labels")[:, 1:]
         hidden = model.model(**inputs).last_hidden_state[:, :-1]
         answered = labels != -100
-        loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[answered]), labels[answered])
-        loss.backward()
-        if DEBUG and step % 50 == 0:
-            print(step, loss.item(), tuple(labels.shape), flush=True)
+        torch.nn.functional.cross_entropy(model.lm_head(hidden[answered]), labels[answered]).backward()
     model.model.vision_tower.requires_grad_(True)
 
 

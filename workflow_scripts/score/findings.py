@@ -1,14 +1,28 @@
-"""What a chest X-ray report says: findings with their attributes, what it denies, and how much of it is understood."""
+"""What a chest X-ray report says: findings with their attributes, what it denies, and how much of it is understood.
+
+A sentence is labelled by the lexicon, cut into clauses, and each finding takes the attributes of its own stretch of
+the clause. Rules are few and general; what they look for stands in the table.
+"""
 
 import re
 from dataclasses import dataclass, replace
 
 from workflow_scripts.score.lexicon import Item, Lexicon
 
-_SENTENCE = re.compile(r"(?<=[.;:!?])\s+(?!\d+\.\s*$)|\n+|(?<=\.)(?=[A-Z])|;")
+FOREIGN_WEIGHT = 10
+"""A word of another organ counts as so many unknown words."""
+
+_SENTENCE = re.compile(r"(?<!\d)(?<=[.;:!?])\s+|(?<=\d[.])\s+(?=[A-Za-z])|\n+|(?<=[a-z]\.)(?=[A-Z])|;")
 _WORD = re.compile(r"[a-z][a-z'’/-]*")
-_MEASURE = re.compile(r"(\d{1,3}(?:\.\d{1,2})?)\s*(?:x\s*\d{1,3}(?:\.\d{1,2})?\s*){0,2}-?\s*(mm|cm|millimeters?|centimeters?)\b")
-_JOIN = re.compile(r"\s*(?:,|and|or|/|,\s*and|,\s*or|as well as)\s*")
+_SIZE = re.compile(
+    r"(\d{1,3}(?:\.\d{1,2})?)\s*(?:x\s*(\d{1,3}(?:\.\d{1,2})?)\s*)?(?:x\s*\d{1,3}(?:\.\d{1,2})?\s*)?-?\s*"
+    r"(mm|cm|millimeters?|centimeters?)\b"
+)
+_JOINT = re.compile(r",|/|\b(?:and|or|with|plus|as well as|along with|in addition to|greater than)\b")
+_PLAIN_JOINT = re.compile(r"\s*(?:,|/|and|or|,\s*and|,\s*or|and/or|as well as)\s*")
+_VERB = re.compile(r"\b(?:is|are|was|were|has|have|remains?|appears?|persists?|shows?|demonstrates?)\b")
+_NEW_CLAUSE = re.compile(r",\s*(?:and\s+)?(?=(?:there|the|no|without|heart|lungs?|cardiac|mediastin\w+|an?)\s)")
+_NOT = re.compile(r"\b(?:not|no|without|nor)\b")
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,8 @@ class Finding:
     size: float | None = None  # mm
     certain: bool = True
     change: str | None = None  # new, worse, better, stable
+    misplaced: bool = False  # of a tube or line
+    reasons: frozenset[str] = frozenset()  # what the report takes it for: "opacity, likely atelectasis"
 
 
 @dataclass(frozen=True)
@@ -42,52 +58,83 @@ def read_report(text: str, lexicon: Lexicon) -> Reading:
     words = known = 0
     for sentence in sentences(text):
         items = lexicon.label(sentence)
-        found, absent = _read_sentence(sentence, items, lexicon)
-        findings += found
-        denied |= absent
-        covered = [False] * len(sentence)
-        for item in items:
-            covered[item.start : item.end] = [True] * (item.end - item.start)
-        for word in _WORD.finditer(sentence):
-            words += 1
-            known += covered[word.start()] or word.group() in lexicon.neutral
-    kept = tuple(dict.fromkeys(findings))
-    return Reading(kept, frozenset(denied), known / words if words else 0.0, not words)
+        for clause in _clauses(sentence, items):
+            found, absent = _read_clause(sentence, clause, lexicon)
+            findings += found
+            denied |= absent
+        count, understood = _known_words(sentence, items, lexicon)
+        words += count
+        known += understood
+    merged = _merged(findings)
+    return Reading(merged, frozenset(denied), known / words if words else 0.0, not words)
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences in lower case with single spaces."""
+    """Sentences in lower case with single spaces; underscores of anonymised text are dropped."""
     parts = (" ".join(part.split()).strip(" .").casefold() for part in _SENTENCE.split(text.replace("_", " ")))
     return [part for part in parts if part]
 
 
-def _read_sentence(sentence: str, items: list[Item], lexicon: Lexicon) -> tuple[list[Finding], set[str]]:
-    """The findings that a sentence affirms and the names that it denies."""
-    spots = [place for place, item in enumerate(items) if item.kind == "finding"]
-    denied: set[str] = set()
-    affirmed: list[Finding] = []
-    for place in spots:
-        if _is_denied(sentence, items, place):
-            denied.add(items[place].name)
+def _known_words(sentence: str, items: list[Item], lexicon: Lexicon) -> tuple[int, int]:
+    """Words of a sentence, and how many of them the lexicon knows."""
+    words = known = 0
+    place = 0
+    for word in _WORD.finditer(sentence):
+        while place < len(items) and items[place].end <= word.start():
+            place += 1
+        labelled = place < len(items) and items[place].start <= word.start()
+        if not labelled and (word.group() in lexicon.foreign or word.group().removesuffix("s") in lexicon.foreign):
+            words += FOREIGN_WEIGHT
         else:
-            affirmed.append(_described(sentence, items, spots, place))
+            words += 1
+            known += labelled or word.group() in lexicon.neutral
+    return words, known
+
+
+def _clauses(sentence: str, items: list[Item]) -> list[list[Item]]:
+    """Items of a sentence, parted at "but", "except", … and at commas before a new subject."""
+    cuts = {match.start() for match in _NEW_CLAUSE.finditer(sentence)}
+    clauses: list[list[Item]] = [[]]
+    last = 0
+    for item in items:
+        if item.kind == "negation" and item.name == "ends":
+            clauses.append([])
+        else:
+            if any(last <= cut < item.start for cut in cuts):
+                clauses.append([])
+            clauses[-1].append(item)
+        last = item.end
+    return [clause for clause in clauses if clause]
+
+
+def _read_clause(sentence: str, items: list[Item], lexicon: Lexicon) -> tuple[list[Finding], set[str]]:
+    """The findings that a clause affirms and the names that it denies."""
+    spots = [item for item in items if item.kind == "finding"]
+    denied = {spot.name for spot in spots if _is_denied(sentence, items, spot)}
+    present = [spot for spot in spots if not _is_denied(sentence, items, spot)]
+    found = [_described(sentence, items, spots, spot, lexicon) for spot in present]
+    found = _shared(sentence, present, found)
+    found = _explained(sentence, items, present, found, lexicon)
     denied |= _normal_anatomy(sentence, items, lexicon)
-    return _carried(sentence, items, spots, affirmed), denied - {finding.name for finding in affirmed}
+    return found, denied - {finding.name for finding in found}
 
 
-def _is_denied(sentence: str, items: list[Item], place: int) -> bool:
-    """Whether a negation before or after the finding reaches it."""
-    spot = items[place]
-    for before in reversed(items[:place]):
-        if before.kind == "negation" and before.name == "ends":
-            break
-        if before.kind == "negation" and before.name == "before":
-            return not _list_ended(sentence, items, before, spot)
-    for after in items[place + 1 :]:
-        if after.kind == "negation" and after.name in ("ends", "before"):
-            return False
-        if after.kind == "negation" and after.name == "after":
-            return True
+def _is_denied(sentence: str, items: list[Item], spot: Item) -> bool:
+    """Whether a negation reaches the finding: from before, from behind, or from within the phrase."""
+    if _NOT.search(sentence[spot.start : spot.end]):
+        return True
+    before = [item for item in items if item.kind == "negation" and item.end <= spot.start and item.name != "after"]
+    for cue in reversed(before):
+        leads = cue.name == "before" or not any(
+            item.kind == "finding" and item.end <= cue.start for item in items
+        )
+        if leads:
+            return not _list_ended(sentence, items, cue, spot)
+    for cue in items:
+        if cue.kind == "negation" and cue.name in ("after", "either") and cue.start >= spot.end:
+            between = [item for item in items if item.kind == "finding" and spot.end <= item.start < cue.start]
+            # "A is seen and B is absent": what is said of B does not reach back over a verb.
+            return not between or not _VERB.search(sentence[spot.end : between[-1].start])
     return False
 
 
@@ -95,86 +142,155 @@ def _list_ended(sentence: str, items: list[Item], cue: Item, spot: Item) -> bool
     """Whether a negated list stopped before `spot`: a comma, then a part that describes something present."""
     between = sentence[cue.end : spot.start]
     if "," not in between:
-        return False
+        return bool(re.search(r"\bwith\b", between)) and any(
+            item.kind == "finding" and cue.end <= item.start < spot.start for item in items
+        )
     last = cue.end + between.rindex(",")
-    if re.match(r",\s*(?:or|nor)\b", sentence[last:]) or " or " in sentence[spot.end :]:
+    if re.match(r",\s*(?:or|nor)\b", sentence[last:]) or re.search(r"\bor\b", sentence[spot.end :]):
         return False
     opening = [item for item in items if last < item.start < spot.start]
-    return any(item.kind in ("severity", "change", "uncertainty") for item in opening) or bool(
-        re.match(r",\s*(?:and\s+)?there (?:is|are)\b", sentence[last:])
-    )
+    return any(item.kind in ("severity", "change", "uncertainty") for item in opening)
 
 
-def _described(sentence: str, items: list[Item], spots: list[int], place: int) -> Finding:
-    """The finding at `place` with the attributes that stand nearest to it."""
-    spot = items[place]
-    rank = spots.index(place)
-    left = items[spots[rank - 1]].end if rank else 0
-    right = items[spots[rank + 1]].start if rank + 1 < len(spots) else len(sentence)
-    before, after = _own_stretch(sentence, left, spot.start, first=rank == 0), _tail(sentence, spot.end, right)
-    mine = [item for item in items if before <= item.start < spot.start or spot.end <= item.start < after]
+def _described(sentence: str, items: list[Item], spots: list[Item], spot: Item, lexicon: Lexicon) -> Finding:
+    """The finding with the attributes of its stretch of the clause."""
+    start, end = _stretch(sentence, items, spots, spot)
+    mine = [item for item in items if start <= item.start < end]
     sides: set[str] = set()
     for item in mine:
-        if item.kind == "side":
-            sides |= {"left", "right"} if item.name == "both" else {item.name}
-        if sentence[item.start : item.end].startswith(("bibas", "bi-bas", "biapic")):
-            sides |= {"left", "right"}
-    levels = [int(item.name) for item in mine if item.kind == "severity"]
+        named = item.name if item.kind == "side" else lexicon.zone_sides.get(sentence[item.start : item.end])
+        sides |= {"left", "right"} if named == "both" else {named} if named else set()
+    for word in ("left", "right"):  # inside the phrase itself: "elevation of the right hemidiaphragm"
+        if re.search(rf"\b{word}\b", sentence[spot.start : spot.end]):
+            sides.add(word)
+    levels = [int(item.name) for item in mine if item.kind == "severity"] or [
+        int(item.name) for item in lexicon.label(sentence[spot.start : spot.end], {"severity"})
+    ]
     changes = [item.name for item in mine if item.kind == "change"]
-    measure = _MEASURE.search(sentence[before:after])
-    size = float(measure.group(1)) * (10 if measure.group(2).startswith("c") else 1) if measure else None
     return Finding(
         name=spot.name,
-        text=sentence[before:after].strip(" ,"),
+        text=sentence[start:end].strip(" ,"),
         sides=frozenset(sides),
         zones=frozenset(item.name for item in mine if item.kind == "zone"),
         severity=max(levels) if levels else None,
-        size=size,
+        size=_size(sentence[start:end]),
         certain=not any(item.kind == "uncertainty" for item in mine),
-        change=changes[0] if changes else None,
+        change=next((change for change in changes if change != "stable"), changes[0] if changes else None),
+        misplaced=any(item.kind == "misplaced" for item in mine),
     )
 
 
-def _own_stretch(sentence: str, left: int, start: int, *, first: bool) -> int:
-    """Where the words before a finding begin to belong to it: after the last joint behind the previous finding."""
-    if first:
-        return left
-    joints = list(re.finditer(r",|\band\b|\bor\b|\bwith\b|\bbut\b|\bas well as\b", sentence[left:start]))
-    return left + joints[-1].end() if joints else start
+def _size(text: str) -> float | None:
+    """The largest measure of a stretch in mm."""
+    sizes = [
+        max(float(number) for number in match.groups()[:2] if number) * (10 if match.group(3).startswith("c") else 1)
+        for match in _SIZE.finditer(text)
+    ]
+    return max(sizes) if sizes else None
 
 
-def _tail(sentence: str, end: int, right: int) -> int:
-    """Where the words after a finding cease to belong to it: at the last joint before the next finding."""
-    if right == len(sentence):
-        return right
-    joints = list(re.finditer(r",|\band\b|\bor\b|\bwith\b|\bbut\b|\bas well as\b", sentence[end:right]))
-    return end + joints[-1].start() if joints else right
+def _stretch(sentence: str, items: list[Item], spots: list[Item], spot: Item) -> tuple[int, int]:
+    """Where the words that describe a finding begin and end."""
+    place = spots.index(spot)
+    first, last = items[0].start, items[-1].end
+    start = _border(sentence, items, spots[place - 1].end, spot.start) if place else first
+    end = _border(sentence, items, spot.end, spots[place + 1].start) if place + 1 < len(spots) else last
+    return start, end
 
 
-def _carried(sentence: str, items: list[Item], spots: list[int], findings: list[Finding]) -> list[Finding]:
-    """Findings joined by "and" share the side and zone of the other where they have none of their own."""
+def _border(sentence: str, items: list[Item], end: int, start: int) -> int:
+    """The border between two findings: before a word of doubt, else at the last joint, else before the second."""
+    doubts = [item.start for item in items if item.kind == "uncertainty" and end <= item.start < start]
+    if doubts:
+        return doubts[0]
+    joints = list(_JOINT.finditer(sentence, end, start))
+    return joints[-1].end() if joints else start
+
+
+def _shared(sentence: str, spots: list[Item], findings: list[Finding]) -> list[Finding]:
+    """Findings joined by a plain "and" or comma share side and zone where one has none of its own."""
     shared = list(findings)
-    for one, two in zip(range(len(shared)), range(1, len(shared)), strict=False):
-        first, second = shared[one], shared[two]
-        if not _joined(sentence, items, spots, first, second):
+    for second in range(1, len(shared)):
+        first = second - 1
+        if not _PLAIN_JOINT.fullmatch(sentence[spots[first].end : spots[second].start]):
             continue
-        if not second.sides and not second.zones:
-            shared[two] = replace(second, sides=first.sides, zones=first.zones)
-        elif not first.sides and not first.zones:
-            shared[one] = replace(first, sides=second.sides, zones=second.zones)
+        one, two = shared[first], shared[second]
+        if not two.sides and not two.zones:
+            shared[second] = replace(two, sides=one.sides, zones=one.zones)
+        elif not one.sides and not one.zones:
+            shared[first] = replace(one, sides=two.sides, zones=two.zones)
     return shared
 
 
-def _joined(sentence: str, items: list[Item], spots: list[int], first: Finding, second: Finding) -> bool:
-    places = {items[spot].name: items[spot] for spot in reversed(spots)}
-    between = sentence[places[first.name].end : places[second.name].start]
-    return bool(_JOIN.fullmatch(between))
+def _explained(
+    sentence: str, items: list[Item], spots: list[Item], findings: list[Finding], lexicon: Lexicon
+) -> list[Finding]:
+    """Fold "opacity, likely atelectasis or pneumonia" into one finding with its reasons."""
+    kept: list[Finding] = []
+    folding = False
+    for place, finding in enumerate(findings):
+        if not place or not kept:
+            kept.append(finding)
+            continue
+        between = [item for item in items if spots[place - 1].end <= item.start < spots[place].start]
+        doubt = any(item.kind == "uncertainty" for item in between)
+        joined = folding and bool(
+            re.search(r"\b(?:or|and|versus|vs|and/or)\b|/|,", sentence[spots[place - 1].end : spots[place].start])
+        )
+        head = kept[-1]
+        if (doubt or joined) and head.name in lexicon.explains and finding.name != head.name:
+            folding = True
+            kept[-1] = replace(
+                head,
+                reasons=head.reasons | {finding.name},
+                sides=head.sides or finding.sides,
+                zones=head.zones or finding.zones,
+                text=f"{head.text} {finding.text}",
+            )
+        else:
+            folding = False
+            kept.append(finding)
+    return kept
 
 
 def _normal_anatomy(sentence: str, items: list[Item], lexicon: Lexicon) -> set[str]:
     """What a statement of normality denies: "lungs are clear", "no acute cardiopulmonary abnormality"."""
-    normal = [item for item in items if item.kind == "normal"]
-    general = [item for place, item in enumerate(items) if item.kind == "general" and _is_denied(sentence, items, place)]
+    normal = any(item.kind == "normal" for item in items)
+    general = any(item.kind == "general" and _is_denied(sentence, items, item) for item in items)
     if not normal and not general:
         return set()
     return {name for item in items if item.kind == "anatomy" for name in lexicon.denies[item.name]}
+
+
+def _merged(findings: list[Finding]) -> tuple[Finding, ...]:
+    """One finding for what a report says twice, as findings and again as impression."""
+    merged: list[Finding] = []
+    for finding in findings:
+        for place, other in enumerate(merged):
+            if finding.name == other.name and _compatible(finding, other):
+                merged[place] = _union(other, finding)
+                break
+        else:
+            merged.append(finding)
+    return tuple(merged)
+
+
+def _compatible(one: Finding, two: Finding) -> bool:
+    sides = not one.sides or not two.sides or bool(one.sides & two.sides)
+    zones = not one.zones or not two.zones or bool(one.zones & two.zones)
+    sizes = one.size is None or two.size is None or one.size == two.size
+    return sides and zones and sizes
+
+
+def _union(one: Finding, two: Finding) -> Finding:
+    return replace(
+        one,
+        sides=one.sides | two.sides,
+        zones=one.zones | two.zones,
+        severity=max(filter(None, (one.severity, two.severity)), default=None),
+        size=one.size or two.size,
+        certain=one.certain or two.certain,
+        change=one.change or two.change,
+        misplaced=one.misplaced or two.misplaced,
+        reasons=one.reasons | two.reasons,
+    )

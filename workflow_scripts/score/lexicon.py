@@ -44,10 +44,13 @@ class Lexicon:
     denies: dict[str, tuple[str, ...]]
     related: dict[frozenset[str], Related]
     neighbours: frozenset[frozenset[str]]
+    zone_sides: dict[str, str]  # words of a zone that name a side too
+    explains: frozenset[str]  # findings that take in what a sentence gives as their reason
     neutral: frozenset[str]
+    foreign: frozenset[str]
 
-    def label(self, sentence: str) -> list[Item]:
-        """Non-overlapping labelled phrases of a lower-case sentence, the longest at each place."""
+    def label(self, sentence: str, kinds: frozenset[str] | set[str] = frozenset()) -> list[Item]:
+        """Non-overlapping labelled phrases of a lower-case sentence, the longest at each place; of `kinds` if given."""
         items = []
         end = 0
         for word in _WORD.finditer(sentence):
@@ -55,7 +58,7 @@ class Lexicon:
                 continue
             best: Item | None = None
             for pattern, kind, name in self._candidates(word.group()):
-                match = pattern.match(sentence, word.start())
+                match = None if kinds and kind not in kinds else pattern.match(sentence, word.start())
                 if match and (best is None or match.end() > best.end):
                     best = Item(kind, name, word.start(), match.end())
             if best:
@@ -99,11 +102,11 @@ def load_lexicon(path: Path = TABLE) -> Lexicon:
             add(kind, str(name), listed)
     for name, entry in table["anatomy"].items():
         add("anatomy", name, entry["terms"])
-    for kind in ("uncertainty", "normal", "general"):
+    for kind in ("uncertainty", "misplaced", "normal", "general"):
         add(kind, kind, table[kind])
     known = set(table["findings"])
     named = {name for entry in table["anatomy"].values() for name in entry["denies"]}
-    named |= {name for entry in table["related"] for name in entry["findings"]}
+    named |= {name for entry in table["related"] for name in entry["findings"]} | set(table["explains"])
     if named - known:
         raise BadFile(f"{path}: {', '.join(sorted(named - known))} named but not defined under `findings`")
     return Lexicon(
@@ -114,16 +117,18 @@ def load_lexicon(path: Path = TABLE) -> Lexicon:
             frozenset(entry["findings"]): Related(entry.get("vague"), entry["severity"]) for entry in table["related"]
         },
         neighbours=frozenset(frozenset(pair) for pair in table["neighbours"]),
+        zone_sides={word: side for side, words in table["zone_sides"].items() for word in words},
+        explains=frozenset(table["explains"]),
         neutral=frozenset(table["neutral"]),
+        foreign=frozenset(table["foreign"]),
     )
 
 
 def _first_words(phrase: str) -> list[str]:
     if not phrase.startswith("("):
         return [phrase.split(" ")[0]]
-    group, _, rest = phrase[1:].partition(") ")
-    words = [option.split(" ")[0] for option in group.split("|")]
-    return [word for word in words if word] + (_first_words(rest) if "" in words else [])
+    group = phrase[1:].partition(")")[0]
+    return [option.split(" ")[0] for option in group.split("|")]
 
 
 def _compiled(phrase: str) -> re.Pattern:

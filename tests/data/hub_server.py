@@ -1,0 +1,129 @@
+"""A hub on localhost: the few endpoints that a download needs, over real HTTP, with faults on demand."""
+
+import hashlib
+import json
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+REPO = "made/flare"
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclass
+class Fault:
+    """What to do to one answer: a status, or cut the connection after `cut` bytes, or bend one byte."""
+
+    status: int | None = None
+    cut: int | None = None
+    damage: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Hub:
+    """`with Hub(files) as hub: …`; faults are taken from `hub.faults[path]` one a request, first to last."""
+
+    def __init__(self, files: dict[str, bytes], *, token: str | None = None, ranges: bool = True) -> None:
+        self.files = files
+        self.token = token
+        self.ranges = ranges
+        self.pause = 0.0  # seconds between blocks of 16 KiB
+        self.revision = REVISION
+        self.faults: dict[str, list[Fault]] = {}
+        self.seen: list[tuple[str, str, str | None]] = []  # method, path, Range
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> "Hub":
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(hub) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                hub.seen.append((self.command, self.path, self.headers.get("Range")))
+                path = self.path.partition("?")[0]
+                file = re.fullmatch(rf"/datasets/{REPO}/resolve/[^/]+/(.+)", path)
+                fault = next(iter(hub.faults.get(file.group(1) if file else "api", [])), None)
+                if fault:
+                    hub.faults[file.group(1) if file else "api"].pop(0)
+                if fault and fault.status:
+                    return self._refuse(fault.status, fault.headers)
+                sent = self.headers.get("Authorization")
+                if file and hub.token and sent != f"Bearer {hub.token}":
+                    if sent:
+                        return self._refuse(401, {"X-Error-Message": "Invalid credentials in Authorization header"})
+                    return self._refuse(401, {"X-Error-Code": "GatedRepo"})
+                if file:
+                    return self._file(file.group(1), fault)
+                if re.fullmatch(rf"/api/datasets/{REPO}/revision/[^/]+", path):
+                    asked = path.rpartition("/")[2]
+                    if asked not in ("main", hub.revision):
+                        return self._refuse(404, {"X-Error-Code": "RevisionNotFound"})
+                    return self._json({"id": REPO, "sha": hub.revision, "siblings": []})
+                if re.fullmatch(rf"/api/datasets/{REPO}/tree/{hub.revision}", path):
+                    return self._json([_entry(name, data) for name, data in hub.files.items()])
+                return self._refuse(404, {"X-Error-Code": "RepoNotFound"})
+
+            def _refuse(self, status: int, headers: dict[str, str]) -> None:
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def _json(self, value: object) -> None:
+                data = json.dumps(value).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def _file(self, name: str, fault: Fault | None) -> None:
+                data = hub.files[name]
+                asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+                start = int(asked.group(1)) if asked and hub.ranges else 0
+                if start and start >= len(data):
+                    return self._refuse(416, {})
+                body = data[start:]
+                if fault and fault.damage:
+                    body = bytes([body[0] ^ 1]) + body[1:]
+                self.send_response(206 if start else 200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                for i in range(0, len(body), 16384):
+                    if fault and fault.cut is not None and i >= fault.cut:
+                        self.connection.shutdown(socket.SHUT_RDWR)
+                        self.close_connection = True
+                        return None
+                    self.wfile.write(body[i : i + 16384])
+                    if hub.pause:
+                        time.sleep(hub.pause)
+                return None
+
+        return Handler
+
+
+def _entry(name: str, data: bytes) -> dict:
+    git = hashlib.sha1(f"blob {len(data)}\0".encode() + data, usedforsecurity=False).hexdigest()
+    entry = {"type": "file", "path": name, "size": len(data), "oid": git}
+    if not name.endswith(".json"):  # the hub keeps text in git and the rest in LFS
+        entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+    return entry
