@@ -1,7 +1,7 @@
 """flarebench: from the gated FLARE-MLLM-2D data to a table that can be defended.
 
 Paths below the results folder follow one grammar:
-    data/{dataset}/       manifest.json, rows.parquet, quarantine.parquet
+    data/{dataset}/       manifest.json, rows.parquet, quarantine.parquet, audit/
     splits/{split}/       rows.parquet, left_out.parquet, sft.jsonl
     models/{model}.json   record of a model, its files beside it
     features/{model}/{split}/index.parquet
@@ -51,6 +51,7 @@ rule all:
         expand(f"{R}/report/{{split}}/index.html", split=CONFIG.evaluate),
         expand(f"{R}/report/{{split}}/table.md", split=CONFIG.evaluate),
         expand(f"{R}/splits/{{split}}/sft.jsonl", split=TRAINING_SPLITS),
+        expand(f"{R}/data/{{dataset}}/audit/index.html", dataset=sorted({s.dataset for s in CONFIG.splits.values()})),
 
 
 onstart:

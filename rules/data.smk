@@ -110,6 +110,35 @@ rule data_convert:
         " --rows {output.rows:q} --quarantine {output.quarantine:q} --workdir {params.workdir:q} 2>&1 | tee {log:q}"
 
 
+rule data_audit:
+    input:
+        rows=f"{R}/data/{{dataset}}/rows.parquet",
+        quarantine=f"{R}/data/{{dataset}}/quarantine.parquet",
+        code=code("workflow_scripts.data.audit"),
+    output:
+        findings=f"{R}/data/{{dataset}}/audit/findings.parquet",
+        summary=f"{R}/data/{{dataset}}/audit/summary.parquet",
+        balance=f"{R}/data/{{dataset}}/audit/balance.parquet",
+        page=report(f"{R}/data/{{dataset}}/audit/index.html", category="Audits", labels={"data": "{dataset}"}),
+    log:
+        f"{R}/logs/data_audit/{{dataset}}.log",
+    benchmark:
+        f"{R}/benchmarks/data_audit/{{dataset}}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    params:
+        tree=lambda w: tree_of(w.dataset),
+    message:
+        "Auditing {wildcards.dataset} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.data.audit --rows {input.rows:q} --quarantine {input.quarantine:q}"
+        " --tree {params.tree:q} --findings {output.findings:q} --summary {output.summary:q}"
+        " --balance {output.balance:q} --page {output.page:q} 2>&1 | tee {log:q}"
+
+
 rule data_split:
     input:
         rows=lambda w: f"{R}/data/{CONFIG.splits[w.split].dataset}/rows.parquet",

@@ -198,7 +198,7 @@ def test_a_full_disk_is_said_before_the_first_byte(files, tmp_path, monkeypatch)
 
     plan = Plan(REVISION, (Remote(BIG, 10**18, "0" * 64),))
     monkeypatch.setattr(download, "_plan_of_hub", lambda spec, tree: plan)
-    with pytest.raises(DownloadFailed, match="is full: .* MB are missing and .* are free; make room"):
+    with pytest.raises(DownloadFailed, match=r"is full: .* MB are missing and .* are free; make room"):
         download.download(HubDataset(repo=REPO), tmp_path / "tree", 1)
 
 

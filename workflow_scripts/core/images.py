@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from workflow_scripts.core.files import BadFile
 
@@ -40,6 +40,21 @@ _DECODER_FAULTS = (
 )
 
 
+ARCHIVE_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    IndexError,
+    ValueError,
+    OverflowError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+)
+"""Everything but OSError that zipfile was seen to raise on damaged archives."""
+
+
 class BadImage(BadFile):
     """A picture is missing or cannot be decoded."""
 
@@ -51,7 +66,7 @@ def member_path(archive: str, member: str) -> str:
 
 def split_member(path: str) -> tuple[str, str | None]:
     """The file of `path` and, for a picture inside a zip, the member's name."""
-    place = path.find(MEMBER)
+    place = path.lower().find(MEMBER)
     if place < 0:
         return path, None
     return path[: place + len(MEMBER) - 1], path[place + len(MEMBER) :]
@@ -68,7 +83,7 @@ def image_bytes(tree: Path, path: str) -> bytes:
         if member is None:
             return (tree / file).read_bytes()
         return _archive(str(tree / file), os.getpid()).read(member)
-    except (OSError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (OSError, *ARCHIVE_FAULTS) as error:
         raise BadImage(f"{path} cannot be read: {_said(error)}") from None
 
 
@@ -101,6 +116,8 @@ def decode_image(data: bytes, name: str) -> Image.Image:
 
 
 def _said(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "its format is not known"  # Pillow's own words hold an address, and differ from run to run
     return (str(error).replace("\n", " ") or type(error).__name__)[:200]
 
 
@@ -118,3 +135,8 @@ def open_image(tree: Path, path: str) -> Image.Image:
         BadImage: it is missing or cannot be decoded.
     """
     return decode_image(image_bytes(tree, path), path)
+
+
+def cached_path(sha256: str) -> str:
+    """Where the picture of this file hash lies in an image cache, relative to the cache's folder."""
+    return f"{sha256[:2]}/{sha256}.png"

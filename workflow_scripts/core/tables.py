@@ -157,16 +157,64 @@ METRICS = pa.schema(
     ]
 )
 
+COMPARISONS = pa.schema(
+    [
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),  # a data set, "macro" or "pooled"
+        pa.field("metric", pa.string(), nullable=False),  # the task's primary metric
+        pa.field("better", pa.string(), nullable=False),
+        pa.field("system_a", pa.string(), nullable=False),
+        pa.field("system_b", pa.string(), nullable=False),
+        pa.field("difference", pa.float64()),  # b minus a
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("p", pa.float64()),  # paired randomisation test over cases, two-sided
+        pa.field("p_holm", pa.float64()),  # corrected within the macro lines, or within all others
+        pa.field("rows", pa.int32(), nullable=False),
+        pa.field("clusters", pa.int32(), nullable=False),
+    ]
+)
+
+AGREEMENT = pa.schema(
+    [
+        pa.field("system_a", pa.string(), nullable=False),
+        pa.field("system_b", pa.string(), nullable=False),
+        pa.field("metric_1", pa.string(), nullable=False),
+        pa.field("metric_2", pa.string(), nullable=False),
+        pa.field("difference_1", pa.float64(), nullable=False),  # mean of b minus a over rows that both metrics score
+        pa.field("difference_2", pa.float64(), nullable=False),
+        pa.field("tau", pa.float64()),  # Kendall's, over the rows' differences
+        pa.field("rows", pa.int32(), nullable=False),
+        pa.field("opposed", pa.bool_(), nullable=False),  # the metrics disagree about which system is better
+    ]
+)
+
 JUDGEMENTS = pa.schema(
     [
         pa.field("pair", pa.string(), nullable=False),  # sha256 of reference, hypothesis and context
         pa.field("judge", pa.string(), nullable=False),  # name in the configuration
         pa.field("backend", pa.string(), nullable=False),  # lexicon, recorded, openai, transformers
+        pa.field("metric", pa.string(), nullable=False),  # whose formula the reply feeds: crimson, green or both
         pa.field("context", pa.string(), nullable=False),  # JSON of what the judge was told besides: modality
         pa.field("reference", pa.string(), nullable=False),
         pa.field("hypothesis", pa.string(), nullable=False),
         pa.field("status", pa.string(), nullable=False),  # valid, abstained, invalid
         pa.field("reply", pa.string(), nullable=False),  # the judge's raw reply
+        pa.field("reason", pa.string()),  # why the judge abstained or the reply is invalid
+    ]
+)
+
+JUDGED_FINDINGS = pa.schema(
+    [
+        pa.field("pair", pa.string(), nullable=False),
+        pa.field("judge", pa.string(), nullable=False),
+        pa.field("side", pa.string(), nullable=False),  # reference or predicted
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("finding", pa.string(), nullable=False),
+        pa.field("significance", pa.string(), nullable=False),  # CRIMSON's clinical significance
+        pa.field("fate", pa.string(), nullable=False),  # matched, missing or false
+        pa.field("partners", pa.list_(pa.string()), nullable=False),  # ids on the other side
+        pa.field("errors", pa.list_(pa.string()), nullable=False),  # of a matched reference: "location (significant)"
     ]
 )
 
@@ -232,7 +280,8 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     except FileNotFoundError:
         raise BadFile(f"{path} is missing; run the rule that makes it") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise BadFile(f"{path} is not a readable Parquet file ({error}); delete it and run again") from None
+        said = " ".join(str(error).split())
+        raise BadFile(f"{path} is not a readable Parquet file ({said}); delete it and run again") from None
     if table.schema.names != schema.names or table.schema.types != schema.types:
         raise BadFile(
             f"{path}: expected the columns {schema.names}, found {table.schema.names}; delete it and run again"

@@ -21,8 +21,10 @@ from tqdm import tqdm
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.datasets import HubDataset
 from workflow_scripts.core.files import read_json, sha256_of_file, write_json
+from workflow_scripts.data.crew import cores
 from workflow_scripts.data.hub import DownloadFailed, Plan, Remote, fetch, plan_download
 from workflow_scripts.data.manifest import files_below, write_manifest
+from workflow_scripts.data.unpack import unpack_tree
 
 WORK = ".download"
 MEGABYTE = 10**6
@@ -46,6 +48,16 @@ def download(spec: HubDataset, tree: Path, threads: int) -> dict:
         _check_room(plan, tree)
         hashes = _get_all(spec, plan, tree, threads, get)
     files = [{"path": f.path, "size": f.size, "sha256": hashes[f.path]} for f in plan.files if not _hidden(f.path)]
+    if spec.unpack:
+        folders = unpack_tree(tree, cores())
+        unpacked = (
+            f"{folder.relative_to(tree).as_posix()}/{inner}" for folder in folders for inner in files_below(folder)
+        )
+        files += [
+            {"path": path, "size": (tree / path).stat().st_size, "sha256": sha256_of_file(tree / path)}
+            for path in unpacked
+        ]
+        files.sort(key=lambda entry: entry["path"])
     source = json.loads(spec.source_spec()) | {"revision": plan.revision}
     del source["mirror"]  # where it came from is this machine's affair
     return {"source": source, "files": files}

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from workflow_scripts.core.files import sha256_of
-from workflow_scripts.core.images import BadImage, decode_image, image_bytes, member_path
+from workflow_scripts.core.images import ARCHIVE_FAULTS, BadImage, decode_image, image_bytes, member_path
+from workflow_scripts.data.archives import inner_path
 from workflow_scripts.data.crew import Crew
 
 CHUNK = 256
@@ -66,17 +67,16 @@ def index_pictures(tree: Path, home: str, files: Iterable[str]) -> Index:
         elif ending != ".json":
             index._add(inner, path)
     for path in archives:
-        stem = posixpath.splitext(posixpath.basename(path))[0]
         try:
             with zipfile.ZipFile(tree / path) as archive:
                 names = archive.namelist()
-        except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        except (OSError, *ARCHIVE_FAULTS) as error:
             index.bad_archives[path] = str(error)
             continue
+        folder = posixpath.splitext(path[len(home) + 1 :])[0]
         for member in names:
             if not member.endswith("/"):
-                inner = member if member.startswith(f"{stem}/") else f"{stem}/{member}"
-                index._add(inner, member_path(path, member))
+                index._add(f"{folder}/{inner_path(Path(path), member)}", member_path(path, member))
     return index
 
 

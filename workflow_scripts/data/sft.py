@@ -1,22 +1,30 @@
 """Step: a split as conversations for supervised fine-tuning, in JSONL and, if asked, in Parquet.
 
-Paths of images are relative to `--root`. A picture inside a zip is written out beside the JSONL, under its hash.
+`messages` is the layout for chat formats; `prompt-completion` is TRL's for a loss on the answer alone. Paths of
+images are relative to `--root`. A picture inside a zip is written out beside the JSONL, under its hash.
 """
 
 import argparse
+import io
+import itertools
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import atomic
-from workflow_scripts.core.images import image_bytes, split_member
+from workflow_scripts.core.images import decode_image, image_bytes, split_member
 from workflow_scripts.core.tables import ROWS, read_table
 from workflow_scripts.models.prompts import answer_turn, answered, chat
+
+BATCH = 256
+"""Rows of a Parquet row group: few enough that embedded pictures fit into memory."""
 
 
 def conversation(row: dict, system: str | None, layout: str) -> dict:
@@ -52,20 +60,80 @@ def conversations(table: pa.Table, tree: Path, unpacked: Path, system: str | Non
         yield {"uid": row["uid"], **conversation(row, system, layout), "images": paths}
 
 
+def write_jsonl(path: Path, items: Iterator[dict]) -> None:
+    """One conversation a line, atomically."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        for item in items:
+            stream.write(json.dumps(item, ensure_ascii=False) + "\n")
+
+
+def parquet_schema(layout: str) -> pa.Schema:
+    """Columns of the Parquet, with the note that makes `datasets` decode its images."""
+    turns = pa.list_(
+        pa.struct(
+            [
+                ("role", pa.string()),
+                ("content", pa.list_(pa.struct([("type", pa.string()), ("text", pa.string())]))),
+            ]
+        )
+    )
+    said = {"_type": "List", "feature": {"type": _value("string"), "text": _value("string")}}
+    told = {"_type": "List", "feature": {"role": _value("string"), "content": said}}
+    columns = ["messages"] if layout == "messages" else ["prompt", "completion"]
+    features = {"uid": _value("string"), **dict.fromkeys(columns, told)}
+    features["images"] = {"_type": "List", "feature": {"_type": "Image"}}
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    fields = [("uid", pa.string()), *((name, turns) for name in columns), ("images", pa.list_(image))]
+    return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _value(kind: str) -> dict:
+    return {"_type": "Value", "dtype": kind}
+
+
+def plain_bytes(root: Path, name: str) -> bytes:
+    """A picture's file as it is if every reader sees the same in it, else what `open_image` sees, as PNG.
+
+    Palettes, more than 8 bits, alpha channels and turns by EXIF are read differently by different libraries.
+    """
+    data = image_bytes(root, name)
+    with Image.open(io.BytesIO(data)) as raw:
+        if raw.mode in ("RGB", "L") and raw.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return data
+    stream = io.BytesIO()
+    decode_image(data, name).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_parquet(path: Path, items: Iterator[dict], layout: str, root: Path, embed: bool) -> None:
+    """The conversations as Parquet that `datasets.load_dataset` opens; with `embed` the pictures are inside."""
+    schema = parquet_schema(layout)
+    with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        while batch := list(itertools.islice(items, BATCH)):
+            for item in batch:
+                item["images"] = [
+                    {"bytes": plain_bytes(root, name) if embed else None, "path": name} for name in item["images"]
+                ]
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+
+
 def main() -> None:
     """Parse the arguments and write the conversations."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--split", type=Path, required=True, help="Parquet of the split")
     parser.add_argument("--root", type=Path, required=True, help="the dataset's tree: image paths are relative to it")
     parser.add_argument("--out", type=Path, required=True, help="JSONL to write")
+    parser.add_argument("--parquet", type=Path, help="Parquet to write as well")
+    parser.add_argument("--embed", action="store_true", help="put the pictures' files into the Parquet")
     parser.add_argument("--images", type=Path, help="folder for pictures out of zips; default: images beside the JSONL")
     parser.add_argument("--layout", choices=("messages", "prompt-completion"), default="messages")
     parser.add_argument("--system", help="text of the system turn")
     a = parser.parse_args()
-    table = read_table(a.split, ROWS)
-    with atomic(a.out) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        for item in conversations(table, a.root, a.images or a.out.parent / "images", a.system, a.layout):
-            stream.write(json.dumps(item, ensure_ascii=False) + "\n")
+    table, unpacked = read_table(a.split, ROWS), a.images or a.out.parent / "images"
+    write_jsonl(a.out, conversations(table, a.root, unpacked, a.system, a.layout))
+    if a.parquet is not None:
+        items = conversations(table, a.root, unpacked, a.system, a.layout)
+        write_parquet(a.parquet, items, a.layout, a.root, a.embed)
     print(f"sft: {len(table)} conversations")
 
 

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import AutoProcessor, BitsAndBytesConfig, PreTrainedModel, ProcessorMixin
 
 from workflow_scripts.core.files import BadFile
@@ -68,14 +69,17 @@ def load(record: Path, *, quantisation: str = "none", adapter: Path | None = Non
             folder, dtype=dtype, device_map={"": device}, use_safetensors=True, local_files_only=True, **options
         )
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-    except OSError as error:
-        raise BadFile(f"{folder} cannot be loaded as a model ({error}); delete {record} and run again") from error
+    except (OSError, SafetensorError) as error:
+        raise BadFile(f"{folder} cannot be loaded as a model ({error}); delete {record} and run again") from None
     if quantisation == "nf4":
         _keep_plain_layout(model)
     if adapter is not None:
         if not (adapter / "adapter_model.safetensors").is_file():
             raise BadFile(f"{adapter} holds no adapter_model.safetensors; run the training of this system again")
-        model = PeftModel.from_pretrained(model, adapter)
+        try:
+            model = PeftModel.from_pretrained(model, adapter)
+        except (OSError, SafetensorError) as error:
+            raise BadFile(f"{adapter} cannot be loaded as an adapter ({error}); delete it and run again") from None
     model.eval()
     return Loaded(model, processor, family, described.revision)
 

@@ -47,8 +47,11 @@ class Crimson:
         return self.reference_weight > 0
 
 
-def crimson(judgement: dict, mode: Mode = "strict") -> Crimson:
+def crimson(judgement: dict, mode: Mode = "strict", reference_weight: float | None = None) -> Crimson:
     """Score a judgement.
+
+    A judge weighs the reference anew beside each hypothesis. With `reference_weight`, the weight of the reference by
+    itself, the share that is credited here counts against that total, so that all systems share a denominator.
 
     Raises:
         InvalidJudgement: in strict mode, the judgement has a fault (see `faults_of`).
@@ -58,10 +61,10 @@ def crimson(judgement: dict, mode: Mode = "strict") -> Crimson:
         faults = faults_of(judgement)
         if faults:
             raise InvalidJudgement(faults[0])
-    return _score(judgement)
+    return _score(judgement, reference_weight)
 
 
-def _score(judgement: dict) -> Crimson:
+def _score(judgement: dict, frozen: float | None) -> Crimson:
     errors = judgement.get("errors", {})
     reference = judgement.get("reference_findings", [])
     weights = {finding["id"]: _weight(finding) for finding in reference}
@@ -84,6 +87,9 @@ def _score(judgement: dict) -> Crimson:
             credit += weight * weight / (weight + penalty) if penalty else weight
 
     total = sum(_weight(finding) for finding in reference) if reference else len(matches) + missing_weight
+    if frozen is not None:
+        scale = frozen / total if total else 0.0
+        credit, missing_weight, total = credit * scale, missing_weight * scale, frozen
     surplus = false_weight - credit
     if total == 0:
         perfect = false_weight == 0 and missing_weight == 0

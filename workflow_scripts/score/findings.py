@@ -58,8 +58,8 @@ def read_report(text: str, lexicon: Lexicon) -> Reading:
     words = known = 0
     for sentence in sentences(text):
         items = lexicon.label(sentence)
-        for clause in _clauses(sentence, items):
-            found, absent = _read_clause(sentence, clause, lexicon)
+        for clause, inside in _clauses(sentence, items):
+            found, absent = _read_clause(clause, inside, lexicon)
             findings += found
             denied |= absent
         count, understood = _known_words(sentence, items, lexicon)
@@ -91,20 +91,19 @@ def _known_words(sentence: str, items: list[Item], lexicon: Lexicon) -> tuple[in
     return words, known
 
 
-def _clauses(sentence: str, items: list[Item]) -> list[list[Item]]:
-    """Items of a sentence, parted at "but", "except", … and at commas before a new subject."""
-    cuts = {match.start() for match in _NEW_CLAUSE.finditer(sentence)}
-    clauses: list[list[Item]] = [[]]
-    last = 0
-    for item in items:
-        if item.kind == "negation" and item.name == "ends":
-            clauses.append([])
-        else:
-            if any(last <= cut < item.start for cut in cuts):
-                clauses.append([])
-            clauses[-1].append(item)
-        last = item.end
-    return [clause for clause in clauses if clause]
+def _clauses(sentence: str, items: list[Item]) -> list[tuple[str, list[Item]]]:
+    """Text and items of each clause: a sentence parts at "but", "except", … and at commas before a new subject."""
+    cuts = [match.end() for match in _NEW_CLAUSE.finditer(sentence)]
+    cuts += [item.end for item in items if item.kind == "negation" and item.name == "ends"]
+    clauses = []
+    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(sentence)], strict=True):
+        mine = [
+            replace(item, start=item.start - start, end=item.end - start)
+            for item in items
+            if start <= item.start < end and not (item.kind == "negation" and item.name == "ends")
+        ]
+        clauses.append((sentence[start:end], mine))
+    return clauses
 
 
 def _read_clause(sentence: str, items: list[Item], lexicon: Lexicon) -> tuple[list[Finding], set[str]]:
@@ -125,9 +124,7 @@ def _is_denied(sentence: str, items: list[Item], spot: Item) -> bool:
         return True
     before = [item for item in items if item.kind == "negation" and item.end <= spot.start and item.name != "after"]
     for cue in reversed(before):
-        leads = cue.name == "before" or not any(
-            item.kind == "finding" and item.end <= cue.start for item in items
-        )
+        leads = cue.name == "before" or not any(item.kind == "finding" and item.end <= cue.start for item in items)
         if leads:
             return not _list_ended(sentence, items, cue, spot)
     for cue in items:
@@ -163,6 +160,8 @@ def _described(sentence: str, items: list[Item], spots: list[Item], spot: Item, 
     for word in ("left", "right"):  # inside the phrase itself: "elevation of the right hemidiaphragm"
         if re.search(rf"\b{word}\b", sentence[spot.start : spot.end]):
             sides.add(word)
+    if "midline" in lexicon.findings[spot.name]:
+        sides = set()
     levels = [int(item.name) for item in mine if item.kind == "severity"] or [
         int(item.name) for item in lexicon.label(sentence[spot.start : spot.end], {"severity"})
     ]
@@ -192,9 +191,8 @@ def _size(text: str) -> float | None:
 def _stretch(sentence: str, items: list[Item], spots: list[Item], spot: Item) -> tuple[int, int]:
     """Where the words that describe a finding begin and end."""
     place = spots.index(spot)
-    first, last = items[0].start, items[-1].end
-    start = _border(sentence, items, spots[place - 1].end, spot.start) if place else first
-    end = _border(sentence, items, spot.end, spots[place + 1].start) if place + 1 < len(spots) else last
+    start = _border(sentence, items, spots[place - 1].end, spot.start) if place else 0
+    end = _border(sentence, items, spot.end, spots[place + 1].start) if place + 1 < len(spots) else len(sentence)
     return start, end
 
 
@@ -255,7 +253,11 @@ def _explained(
 
 def _normal_anatomy(sentence: str, items: list[Item], lexicon: Lexicon) -> set[str]:
     """What a statement of normality denies: "lungs are clear", "no acute cardiopulmonary abnormality"."""
-    normal = any(item.kind == "normal" for item in items)
+    # "Mediastinal contours are stable", with no finding beside it, says that nothing is wrong with them.
+    steady = any(item.kind == "change" and item.name == "stable" for item in items)
+    normal = any(item.kind == "normal" for item in items) or (
+        steady and not any(item.kind == "finding" for item in items)
+    )
     general = any(item.kind == "general" and _is_denied(sentence, items, item) for item in items)
     if not normal and not general:
         return set()
@@ -263,11 +265,12 @@ def _normal_anatomy(sentence: str, items: list[Item], lexicon: Lexicon) -> set[s
 
 
 def _merged(findings: list[Finding]) -> tuple[Finding, ...]:
-    """One finding for what a report says twice, as findings and again as impression."""
+    """One finding for what a report says twice: in findings and impression, or as "opacity, likely X" and as X."""
     merged: list[Finding] = []
     for finding in findings:
         for place, other in enumerate(merged):
-            if finding.name == other.name and _compatible(finding, other):
+            same = finding.name == other.name or finding.name in other.reasons or other.name in finding.reasons
+            if same and _compatible(finding, other):
                 merged[place] = _union(other, finding)
                 break
         else:

@@ -28,7 +28,9 @@ _NAMED = re.compile(
 )
 _FLAT = re.compile(r"\[([-0-9.,\s]{7,2000})\]", re.ASCII)
 _KEY = re.compile(r"[\"']([0-9A-Za-z]{1,3})[\"']\s*:", re.ASCII)
-_EMPTY = re.compile(r"^\W*(?:\[\s*\]|\{\s*\}|none|no (?:findings?|abnormalit\w+|lesions?|labels?)\b.{0,40})\W*$", re.IGNORECASE)
+_EMPTY = re.compile(
+    r"^\W*(?:\[\s*\]|\{\s*\}|none|no (?:findings?|abnormalit\w+|lesions?|labels?)\b.{0,40})\W*$", re.IGNORECASE
+)
 
 
 def read_lenient(asked: Asked, text: str) -> Value | None:

@@ -89,7 +89,12 @@ def _by_table(name: str, finding: Finding, lexicon: Lexicon) -> str:
 
 
 def _entry(identity: str, finding: Finding, lexicon: Lexicon) -> dict:
-    return {"id": identity, "finding": finding.text, "clinical_significance": significance_of(finding, lexicon)}
+    return {
+        "id": identity,
+        "finding": finding.text,
+        "clinical_significance": significance_of(finding, lexicon),
+        "class": finding.name,
+    }
 
 
 def _affinity(first: Finding, second: Finding, lexicon: Lexicon) -> float:

@@ -7,11 +7,25 @@
 import argparse
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.workflow import Scoring
 from workflow_scripts.core.tables import METRICS, OUTCOMES, REPORT_SCORES, read_table, write_table
 from workflow_scripts.score.report_facts import ReportScores
 from workflow_scripts.score.task_metrics import facts_of_tasks, metric_rows
+
+
+def scoring_of(spec: str) -> Scoring:
+    """The `scoring` section in a command line's JSON.
+
+    Raises:
+        Refused: it is not one.
+    """
+    try:
+        return Scoring.model_validate_json(spec)
+    except ValidationError as error:
+        raise Refused(f"--spec is no scoring section: {error.errors()[0]['msg']}") from None
 
 
 def read_report_scores(paths: list[Path]) -> ReportScores:
@@ -39,11 +53,7 @@ def main() -> None:
     parser.add_argument("--spec", required=True, help="the configuration's `scoring` as JSON")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    try:
-        scoring = Scoring.model_validate_json(given.spec)
-    except ValidationError as error:
-        raise Refused(f"--spec is no scoring section: {error.errors()[0]['msg']}") from None
-    score_systems(given.outcomes, given.report_scores, scoring, given.out)
+    score_systems(given.outcomes, given.report_scores, scoring_of(given.spec), given.out)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ _HEADER = re.compile(
 )
 _ERROR_LINE = re.compile(r"^[\s*-]*\(?([A-Fa-f1-6])\)[^:\n]*:\s*\**\s*([0-9]{1,9})\b(?![.,][0-9])", re.MULTILINE)
 _ANY_LINE = re.compile(r"^[\s*-]*\(([A-Za-z0-9])\)", re.MULTILINE)
-_NONE = re.compile(r"[\s*-]*(?:(?:no|none|n/a|no (?:\w+ ){0,2}(?:findings?|errors?))(?: (?:found|noted|present))?\W*)?(?:\n|$)", re.IGNORECASE)
+_NONE = re.compile(
+    r"[\s*-]*(?:(?:no|none|n/a|no (?:\w+ ){0,2}(?:findings?|errors?))(?: (?:found|noted|present))?\W*)?(?:\n|$)",
+    re.IGNORECASE,
+)
 _COUNT = re.compile(r"^[\s*]*([0-9]{1,9})\b(?![.,][0-9])")
 
 
@@ -108,8 +111,7 @@ def _sections(reply: str) -> dict[str, str]:
     headers = list(_HEADER.finditer(reply))
     ends = [header.start() for header in headers[1:]] + [len(reply)]
     return {
-        header.group(1).lower(): reply[header.end() : end].strip()
-        for header, end in zip(headers, ends, strict=False)
+        header.group(1).lower(): reply[header.end() : end].strip() for header, end in zip(headers, ends, strict=False)
     }
 
 

@@ -20,7 +20,10 @@ def report_facts(answers: list[Answer], uids: list[str], scores: dict[str, dict[
     measures: list[Measure] = []
     headline = _headline(list(scores))
     for name in sorted(scores):
-        measures += _scored(columns, name, uids, scores[name], primary=name == headline)
+        if "." not in name:
+            measures += _scored(columns, name, uids, scores[name], primary=name == headline)
+    for name in sorted({name.split(".")[0] for name in scores if "." in name}):
+        measures += _efficacy(columns, name, uids, scores)
     columns |= _diversity(answers)
     measures += [
         Measure("distinct_share", lambda s: ratio(s["first_seen"], s["rows"]), "higher", "own", interval=False),
@@ -59,6 +62,26 @@ def _scored(
 
             measures.append(Measure(f"{name}_{ending}", bounded, "higher", rule, **counts))
     return measures
+
+
+def _efficacy(columns: dict[str, np.ndarray], name: str, uids: list[str], scores: dict[str, dict]) -> list[Measure]:
+    """Clinical efficacy: micro precision, recall and F1 over the finding classes that a lexicon finds."""
+    parts = {part: scores[f"{name}.{part}"] for part in ("hits", "gold", "named")}
+    read = np.array([uid in parts["hits"] for uid in uids], dtype=float)
+    columns[f"asked {name}"], columns[f"null {name}"] = np.ones(len(uids)), 1.0 - read
+    columns[f"read {name}"] = read
+    for part, found in parts.items():
+        columns[f"{name}.{part}"] = np.array([found[uid][0] if uid in found else 0.0 for uid in uids])
+
+    def of(top: str, *below: str):
+        return lambda s: ratio(len(below) * s[f"{name}.{top}"], sum(s[f"{name}.{part}"] for part in below), empty=0.0)
+
+    counts = {"rows": f"asked {name}", "unread": f"null {name}", "valid": f"read {name}"}
+    return [
+        Measure(f"{name}_f1", of("hits", "gold", "named"), "higher", "2025", **counts),
+        Measure(f"{name}_precision", of("hits", "named"), "higher", "2025", **counts),
+        Measure(f"{name}_recall", of("hits", "gold"), "higher", "2025", **counts),
+    ]
 
 
 def _diversity(answers: list[Answer]) -> dict[str, np.ndarray]:

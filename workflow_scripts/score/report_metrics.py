@@ -17,37 +17,61 @@ from workflow_scripts.core.tables import JUDGEMENTS, PREDICTIONS, REPORT_SCORES,
 from workflow_scripts.score.crimson import crimson
 from workflow_scripts.score.green import GreenCounts, green
 from workflow_scripts.score.judgements import Pair, pairs_of
+from workflow_scripts.score.replies import read_crimson, read_green
+from workflow_scripts.score.rule_green import rule_green
 
 Score = tuple[str, float | None, str]
 """Metric, value (null: no judgement) and status."""
 
 
-def judged_scores(judgement: dict) -> list[Score]:
+def judged_scores(judgement: dict, reference_weight: float | None = None) -> list[Score]:
     """CRIMSON and GREEN of one row of JUDGEMENTS; `_normal` and `_abnormal` tell the kinds of reference apart.
 
-    The metric bears the judge's name, and "offline" for the lexicon.
+    The metric bears the judge's name, and "offline" for the lexicon. `reference_weight`: see `crimson.crimson`.
     """
     ending = "offline" if judgement["backend"] == "lexicon" else judgement["judge"]
+    names = ("crimson", "green") if judgement["metric"] == "both" else (judgement["metric"],)
     if judgement["status"] != "valid":
-        return [(f"{name}_{ending}", None, judgement["status"]) for name in ("crimson", "green")]
-    reply = json.loads(judgement["reply"])
-    scored = crimson(reply)
-    counts = reply["green"]
-    values = {
-        "crimson": scored.score,
-        "green": green(
+        return [(f"{name}_{ending}", None, judgement["status"]) for name in names]
+    if judgement["metric"] == "green":
+        return [(f"green_{ending}", green(read_green(judgement["reply"])), "valid")]
+    reply = json.loads(judgement["reply"]) if judgement["metric"] == "both" else read_crimson(judgement["reply"])
+    scored = crimson(reply, reference_weight=reference_weight)
+    values = {"crimson": scored.score}
+    if judgement["metric"] == "both":
+        counts = reply["green"]
+        values["green"] = green(
             GreenCounts(counts["matched"], tuple(counts["significant"]), tuple(counts["insignificant"]))
-        ),
-    }
+        )
     kind = "abnormal" if scored.abnormal else "normal"
     found: list[Score] = []
     for name, value in values.items():
         found += [(f"{name}_{ending}", value, "valid"), (f"{name}_{ending}_{kind}", value, "valid")]
-    return found
+    return found + (efficacy(reply, ending) if judgement["metric"] == "both" else [])
+
+
+def efficacy(reply: dict, ending: str) -> list[Score]:
+    """Finding classes of a pair, for clinical efficacy: shared ones, the reference's and the hypothesis's."""
+    wanted, said = (
+        {finding["class"] for finding in reply[side]} for side in ("reference_findings", "predicted_findings")
+    )
+    counts = {"hits": len(wanted & said), "gold": len(wanted), "named": len(said)}
+    return [(f"efficacy_{ending}.{part}", float(count), "valid") for part, count in counts.items()]
+
+
+def frozen_weights(judgements: list[dict]) -> dict[str, float]:
+    """Weight of each reference by itself, from its judgement against itself, where a model judged that."""
+    return {
+        judgement["reference"]: crimson(read_crimson(judgement["reply"])).reference_weight
+        for judgement in judgements
+        if judgement["metric"] == "crimson"
+        and judgement["status"] == "valid"
+        and judgement["reference"] == judgement["hypothesis"]
+    }
 
 
 class Lexical:
-    """BLEU-4 (sentence, exponential smoothing), ROUGE-L F1 and chrF, each in [0, 1], from their libraries."""
+    """BLEU-4 (sentence, effective order), ROUGE-L F1 and chrF from their libraries, and rule-GREEN; all in [0, 1]."""
 
     def __init__(self) -> None:
         self._rouge = RougeScorer(["rougeL"], use_stemmer=False)
@@ -55,12 +79,13 @@ class Lexical:
         self._chrf = sacrebleu.CHRF()
 
     def scores(self, pair: Pair) -> list[Score]:
-        """Scores of one pair; without punctuation marks in the way, in lower case."""
+        """Scores of one pair; the libraries' in lower case."""
         reference, hypothesis = pair.reference.lower(), pair.hypothesis.lower()
         return [
             ("bleu", self._bleu.sentence_score(hypothesis, [reference]).score / 100, "valid"),
             ("rouge_l", self._rouge.score(reference, hypothesis)["rougeL"].fmeasure, "valid"),
             ("chrf", self._chrf.sentence_score(hypothesis, [reference]).score / 100, "valid"),
+            ("rule_green_2025", rule_green(pair.reference, pair.hypothesis)["overall"], "valid"),
         ]
 
 
@@ -79,17 +104,19 @@ def score_reports(split: Path, predictions: Path, judgements: list[Path], out: P
     lexical = Lexical()
     scores: dict[Pair, list[Score]] = {pair: lexical.scores(pair) for pair in dict.fromkeys(pairs.values())}
     for path in judgements:
-        by_key = {judgement["pair"]: judgement for judgement in read_table(path, JUDGEMENTS).to_pylist()}
+        table = read_table(path, JUDGEMENTS).to_pylist()
+        by_key = {judgement["pair"]: judgement for judgement in table}
+        weights = frozen_weights(table)
         for pair, listed in scores.items():
             if pair.key not in by_key:
                 raise BadFile(f"{path} lacks a judgement of {pair.hypothesis[:40]!r}; judge these predictions again")
-            listed += judged_scores(by_key[pair.key])
-    table = [
+            listed += judged_scores(by_key[pair.key], weights.get(pair.reference))
+    rows = [
         {"uid": uid, "system": systems[0], "metric": metric, "value": value, "status": status}
         for uid, pair in pairs.items()
         for metric, value, status in scores[pair]
     ]
-    write_table(out, table, REPORT_SCORES)
+    write_table(out, rows, REPORT_SCORES)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""FLARE 2025's rule-GREEN, for parity with the figures of that year only. No model; it bears GREEN's name and is not it.
+"""FLARE 2025's rule-GREEN, for parity with that year's figures only: no model, GREEN's name, and not GREEN.
 
 Known to be weak: "5 mm" equals "5 cm", and a sentence that is always normal scores .62. Facts of the 2025 scorer
 (`rule_green.yaml`), written anew here; equal to its results on the reference vectors.

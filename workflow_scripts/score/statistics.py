@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from scipy import sparse
+from scipy.stats import norm
 
 BLOCK = 4_000_000
 """Draws held in memory at a time."""
@@ -59,17 +60,20 @@ def _blocks(resamples: int, count: int, seed: int) -> Iterator[tuple[int, np.ran
         yield min(step, resamples - start), rng
 
 
-def interval(values: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
-    """Percentile interval of bootstrap values.
+def interval(point: float, values: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
+    """Bias-corrected percentile interval (Efron 1981) of bootstrap values around a point estimate.
 
-    A resample in which the metric is undefined (no abnormal reference was drawn) is left out; where that is more
-    than a twentieth of them, or a value is infinite, there is no interval: (None, None).
+    The correction matters for balanced accuracy, whose resamples lose rare classes. A resample in which the metric
+    is undefined (no abnormal reference was drawn) is left out; where that is more than a twentieth of them, or a
+    value is infinite, there is no interval: (None, None).
     """
     defined = values[~np.isnan(values)]
     if len(defined) < 0.95 * len(values) or not len(defined) or not np.isfinite(defined).all():
         return None, None
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
+    below = (np.sum(defined < point) + 0.5 * np.sum(defined == point)) / len(defined)
+    bias = norm.ppf(np.clip(below, 1 / len(defined), 1 - 1 / len(defined)))
+    tail = norm.ppf((1 + confidence) / 2)
+    low, high = np.quantile(defined, norm.cdf([2 * bias - tail, 2 * bias + tail]))
     return float(low), float(high)
 
 

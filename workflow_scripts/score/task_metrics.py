@@ -48,7 +48,8 @@ def facts_of_tasks(tables: list[pa.Table], report_scores: ReportScores) -> list[
         rows = sorted(table.to_pylist(), key=lambda row: row["uid"])
         names = {row["system"] for row in rows}
         if len(names) != 1 or names & by_system.keys():
-            raise BadFile(f"each outcomes table needs one system of its own; found {', '.join(sorted(names)) or 'none'}")
+            found = ", ".join(sorted(names)) or "none"
+            raise BadFile(f"each outcomes table needs one system of its own; found {found}")
         by_system[names.pop()] = rows
     uids = {system: [row["uid"] for row in rows] for system, rows in by_system.items()}
     first = next(iter(uids))
@@ -84,9 +85,7 @@ def _answer(row: dict) -> Answer:
     strict, lenient = (None if row[name] is None else json.loads(row[name]) for name in ("strict", "lenient"))
     if row["strict"] == row["lenient"]:
         lenient = strict
-    return Answer(
-        row["dataset"], row["case_id"], row["outcome"], strict, lenient, json.loads(row["gold"]), row["text"]
-    )
+    return Answer(row["dataset"], row["case_id"], row["outcome"], strict, lenient, json.loads(row["gold"]), row["text"])
 
 
 @dataclass(frozen=True)
@@ -126,12 +125,13 @@ def metric_rows(task: TaskFacts, system: str, scoring: Scoring) -> list[dict]:
             value_at = {dataset: measure.finish(points[dataset]) for dataset in parts}
             draws_at = {dataset: measure.finish(draws[dataset]) for dataset in parts}
             places = [(dataset, value_at[dataset], draws_at[dataset], parts[dataset].clusters) for dataset in parts]
-            places.append(("macro", np.mean(list(value_at.values())), np.mean(list(draws_at.values()), axis=0), clusters))
+            mean_draws = np.mean(list(draws_at.values()), axis=0)
+            places.append(("macro", np.mean(list(value_at.values())), mean_draws, clusters))
             places.append(("pooled", measure.finish(pooled_point), measure.finish(pooled_draws), clusters))
             for dataset, value, drawn, count in places:
                 sums = points.get(dataset, pooled_point)
                 sampled = measure.interval and count > 1
-                low, high = interval(drawn, scoring.confidence) if sampled else (None, None)
+                low, high = interval(float(value), drawn, scoring.confidence) if sampled else (None, None)
                 counted = float(sums[measure.rows])
                 rows.append(
                     {

@@ -3,8 +3,11 @@
 The packages are imported when they are used: `crimson-score` and `RadEval` are needed by model judges only.
 """
 
+import ast
 import importlib.util
 import json
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 from workflow_scripts.core.files import BadFile
@@ -14,8 +17,8 @@ class MissingPackage(BadFile):
     """A package of an upstream judge is not installed."""
 
 
-def _module(distribution: str, package: str, inside: str) -> ModuleType:
-    """One file of a package, loaded alone: importing the whole package would load models' code or use the network.
+def _found(distribution: str, package: str, inside: str) -> tuple[str, str]:
+    """A name for one file of a package, and its path.
 
     Raises:
         MissingPackage: the package is not installed.
@@ -23,8 +26,13 @@ def _module(distribution: str, package: str, inside: str) -> ModuleType:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackage(f"model judges need `pip install --no-deps {distribution}`: package {package} is missing")
-    name = f"_{package}_{inside.replace('/', '_')}"
-    place = f"{spec.submodule_search_locations[0]}/{inside}.py"
+    return f"_{package}_{inside.replace('/', '_')}", f"{spec.submodule_search_locations[0]}/{inside}.py"
+
+
+@cache
+def _module(distribution: str, package: str, inside: str) -> ModuleType:
+    """One file of a package, loaded alone: importing the whole package would load models' code or use the network."""
+    name, place = _found(distribution, package, inside)
     loaded = importlib.util.spec_from_file_location(name, place)
     assert loaded is not None and loaded.loader is not None
     module = importlib.util.module_from_spec(loaded)
@@ -43,6 +51,21 @@ def crimson_prompt(reference: str, hypothesis: str, context: dict | None = None,
         include_attribute_guidelines=guidelines,
         include_context_guidelines=guidelines,
     )
+
+
+def crimson_system() -> str:
+    """CRIMSON's system message: the one constant under `"role": "system"` in its source."""
+    _, place = _found("crimson-score", "CRIMSON", "generate_score")
+    for node in ast.walk(ast.parse(Path(place).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Dict):
+            entries = {
+                key.value: value.value
+                for key, value in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)
+            }
+            if entries.get("role") == "system":
+                return entries["content"]
+    raise MissingPackage("package CRIMSON holds no system message; install crimson-score 0.2.0")
 
 
 def crimson_reply(text: str) -> object:

@@ -85,6 +85,7 @@ class HubDataset(Tree):
         description="Commit to download. `main` is resolved once, when the download starts, and recorded.",
     )
     include: tuple[str, ...] = Field((), description="Patterns of the files to download; empty means all.")
+    unpack: bool = Field(False, description="Unpack the zips; otherwise images are read straight out of them.")
     mirror: str | None = Field(
         None, description="Folder with the same files, copied instead; HF_ENDPOINT names a mirror on the network."
     )

@@ -1,0 +1,82 @@
+"""What tests of several rooms share: a tiny untrained model, and a few rows with pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from workflow_scripts.core.files import sha256_of_file
+from workflow_scripts.core.made.drawing import Mark, canvas, draw_mark
+from workflow_scripts.core.tables import ROWS, write_table
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """The record of an untrained tiny model."""
+    from workflow_scripts.models.record import write_record
+    from workflow_scripts.models.tiny import build_model, build_processor
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    processor = build_processor(vocabulary=600, seed=0)
+    build_model(processor, width=64, layers=2, seed=0).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    record = folder.with_suffix(".json")
+    write_record(record, "tiny", "gemma3", folder, None)
+    return record
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory) -> Path:
+    """A folder with eight pictures of 112 × 96 pixels."""
+    folder = tmp_path_factory.mktemp("tree")
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        image = canvas(rng, 112, 96, (10 * number, 0, 20))
+        draw_mark(image, Mark("disc", "red", (5 + 5 * number, 10, 40 + 5 * number, 50)))
+        image.save(folder / f"{number}.png")
+    return folder
+
+
+def make_row(tree: Path, number: int, **changes) -> dict:
+    """A row of the split table; every second one shows two pictures."""
+    shown = [number % 8] if number % 2 else [number % 8, (number + 1) % 8]
+    row = {
+        "uid": f"row/{number}",
+        "dataset": "marks",
+        "modality": "Xray",
+        "folder": "training",
+        "task": "counting",
+        "task_raw": "Counting",
+        "case_id": f"case-{number}",
+        "question": "What is the number of cells in this image?" if number % 3 else "How many?",
+        "images": [
+            {"path": f"{i}.png", "sha256": sha256_of_file(tree / f"{i}.png"), "width": 112, "height": 96} for i in shown
+        ],
+        "notes": [],
+        "answer": str(number),
+        "answer_raw": str(number),
+        "number": float(number),
+        "source_file": "questions.json",
+        "source_row": number,
+    }
+    return row | changes
+
+
+@pytest.fixture(scope="session")
+def split(tree, tmp_path_factory) -> Path:
+    """A split of eight rows with one or two pictures each."""
+    path = tmp_path_factory.mktemp("split") / "rows.parquet"
+    write_table(path, [make_row(tree, number) for number in range(8)], ROWS)
+    return path
+
+
+@pytest.fixture(scope="session")
+def features(split, tree, tiny, tmp_path_factory) -> Path:
+    """The index of the split's vision features."""
+    from workflow_scripts.features.extract import extract
+
+    index = tmp_path_factory.mktemp("features") / "index.parquet"
+    extract(split, tree, tiny, index, batch=3, threads=1)
+    return index

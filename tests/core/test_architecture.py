@@ -1,0 +1,63 @@
+"""The house: data flows one way, and planning stays light."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from workflow_scripts.core.code import ROOT, sources
+
+STAGES = ("data", "features", "train", "infer", "score", "report")
+SHARED = ("core", "models", "engines")
+FILES = sorted((ROOT / "workflow_scripts").rglob("*.py"))
+
+
+def imported_rooms(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        for name in names:
+            if name.startswith("workflow_scripts."):
+                yield name.split(".")[1]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_room_imports_the_shared_rooms_and_itself(file):
+    room = file.relative_to(ROOT / "workflow_scripts").parts[0]
+    allowed = (
+        {*SHARED, room} if room in STAGES else {"core", "models", "engines"} if room == "engines" else {"core", room}
+    )
+    assert set(imported_rooms(file)) <= allowed
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_library_code_imports_snakemake_or_allows_remote_code(file):
+    text = file.read_text()
+    assert "import snakemake" not in text and "from snakemake" not in text
+    assert "trust_remote_code=True" not in text
+
+
+def test_nothing_that_snakemake_parses_imports_torch():
+    program = (
+        "import sys; sys.argv = ['snakemake', '-n', '--quiet', 'all'];"
+        "from snakemake.cli import parse_args, args_to_api;"
+        "parser, args = parse_args(['-n', '--quiet', 'all', '--cores', '1']); args_to_api(args, parser);"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_sources_of_a_step_are_what_it_imports_and_nothing_of_other_stages():
+    files = sources("workflow_scripts.infer.gather")
+    assert "workflow_scripts/infer/gather.py" in files
+    assert "workflow_scripts/core/tables.py" in files
+    assert not any("/train/" in file or "/report/" in file or "tiny" in file for file in files)
+
+
+def test_a_template_beside_a_module_counts_as_its_source():
+    assert "workflow_scripts/report/page.html.jinja" in sources("workflow_scripts.report.page")

@@ -1,0 +1,380 @@
+"""Conversion accounts for every row: kept and typed, or in quarantine with a reason of a fixed vocabulary."""
+
+import io
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from trees import OPTIONS, convert_rows, converted, picture, pictures, row, write_set
+
+from workflow_scripts.core.files import BadFile, sha256_of
+from workflow_scripts.core.images import open_image
+from workflow_scripts.core.tables import QUARANTINE, ROWS
+from workflow_scripts.data.convert import convert
+from workflow_scripts.data.reasons import REASONS
+
+
+def assert_conserved(result) -> None:
+    files = sum(q["source_row"] is None for q in result.quarantine)
+    assert result.counts.rows_in == len(result.rows) + len(result.quarantine) - files
+    places = [(r["source_file"], r["source_row"]) for r in [*result.rows, *result.quarantine]]
+    assert len(set(places)) == len(places)
+    assert {q["reason"] for q in result.quarantine} <= set(REASONS)
+
+
+def test_the_made_tree_is_conserved(made, made_tree):
+    assert_conserved(made)
+    listed = sum(
+        len(c if isinstance(c, list) else next(v for v in c.values() if isinstance(v, list)))
+        for c in (json.loads(p.read_text()) for p in made_tree.glob("*/*/*/*.json"))
+    )
+    assert made.counts.rows_in == listed
+
+
+def test_the_real_tree_is_conserved(real_tree, tmp_path):
+    result = converted(real_tree, tmp_path)
+    assert_conserved(result)
+    assert result.counts.rows_in == 235
+
+
+def test_every_planted_defect_is_quarantined_or_kept_for_the_audit(made, made_tree):
+    planted = json.loads((made_tree / "planted.json").read_text())
+    quarantined = {(q["source_file"], q["source_row"]): q["reason"] for q in made.quarantine}
+    expected = {(p["file"], p["row"]): p["kind"] for p in planted if p["kind"] in REASONS}
+    assert quarantined == expected
+
+
+@pytest.mark.parametrize("root", ["", "questions", "data", "annotations", "items"])
+def test_every_shape_of_a_question_file_is_read(tmp_path, root):
+    rows = [row("imagesTr/0.png"), row("imagesTr/1.png", answer="B")]
+    images = pictures(2)
+    write_set(tmp_path / "tree", {"version": 1, root: rows} if root else rows, images)
+    assert [r["answer"] for r in converted(tmp_path / "tree", tmp_path).rows] == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "unreadable_file"),
+        ("[" * 100_000, "unreadable_file"),
+        ("[1, 2", "unreadable_file"),
+        ('{"rows": []}', "no_rows"),
+        ('{"data": {"a": 1}}', "no_rows"),
+        ("7", "no_rows"),
+    ],
+    ids=["cut", "brackets", "cut list", "other key", "no list", "number"],
+)
+def test_a_file_that_cannot_be_read_is_quarantined_as_a_whole(tmp_path, content, reason):
+    write_set(tmp_path / "tree", content, {})
+    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": picture(0)}, file="more.json")
+    result = converted(tmp_path / "tree", tmp_path)
+    assert result.reasons == {("ds_questions_train.json", None): reason}
+    assert len(result.rows) == result.counts.rows_in == result.counts.files == 1
+
+
+def test_a_file_that_is_no_unicode_is_quarantined(tmp_path):
+    write_set(tmp_path / "tree", [], {}).write_bytes(b'[{"Question": "\xff"}]')
+    assert converted(tmp_path / "tree", tmp_path).reasons == {("ds_questions_train.json", None): "unreadable_file"}
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ("text", "not_an_object"),
+        (row("imagesTr/0.png", question="caf\ud83d"), "bad_text"),
+        (row("imagesTr/0.png", task="Segmentation"), "unknown_task"),
+        (row("imagesTr/0.png", task=3), "unknown_task"),
+        (row("imagesTr/0.png", question="  "), "no_question"),
+        (row("imagesTr/0.png", question=None), "no_question"),
+        (row(None), "no_image_named"),
+        (row([]), "no_image_named"),
+        (row(["imagesTr/0.png", 3]), "no_image_named"),
+        (row("imagesTr/9.png"), "missing_image"),
+        (row("../../../ds/imagesTr/9.png"), "missing_image"),
+        (row(["imagesTr/0.png", "imagesTr/9.png"]), "missing_image"),
+        (row("imagesTr/0.png", answer=None), "no_answer"),
+        (row("imagesTr/0.png", answer="None"), "no_answer"),
+        (row("imagesTr/0.png", answer=["A"]), "wrong_answer_type"),
+        (row("imagesTr/0.png", answer="T"), "answer_not_an_option"),
+        (row("imagesTr/0.png", answer="A B"), "answer_not_an_option"),
+        (row("imagesTr/0.png", "How many cells?", "many", "Counting"), "invalid_number"),
+        (row("imagesTr/0.png", "How many cells?", 2.5, "Counting"), "invalid_number"),
+        (row("imagesTr/0.png", "How many cells?", -1, "Counting"), "invalid_number"),
+        (row("imagesTr/0.png", "How many cells?", True, "Counting"), "wrong_answer_type"),
+        (row("imagesTr/0.png", "How old?", "1_000", "regression"), "invalid_number"),
+        (row("imagesTr/0.png", "How old?", "３３", "regression"), "invalid_number"),
+        (row("imagesTr/0.png", "How old?", float("nan"), "regression"), "invalid_number"),
+        (row("imagesTr/0.png", "How old?", float("inf"), "regression"), "invalid_number"),
+        (row("imagesTr/0.png", "Where? [x_min, y_min, x_max, y_max]", [[8, 8, 4, 4]], "Detection"), "invalid_box"),
+        (row("imagesTr/0.png", "Where? [x_min, y_min, x_max, y_max]", [[0, 0, 17, 4]], "Detection"), "invalid_box"),
+        (row("imagesTr/0.png", "Where? [x_min, y_min, x_max, y_max]", [[0, 0, 4]], "Detection"), "invalid_box"),
+        (row("imagesTr/0.png", "Where? [x_min, y_min, x_max, y_max]", "here", "Detection"), "wrong_answer_type"),
+        (row("imagesTr/0.png", "Where? [x, y, width, height]", "[1]", "instance_detection"), "wrong_answer_type"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_quarantined_with_its_reason(tmp_path, record, reason):
+    result = convert_rows(tmp_path, [record, row("imagesTr/1.png")])
+    assert result.reasons == {("ds_questions_train.json", 0): reason}
+    assert len(result.rows) == 1
+
+
+def test_a_number_of_5000_digits_costs_its_row_and_not_the_file(tmp_path):
+    text = json.dumps([row("imagesTr/0.png", "How many cells?", 0, "Counting"), row("imagesTr/1.png")])
+    write_set(tmp_path / "tree", text.replace('"Answer": 0', '"Answer": ' + "9" * 5000), pictures(2))
+    result = converted(tmp_path / "tree", tmp_path)
+    assert result.reasons == {("ds_questions_train.json", 0): "invalid_number"}
+    assert len(result.rows) == 1
+
+
+def test_a_row_is_typed_as_the_schema_documents(tmp_path):
+    names = ["imagesTr/0.png", "imagesTr/1.png"]
+    (kept,) = convert_rows(tmp_path, [row(names, answer=" B ")]).rows
+    assert kept == {
+        "uid": "training/Xray/ds/ds_questions_train/0",
+        "dataset": "ds",
+        "modality": "Xray",
+        "folder": "training",
+        "task": "classification",
+        "task_raw": "Classification",
+        "case_id": "ds/training/0",
+        "question": OPTIONS,
+        "options": [
+            {"letter": "A", "text": "Nevus"},
+            {"letter": "B", "text": "Melanoma"},
+            {"letter": "C", "text": "Scar"},
+        ],
+        "choices": None,
+        "separator": None,
+        "images": [
+            {"path": f"training/Xray/ds/{n}", "sha256": sha256_of(picture(i)), "width": 16, "height": 12}
+            for i, n in enumerate(names)
+        ],
+        "answer": "B",
+        "answer_raw": '" B "',
+        "labels": ["B"],
+        "number": None,
+        "boxes": None,
+        "instances": None,
+        "convention": None,
+        "source_file": "training/Xray/ds/ds_questions_train.json",
+        "source_row": 0,
+        "notes": [],
+    }
+    assert list(kept) == ROWS.names
+
+
+def test_an_underscored_folder_has_the_hyphenated_name(tmp_path):
+    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": picture(0)}, folder="validation_public")
+    assert converted(tmp_path / "tree", tmp_path).rows[0]["folder"] == "validation-public"
+
+
+def test_a_file_with_answers_supersedes_the_one_without(tmp_path):
+    answered = [row("imagesTr/0.png"), row("imagesTr/1.png")]
+    bare = [{key: value for key, value in record.items() if key != "Answer"} for record in answered]
+    tree = tmp_path / "tree"
+    write_set(tree, [*bare, row("imagesTr/2.png")], pictures(3), file="ds_questions_val.json")
+    write_set(tree, answered, {}, file="ds_questions_val_withGT.json")
+    result = converted(tree, tmp_path)
+    assert result.reasons == {("ds_questions_val.json", i): "superseded" for i in range(2)}
+    assert [r["uid"].rpartition("ds/")[2] for r in result.rows] == [
+        "ds_questions_val/2", "ds_questions_val_withGT/0", "ds_questions_val_withGT/1",
+    ]  # fmt: skip
+
+
+def test_duplicates_contradictions_and_outliers_are_found(tmp_path):
+    ages = [row(f"imagesTr/{i}.png", "How old?", 30 + i, "regression") for i in range(24)]
+    rows = [
+        row("imagesTr/0.png"),
+        row("imagesTr/0.png"),
+        row("imagesTr/1.png", answer="A"),
+        row("imagesTr/1.png", answer="B"),
+        *ages,
+        row("imagesTr/24.png", "How old?", 2085, "regression"),
+    ]
+    result = convert_rows(tmp_path, rows, 25)
+    assert {place: reason for (_, place), reason in result.reasons.items()} == {
+        1: "duplicate", 2: "contradiction", 3: "contradiction", 28: "outlier",
+    }  # fmt: skip
+
+
+def test_two_reports_of_one_image_do_not_contradict_each_other(tmp_path):
+    rows = [row("imagesTr/0.png", "Findings?", text, "Report_Generation") for text in ("Clear.", "No nodule.")]
+    assert len(convert_rows(tmp_path, rows).rows) == 2
+
+
+def test_policies_keep_or_repair_and_say_so(tmp_path):
+    where = "Where? [x_min, y_min, x_max, y_max]"
+    rows = [
+        row(["imagesTr/0.png", "imagesTr/9.png"]),
+        row("imagesTr/1.png", answer="T"),
+        row("imagesTr/2.png", where, [[12, 8, 4, 30]], "Detection"),
+        row("imagesTr/3.png", where, [[20, 20, 30, 30]], "Detection"),
+        row("imagesTr/3.png", "How many?", 3, "Counting"),
+        row("imagesTr/3.png", "How many?", 4, "Counting"),
+    ]
+    keep = {"missing_image": "repair", "answer_not_an_option": "keep", "invalid_box": "repair", "contradiction": "keep"}
+    result = convert_rows(tmp_path, rows, **keep)
+    assert result.reasons == {("ds_questions_train.json", 3): "invalid_box"}
+    by_row = {r["source_row"]: r for r in result.rows}
+    assert [i["path"][-5:] for i in by_row[0]["images"]] == ["0.png"]
+    assert by_row[2]["answer"] == "[[4, 8, 12, 12]]"
+    assert [by_row[i]["notes"][0].split(":")[0] for i in (0, 1, 2, 4, 5)] == [
+        "repaired", "kept_defect", "repaired", "kept_defect", "kept_defect",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["imagesTr/a.png", "a.png", "ds/imagesTr/a.png", "./imagesTr/a.png", "imagesTr\\a.png"]
+)
+@pytest.mark.parametrize("member", ["imagesTr/a.png", "a.png", None], ids=["zip", "flat zip", "folder"])
+def test_an_image_is_found_under_the_names_that_rows_use(tmp_path, name, member):
+    write_set(tmp_path / "tree", [row(name)], {member or "imagesTr/a.png": picture(0)}, zipped=member is not None)
+    (kept,) = converted(tmp_path / "tree", tmp_path).rows
+    assert open_image(tmp_path / "tree", kept["images"][0]["path"]).size == (16, 12)
+
+
+def test_a_name_that_fits_two_images_is_not_guessed(tmp_path):
+    images = {"imagesTr/left/a.png": picture(0), "imagesTr/right/a.png": picture(1)}
+    write_set(tmp_path / "tree", [row("a.png"), row("left/a.png")], images)
+    assert converted(tmp_path / "tree", tmp_path).reasons == {("ds_questions_train.json", 0): "ambiguous_image"}
+
+
+def test_a_half_unpacked_folder_is_completed_from_its_zip(tmp_path):
+    write_set(tmp_path / "tree", [], pictures(2), zipped=True)
+    write_set(tmp_path / "tree", [row("imagesTr/0.png"), row("imagesTr/1.png")], {"imagesTr/0.png": picture(0)})
+    paths = [r["images"][0]["path"] for r in converted(tmp_path / "tree", tmp_path).rows]
+    assert paths == ["training/Xray/ds/imagesTr/0.png", "training/Xray/ds/imagesTr.zip!imagesTr/1.png"]
+
+
+def test_a_damaged_zip_costs_its_rows_and_nothing_else(tmp_path):
+    home = write_set(tmp_path / "tree", [row("imagesTr/0.png")], {}).parent
+    (home / "imagesTr.zip").write_bytes(b"PK\x03\x04 no zip")
+    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": picture(0)}, name="other")
+    result = converted(tmp_path / "tree", tmp_path)
+    assert result.reasons == {("ds_questions_train.json", 0): "missing_image"}
+    assert "imagesTr.zip is no readable zip" in result.quarantine[0]["detail"]
+    assert len(result.rows) == 1
+
+
+def test_a_member_with_a_wrong_checksum_is_an_unreadable_image(tmp_path):
+    write_set(
+        tmp_path / "tree",
+        [row("imagesTr/0.png"), row("imagesTr/1.png")],
+        pictures(2),
+        zipped=True,
+    )
+    archive = tmp_path / "tree" / "training" / "Xray" / "ds" / "imagesTr.zip"
+    data = bytearray(archive.read_bytes())
+    data[data.index(picture(1)[40:80])] ^= 1
+    archive.write_bytes(bytes(data))
+    assert converted(tmp_path / "tree", tmp_path).reasons == {("ds_questions_train.json", 1): "unreadable_image"}
+
+
+def _image(mode: str, values, form: str = "PNG", **save: object) -> bytes:
+    stream = io.BytesIO()
+    image = Image.fromarray(np.asarray(values))
+    (image if image.mode == mode else image.convert(mode)).save(stream, form, **save)
+    return stream.getvalue()
+
+
+def test_exif_turns_16_bits_and_palettes_are_handled(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6  # turn a quarter to the right
+    grey16 = np.arange(16 * 12, dtype=np.uint16).reshape(12, 16) * 20  # 12 bits in 16
+    colours = np.zeros((12, 16, 3), dtype=np.uint8)
+    colours[:, :8] = (255, 0, 0)
+    images = {
+        "imagesTr/0.jpg": _image("RGB", colours, "JPEG", exif=exif, quality=95),
+        "imagesTr/1.png": _image("I;16", grey16),
+        "imagesTr/2.png": _image("P", colours),
+    }
+    write_set(tmp_path / "tree", [row(name) for name in images], images)
+    result = converted(tmp_path / "tree", tmp_path)
+    sizes = [(r["images"][0]["width"], r["images"][0]["height"]) for r in result.rows]
+    assert sizes == [(12, 16), (16, 12), (16, 12)]
+    turned, grey, palette = (open_image(tmp_path / "tree", r["images"][0]["path"]) for r in result.rows)
+    assert turned.size == (12, 16)
+    assert turned.getpixel((5, 1))[0] > 200 > 50 > turned.getpixel((5, 14))[0]
+    assert (grey.getextrema(), grey.mode) == (((0, 255),) * 3, "RGB")
+    assert palette.getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_picture_that_is_no_picture_is_quarantined(tmp_path):
+    images = {"imagesTr/0.png": b"<html>404", "imagesTr/1.png": picture(1)[:200]}
+    write_set(tmp_path / "tree", [row(name) for name in images], images)
+    assert set(converted(tmp_path / "tree", tmp_path).reasons.values()) == {"unreadable_image"}
+
+
+def test_only_a_data_set_whose_files_changed_is_converted_again(tmp_path):
+    tree = tmp_path / "tree"
+    for name in ("one", "two", "three"):
+        write_set(tree, [row("imagesTr/0.png")], {"imagesTr/0.png": picture(0)}, name=name)
+    first = converted(tree, tmp_path)
+    assert (first.counts.rebuilt, first.counts.reused) == (3, 0)
+    again = converted(tree, tmp_path)
+    assert (again.counts.rebuilt, again.counts.reused) == (0, 3)
+    assert again.rows == first.rows
+    write_set(tree, [row("imagesTr/0.png", answer="B")], {}, name="two")
+    changed = converted(tree, tmp_path)
+    assert (changed.counts.rebuilt, changed.counts.reused) == (1, 2)
+    assert [r["answer"] for r in changed.rows if r["dataset"] == "two"] == ["B"]
+
+
+def test_another_policy_converts_again(tmp_path):
+    rows = [row("imagesTr/0.png"), row("imagesTr/0.png")]
+    assert len(convert_rows(tmp_path, rows).rows) == 1
+    assert len(convert_rows(tmp_path, rows, duplicate="keep").rows) == 2
+
+
+def test_several_processes_give_the_same_rows_as_one(made_tree, made, tmp_path, monkeypatch):
+    from trees import Policies, take_inventory, write_manifest
+
+    monkeypatch.setattr("workflow_scripts.data.convert.WORTH_A_CREW", 0)
+    write_manifest(tmp_path / "manifest.json", take_inventory(made_tree, {}))
+    rows, quarantine, _ = convert(made_tree, tmp_path / "manifest.json", Policies(), tmp_path / "work", jobs=2)
+    assert rows.to_pylist() == made.rows
+    assert quarantine.to_pylist() == made.quarantine
+    assert (rows.schema, quarantine.schema) == (ROWS, QUARANTINE)
+
+
+def test_a_tree_that_changed_under_its_manifest_is_refused(tmp_path):
+    from trees import Policies, take_inventory, write_manifest
+
+    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": picture(0)})
+    write_manifest(tmp_path / "manifest.json", take_inventory(tmp_path / "tree", {}))
+    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": picture(1)})
+    with pytest.raises(BadFile, match="the tree changed; make the manifest again"):
+        convert(tmp_path / "tree", tmp_path / "manifest.json", Policies(), tmp_path / "work", jobs=1)
+
+
+def test_uids_do_not_depend_on_where_the_tree_lies(made_tree, made, tmp_path):
+    shutil.copytree(made_tree, tmp_path / "elsewhere")
+    assert converted(tmp_path / "elsewhere", tmp_path).rows == made.rows
+
+
+def test_the_tree_is_never_written_to(real_tree, tmp_path):
+    def stamp(tree: Path) -> dict:
+        return {p: p.stat().st_mtime_ns for p in tree.rglob("*")}
+
+    before = stamp(real_tree)
+    converted(real_tree, tmp_path)
+    assert stamp(real_tree) == before
+
+
+def test_zips_give_the_same_rows_as_folders(tmp_path):
+    rows = [row(f"imagesTr/{i}.png", answer="ABC"[i % 3]) for i in range(9)]
+    images = pictures(9)
+    results = []
+    for zipped in (False, True):
+        place = tmp_path / str(zipped)
+        write_set(place / "tree", rows, images, zipped=zipped)
+        found = converted(place / "tree", place).rows
+        for kept in found:
+            kept["images"] = [{k: v for k, v in image.items() if k != "path"} for image in kept["images"]]
+        results.append(found)
+    assert results[0] == results[1]
+    assert zipfile.is_zipfile(tmp_path / "True" / "tree" / "training" / "Xray" / "ds" / "imagesTr.zip")

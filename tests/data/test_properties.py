@@ -1,0 +1,155 @@
+"""Whatever happens to a tree, every row is kept or quarantined, and nothing but a named error escapes."""
+
+import json
+import random
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_convert import assert_conserved
+from trees import OPTIONS, converted, pictures, write_set
+
+from workflow_scripts.core.boxes import from_corners, to_corners
+from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.images import BadImage, decode_image
+from workflow_scripts.core.tables import QUARANTINE, ROWS, read_table, write_table
+from workflow_scripts.data.answers import split_labels
+from workflow_scripts.data.questions import options_in
+
+QUIET = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+
+text = st.text(st.characters(exclude_categories=()), max_size=20)  # half surrogate pairs among it
+numbers = st.one_of(st.integers(), st.floats(), st.integers(10**20, 10**24))
+boxes = st.lists(st.one_of(st.integers(-5, 40), st.floats(), text), max_size=5)
+leaves = st.one_of(st.none(), st.booleans(), numbers, text)
+values = st.recursive(
+    leaves, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(text, inner, max_size=3)), max_leaves=8
+)
+names = st.sampled_from(
+    [f"imagesTr/{i}.png" for i in range(5)] + ["0.png", "../0.png", "/etc/passwd", "", ".", "imagesTr"]
+)
+tasks = st.sampled_from(
+    ["Classification", "multi-label classification", "Detection", "instance_detection", "Counting", "regression"]
+    + ["Report_Generation", "Segmentation"]
+)
+answers = st.one_of(
+    values,
+    boxes,
+    st.lists(boxes, max_size=3),
+    st.lists(boxes, max_size=3).map(lambda value: json.dumps(value)),
+    st.dictionaries(st.sampled_from(["1", "2", "x"]), st.lists(boxes, max_size=2), max_size=3).map(json.dumps),
+    st.sampled_from(["A", "b", "A; B", "Nevus, Scar", "12%", "33.3333333333333", " 7 ", "None", "", "[[1, 2, 3, 4]]"]),
+)
+questions = st.one_of(
+    values,
+    st.sampled_from(
+        [OPTIONS, "Where? [x_min, y_min, x_max, y_max]", "Where? [x, y, width, height]", "Choose from: Nevus; Scar. ;"]
+    ),
+)
+records = st.one_of(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "TaskType": st.one_of(tasks, tasks, values),
+            "ImageName": st.one_of(names, st.lists(names, max_size=3), values),
+            "Question": questions,
+            "Answer": answers,
+        },
+    ),
+    values,
+)
+
+
+@QUIET
+@given(st.lists(records, max_size=8), st.booleans())
+def test_any_records_are_conserved(tmp_path_factory, rows, zipped):
+    place = tmp_path_factory.mktemp("records")
+    write_set(place / "tree", rows, pictures(4), zipped=zipped)
+    result = converted(place / "tree", place)
+    assert_conserved(result)
+    assert result.counts.rows_in == len(rows)
+    write_table(place / "rows.parquet", result.rows, ROWS)
+    write_table(place / "quarantine.parquet", result.quarantine, QUARANTINE)
+    assert read_table(place / "rows.parquet", ROWS).to_pylist() == result.rows
+
+
+@QUIET
+@given(seed=st.integers(0, 10**6))
+def test_any_damage_to_a_tree_is_conserved(made_tree, tmp_path_factory, seed):
+    """Bytes bent, files cut, emptied, deleted, renamed, doubled: questions, images and zips alike."""
+    rng = random.Random(seed)
+    place = tmp_path_factory.mktemp("damage")
+    tree = place / "tree"
+    for home in rng.sample(sorted(made_tree.glob("training/*/*")), 2):
+        shutil.copytree(home, tree / home.relative_to(made_tree))
+    files = sorted(path for path in tree.rglob("*") if path.is_file())
+    for path in rng.sample(files, 5) + sorted(tree.rglob("*.json"))[:1] * (seed % 2) + sorted(tree.rglob("*.zip"))[:1]:
+        data = bytearray(path.read_bytes())
+        match rng.randrange(6):
+            case 0:
+                for _ in range(rng.randrange(1, 9)):
+                    data[rng.randrange(len(data))] = rng.randrange(256)
+                path.write_bytes(bytes(data))
+            case 1:
+                path.write_bytes(bytes(data)[: rng.randrange(len(data))])
+            case 2:
+                path.write_bytes(b"")
+            case 3:
+                path.unlink()
+            case 4:
+                path.rename(path.with_name(f"other_{path.name}"))
+            case 5:
+                shutil.copyfile(path, path.with_name(f"copy_{path.name}"))
+    try:
+        result = converted(tree, place)
+    except BadFile as error:
+        assert "holds no question file" in str(error)
+        return
+    assert_conserved(result)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.binary(max_size=400),
+    st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"BM", b"II*\0"]),
+)
+def test_no_bytes_make_the_decoder_raise_anything_but_bad_image(data, magic):
+    try:
+        decode_image(magic + data, "x")
+    except BadImage as error:
+        assert "x is not a readable picture" in str(error)
+
+
+@pytest.mark.parametrize("convention", ["xyxy", "xywh"])
+@given(st.tuples(*[st.integers(-(2**40), 2**40)] * 4))
+def test_integer_boxes_go_to_a_convention_and_back_exactly(convention, corners):
+    assert to_corners(from_corners(corners, convention), convention) == corners
+    assert from_corners(to_corners(list(corners), convention), convention) == list(corners)
+    assert from_corners(tuple(map(float, corners)), convention) == from_corners(corners, convention)
+
+
+label = st.text("abc, ", min_size=1, max_size=12).map(str.strip).filter(lambda s: s and not s.startswith(","))
+
+
+@given(st.lists(label, unique_by=str.lower, min_size=1, max_size=5))
+def test_labels_with_commas_inside_survive_a_semicolon(labels):
+    assert split_labels("; ".join(labels), ";", []) == labels
+
+
+@given(
+    st.lists(st.sampled_from(["Caries", "Crown", "Filling, Restoration, and More", "Root"]), unique=True, max_size=4)
+)
+def test_known_labels_with_commas_inside_survive_commas(labels):
+    known = ["Caries", "Crown", "Filling, Restoration, and More", "Root"]
+    assert split_labels(", ".join(labels), ",", known) == labels
+
+
+option = st.text("abcdefg hij-/", min_size=1, max_size=12).map(lambda s: " ".join(s.split())).filter(bool)
+
+
+@given(st.lists(option, min_size=2, max_size=11), st.sampled_from(").:"), st.sampled_from([" ", "\n", ", "]))
+def test_options_up_to_k_are_read_in_every_style(options, mark, gap):
+    listed = gap.join(f"{'ABCDEFGHIJK'[i]}{mark} {text}" for i, text in enumerate(options))
+    found = options_in(f"What is it? Options: {listed}")
+    assert found == [("ABCDEFGHIJK"[i], text) for i, text in enumerate(options)]

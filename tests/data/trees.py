@@ -1,0 +1,89 @@
+"""Small FLARE-shaped trees for tests, and their conversion in this process."""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from workflow_scripts.core.config.datasets import Policies
+from workflow_scripts.data.convert import Counts, convert
+from workflow_scripts.data.manifest import take_inventory, write_manifest
+
+OPTIONS = "Which diagnosis fits this image? Options: A) Nevus B) Melanoma C) Scar"
+
+
+def picture(seed: int, width: int = 16, height: int = 12) -> bytes:
+    """A PNG of its own for each seed."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def pictures(count: int) -> dict[str, bytes]:
+    """`imagesTr/0.png` and so on."""
+    return {f"imagesTr/{i}.png": picture(i) for i in range(count)}
+
+
+def row(name: object, question: object = OPTIONS, answer: object = "A", task: object = "Classification") -> dict:
+    """A record in FLARE's fields."""
+    return {"TaskType": task, "Modality": "any", "ImageName": name, "Question": question, "Answer": answer}
+
+
+def write_set(
+    tree: Path,
+    rows: object,
+    images: dict[str, bytes],
+    *,
+    name: str = "ds",
+    folder: str = "training",
+    modality: str = "Xray",
+    file: str | None = None,
+    zipped: bool = False,
+) -> Path:
+    """Write question file and images of one data set; returns the question file."""
+    home = tree / folder / modality / name
+    home.mkdir(parents=True, exist_ok=True)
+    if zipped:
+        with zipfile.ZipFile(home / "imagesTr.zip", "w") as archive:
+            for path, data in images.items():
+                archive.writestr(path, data)
+    else:
+        for path, data in images.items():
+            (home / path).parent.mkdir(parents=True, exist_ok=True)
+            (home / path).write_bytes(data)
+    target = home / (file or f"{name}_questions_train.json")
+    target.write_text(rows if isinstance(rows, str) else json.dumps(rows), encoding="utf-8")
+    return target
+
+
+@dataclass
+class Converted:
+    """What came of a tree."""
+
+    rows: list[dict]
+    quarantine: list[dict]
+    counts: Counts
+
+    @property
+    def reasons(self) -> dict[tuple[str, int | None], str]:
+        """Reason by file name and row."""
+        return {(q["source_file"].rpartition("/")[2], q["source_row"]): q["reason"] for q in self.quarantine}
+
+
+def converted(tree: Path, place: Path, **policies: object) -> Converted:
+    """Take stock of `tree` and convert it, in one process, working in `place`."""
+    write_manifest(place / "manifest.json", take_inventory(tree, {"source": "local"}))
+    rows, quarantine, counts = convert(tree, place / "manifest.json", Policies(**policies), place / "work", jobs=1)
+    return Converted(rows.to_pylist(), quarantine.to_pylist(), counts)
+
+
+def convert_rows(place: Path, rows: list[object], count: int = 4, **policies: object) -> Converted:
+    """Convert a tree of one data set with the images `imagesTr/0.png` … and these rows."""
+    tree = place / "tree"
+    write_set(tree, rows, pictures(count))
+    return converted(tree, place, **policies)

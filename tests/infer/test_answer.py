@@ -1,0 +1,101 @@
+"""The same text in every way of asking, each row once, and a killed job goes on."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from tests.conftest import make_row
+from workflow_scripts.core.command import Refused
+from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
+from workflow_scripts.engines.transformers_engine import TransformersEngine
+from workflow_scripts.infer.answer import answer, read_progress
+from workflow_scripts.infer.gather import gather
+from workflow_scripts.infer.trivial import answer_trivially, usual_answer
+
+BUDGETS = {"counting": 6}
+
+
+def run(split, tiny, features, out, shard=(0, 1), batch=3):
+    answer(split, shard, tiny, None, features, "base", Prompt(), BUDGETS, batch, out, threads=1)
+    return read_table(out, PREDICTIONS).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def one_by_one(split, tiny, features, tmp_path_factory):
+    return run(split, tiny, features, tmp_path_factory.mktemp("one") / "all.parquet", batch=1)
+
+
+def test_batched_equals_one_by_one(split, tiny, features, tmp_path, one_by_one):
+    assert run(split, tiny, features, tmp_path / "all.parquet", batch=8) == one_by_one
+
+
+def test_sharded_and_gathered_equals_whole(split, tiny, features, tmp_path, one_by_one):
+    shards = [tmp_path / f"{number}.parquet" for number in range(3)]
+    for number, shard in enumerate(shards):
+        run(split, tiny, features, shard, (number, 3))
+    gather(split, shards[::-1], tmp_path / "all.parquet")
+    assert read_table(tmp_path / "all.parquet", PREDICTIONS).to_pylist() == one_by_one
+
+
+def test_a_killed_run_answers_only_what_is_left(split, tiny, features, tmp_path, one_by_one, monkeypatch):
+    out = tmp_path / "all.parquet"
+    asked = Counter()
+    generate = TransformersEngine.generate
+
+    def counted(self, batch):
+        if sum(asked.values()) >= 3:
+            raise KeyboardInterrupt
+        asked.update(request.uid for request, _ in batch)
+        return generate(self, batch)
+
+    monkeypatch.setattr(TransformersEngine, "generate", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(split, tiny, features, out, batch=2)
+    assert not out.exists()
+    first = Counter(asked)
+    monkeypatch.setattr(
+        TransformersEngine,
+        "generate",
+        lambda self, batch: (asked.update(r.uid for r, _ in batch), generate(self, batch))[1],
+    )
+    assert run(split, tiny, features, out, batch=2) == one_by_one
+    assert first and set(asked.values()) == {1}
+
+
+def test_a_line_that_a_kill_cut_short_is_not_an_answer(tmp_path):
+    path = tmp_path / "partial.jsonl"
+    path.write_text(json.dumps({"uid": "a"}) + "\n" + '{"uid": "b", "te')
+    assert list(read_progress(path)) == ["a"]
+    assert path.read_text() == json.dumps({"uid": "a"}) + "\n"
+
+
+def test_gathering_refuses_a_missing_and_a_doubled_row(split, tmp_path, tiny, features):
+    shard = tmp_path / "0.parquet"
+    run(split, tiny, features, shard, (0, 2))
+    with pytest.raises(Refused, match="not answered exactly once"):
+        gather(split, [shard], tmp_path / "all.parquet")
+    with pytest.raises(Refused, match="not answered exactly once"):
+        gather(split, [shard, shard], tmp_path / "all.parquet")
+
+
+def test_the_trivial_system_gives_mode_median_and_median_box():
+    assert usual_answer([{"task": "classification", "answer": a} for a in "BAB"]) == "B"
+    assert usual_answer([{"task": "classification", "answer": a} for a in "BA"]) == "A"
+    assert usual_answer([{"task": "counting", "number": n, "answer": str(n)} for n in (1, 3, 50)]) == "3"
+    percents = [{"task": "regression", "number": n, "answer": f"{n}%"} for n in (10.5, 20.5, 30.5)]
+    assert usual_answer(percents) == "20.5%"
+    boxes = [
+        {"task": "detection", "convention": "xywh", "boxes": [{"x1": v, "y1": 0, "x2": v + 10, "y2": 8}]}
+        for v in (0, 4, 9)
+    ]
+    assert usual_answer(boxes) == "[[4, 0, 10, 8]]"
+
+
+def test_the_trivial_system_answers_every_row_and_refuses_an_unknown_task(split, tree, tmp_path):
+    answer_trivially(split, split, "majority", tmp_path / "a.parquet")
+    assert len(read_table(tmp_path / "a.parquet", PREDICTIONS)) == 8
+    write_table(tmp_path / "other.parquet", [make_row(tree, 1, task="report")], ROWS)
+    with pytest.raises(Refused, match="has no report row to answer row/1 from"):
+        answer_trivially(split, tmp_path / "other.parquet", "majority", tmp_path / "b.parquet")

@@ -1,0 +1,53 @@
+"""A model loads whole, quantised where it should be, and nothing stands in for what is missing."""
+
+import bitsandbytes
+import pytest
+
+from workflow_scripts.core.command import Refused
+from workflow_scripts.core.config.models import HubModel
+from workflow_scripts.core.files import BadFile
+from workflow_scripts.models.fetch import fetch
+from workflow_scripts.models.loading import load
+
+
+def test_nf4_covers_the_language_model_and_nothing_else(tiny):
+    model = load(tiny, quantisation="nf4").model
+    quantised = {name for name, module in model.named_modules() if isinstance(module, bitsandbytes.nn.Linear4bit)}
+    assert len(quantised) == 2 * 7
+    assert all("language_model" in name for name in quantised)
+
+
+def test_a_missing_adapter_stops_the_job(tiny, tmp_path):
+    with pytest.raises(BadFile, match=r"holds no adapter_model\.safetensors"):
+        load(tiny, adapter=tmp_path)
+
+
+def test_a_missing_folder_is_named(tiny, tmp_path):
+    moved = tmp_path / "tiny.json"
+    moved.write_bytes(tiny.read_bytes())
+    with pytest.raises(BadFile, match="which is missing"):
+        load(moved)
+
+
+def test_a_truncated_weight_file_is_one_sentence(tiny, tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    for file in tiny.with_suffix("").iterdir():
+        data = file.read_bytes()
+        (folder / file.name).write_bytes(data[: len(data) // 2] if file.suffix == ".safetensors" else data)
+    (tmp_path / "tiny.json").write_bytes(tiny.read_bytes())
+    with pytest.raises(BadFile, match="cannot be loaded as a model"):
+        load(tmp_path / "tiny.json")
+
+
+def test_a_gated_model_without_a_token_is_refused_with_the_page(tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    spec = HubModel(family="gemma3", checkpoint="google/medgemma-1.5-4b-it", revision="e" * 40)
+    with pytest.raises(Refused, match=r"accept its terms at https://huggingface\.co/google/medgemma-1\.5-4b-it"):
+        fetch(spec, tmp_path / "medgemma.json")
+
+
+def test_a_local_checkpoint_is_recorded_as_it_is(tiny, tmp_path):
+    spec = HubModel(family="gemma3", checkpoint=str(tiny.with_suffix("")), gated=False)
+    fetch(spec, tmp_path / "mine.json")
+    assert load(tmp_path / "mine.json").model.config.model_type == "gemma3"

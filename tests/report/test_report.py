@@ -1,0 +1,89 @@
+"""The table keeps what it is given, and the page escapes what a model wrote."""
+
+import pytest
+
+from tests.conftest import make_row
+from workflow_scripts.core.config.workflow import Report
+from workflow_scripts.core.tables import METRICS, OUTCOMES, PREDICTIONS, QUARANTINE, ROWS, write_table
+from workflow_scripts.report.page import chosen_cases, write_page
+from workflow_scripts.report.tables import cell_text, headline, markdown, number_text
+
+EVIL = "<script>alert(1)</script> & \"quoted\" '{{ 7 * 7 }}'"
+
+
+def metric(system, dataset="macro", value=0.5, **changes):
+    row = {
+        "system": system,
+        "task": "counting",
+        "dataset": dataset,
+        "metric": "mae",
+        "better": "lower",
+        "value": value,
+        "low": 0.4,
+        "high": 0.6,
+        "rows": 8,
+        "clusters": 8,
+        "valid_share": 1.0,
+        "unread": 0,
+        "rule": "2026",
+        "primary": True,
+    }
+    return row | changes
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.12345, "0.123"), (-0.5, "-0.500"), (12.34, "12.3"), (999.96, "1000.0"), (2.5e253, "2.5e+253")],
+)
+def test_numbers_have_the_digits_that_their_size_deserves(value, text):
+    assert number_text(value) == text
+
+
+def test_a_missing_value_is_a_dash_and_never_a_zero():
+    assert cell_text(None) == cell_text(metric("a", value=None)) == "–"
+
+
+def test_columns_keep_the_order_of_the_systems_and_their_own_values():
+    rows = [metric("b", value=2.0), metric("a", value=1.0)]
+    (line,) = headline(rows, ["a", "b"])
+    assert [line["cells"][system]["value"] for system in ("a", "b")] == [1.0, 2.0]
+    assert "| 1.000 [0.400, 0.600] | 2.000 [0.400, 0.600] | 100% | 100% |" in markdown(rows, ["a", "b"])
+
+
+def test_a_system_without_a_metric_has_an_empty_cell():
+    (line,) = headline([metric("a")], ["a", "b"])
+    assert line["cells"]["b"] is None
+
+
+def test_cases_are_spread_over_data_sets():
+    rows = [{"uid": str(n), "task": "counting", "dataset": "ab"[n % 7 == 0]} for n in range(28)]
+    assert {row["dataset"] for row in chosen_cases(rows, 4)["counting"]} == {"a", "b"}
+
+
+def test_the_page_escapes_everything_that_was_written(tmp_path, tree):
+    rows = [make_row(tree, n, question=EVIL, answer=EVIL) for n in range(2)]
+    write_table(tmp_path / "rows.parquet", rows, ROWS)
+    answers = [{"uid": r["uid"], "system": "a", "text": EVIL, "finish": "stop"} for r in rows]
+    write_table(tmp_path / "a.parquet", answers, PREDICTIONS)
+    outcomes = [
+        {f.name: "x" for f in OUTCOMES if not f.nullable} | {"uid": r["uid"], "system": "a", "task": "counting"}
+        for r in rows
+    ]
+    write_table(tmp_path / "o.parquet", outcomes, OUTCOMES)
+    write_table(tmp_path / "m.parquet", [metric("a")], METRICS)
+    write_table(tmp_path / "q.parquet", [], QUARANTINE)
+    page = tmp_path / "index.html"
+    write_page(
+        Report(title=EVIL),
+        ["a"],
+        tmp_path / "m.parquet",
+        tmp_path / "rows.parquet",
+        tree,
+        [tmp_path / "o.parquet"],
+        [tmp_path / "a.parquet"],
+        tmp_path / "q.parquet",
+        page,
+    )
+    text = page.read_text()
+    assert "<script" not in text and "&lt;script&gt;" in text and "49" not in text.split("<body>")[1].split("base64")[0]
+    assert "http://" not in text and "https://" not in text

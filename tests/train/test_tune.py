@@ -1,0 +1,86 @@
+"""Tuning learns, publishes an adapter that PEFT loads alone, and a killed run ends as an undisturbed one."""
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from workflow_scripts.core.config.recipes import Lora, Recipe
+from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.tables import HISTORY, read_table
+from workflow_scripts.models.loading import load
+from workflow_scripts.train import tune as room
+
+RECIPE = Recipe(
+    lora=Lora(r=4, alpha=4, dropout=0.1), learning_rate=5e-3, epochs=None, steps=6, batch=4, micro_batch=2, save_every=2
+)
+
+
+def run(folder, split, tiny, features, recipe=RECIPE):
+    paths = (folder / "adapter", folder / "history.parquet", folder / "checkpoints")
+    room.tune(recipe, Prompt(), split, tiny, features, *paths, threads=1)
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, split, tiny, features):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, run(folder, split, tiny, features)
+
+
+def test_the_loss_falls_and_is_written_step_by_step(undisturbed):
+    history = read_table(undisturbed[0] / "history.parquet", HISTORY).to_pylist()
+    assert [entry["step"] for entry in history] == [1, 2, 3, 4, 5, 6]
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_the_adapter_is_complete_and_loads_with_peft_alone(undisturbed, tiny):
+    adapter = undisturbed[0] / "adapter"
+    for name in ("adapter_config.json", "README.md", "tokenizer.json", "chat_template.jinja", "processor_config.json"):
+        assert (adapter / name).exists(), name
+    model = PeftModel.from_pretrained(load(tiny).model, adapter)
+    assert any(
+        name.endswith("lora_B.default.weight") and weight.abs().max() > 0 for name, weight in model.named_parameters()
+    )
+    assert all("language_model.layers" in name for name in undisturbed[1])
+
+
+def test_the_card_names_base_revision_data_and_recipe(undisturbed):
+    card = (undisturbed[0] / "adapter" / "README.md").read_text()
+    assert "library_name" in card and "training rows | 8" in card and '"learning_rate": 0.005' in card
+
+
+def test_an_interrupted_run_ends_with_the_same_adapter(undisturbed, tmp_path, split, tiny, features, monkeypatch):
+    step = room.FeatureTrainer.training_step
+
+    def dies(self, *arguments, **options):
+        if self.state.global_step == 4:
+            raise KeyboardInterrupt
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(room.FeatureTrainer, "training_step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, split, tiny, features)
+    assert not (tmp_path / "adapter").exists()
+    monkeypatch.setattr(room.FeatureTrainer, "training_step", step)
+    resumed = run(tmp_path, split, tiny, features)
+    for name, weight in undisturbed[1].items():
+        torch.testing.assert_close(resumed[name], weight, atol=1e-6, rtol=1e-5)
+
+
+def test_another_recipe_never_takes_up_the_checkpoint(tmp_path, split, tiny, features, monkeypatch):
+    step = room.FeatureTrainer.training_step
+    seen = []
+
+    def dies(self, *arguments, **options):
+        seen.append(self.state.global_step)
+        if self.state.global_step == 4:
+            raise KeyboardInterrupt
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(room.FeatureTrainer, "training_step", dies)
+    for rate in (5e-3, 4e-3):
+        seen.clear()
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, split, tiny, features, RECIPE.model_copy(update={"learning_rate": rate}))
+        assert seen[0] == 0

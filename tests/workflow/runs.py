@@ -1,0 +1,48 @@
+"""Running Snakemake as its users do, and reading which jobs it plans."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from workflow_scripts.core.code import ROOT
+
+CODE = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
+
+
+def checkout(folder: Path) -> Path:
+    """A copy of the workflow in `folder`, so that a test may edit it."""
+    for name in CODE:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / name)
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str, check: bool = True, **options) -> str:
+    """Run Snakemake in `folder`; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+    if check and done.returncode:
+        raise AssertionError(f"snakemake {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-6000:]}")
+    return done.stdout
+
+
+def planned(folder: Path, *arguments: str) -> dict[str, int]:
+    """Jobs by rule that a dry run plans; empty when there is nothing to do."""
+    said = snakemake(folder, "-n", *arguments)
+    if "Nothing to be done" in said:
+        return {}
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)\n\n", said, re.S | re.M)
+    assert table, said[-3000:]
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", table[1], re.M))
+    return {rule: int(count) for rule, count in counts.items() if rule not in ("all", "total")}

@@ -1,0 +1,76 @@
+"""What can be said before a run: plans without network, and refusals before any job."""
+
+import os
+
+import pytest
+
+from tests.workflow.runs import checkout, planned, snakemake
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return checkout(tmp_path_factory.mktemp("plan"))
+
+
+@pytest.mark.parametrize("name", ["medgemma-flare", "minicourse"])
+def test_a_gated_configuration_plans_without_token_network_or_gpu(folder, name):
+    environment = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
+    said = snakemake(folder, "-n", "--configfile", f"config/{name}.yaml", env=environment)
+    assert "Tuning tuned [2 CPU, 1 GPU, 48000 MB, 720 min]" in said
+    assert "model_fetch" in said and "data_download" in said
+
+
+def test_a_given_configuration_replaces_the_default(folder):
+    said = snakemake(folder, "-n", "--configfile", "config/minicourse.yaml")
+    assert "results/minicourse" in said
+    assert "data_make" not in said and "results/data" not in said
+
+
+def test_the_default_plans_every_stage_once(folder):
+    assert planned(folder) == {
+        "data_audit": 1,
+        "data_convert": 1,
+        "data_make": 1,
+        "data_sft": 1,
+        "data_split": 2,
+        "features_extract": 2,
+        "infer_answer": 4,
+        "infer_gather": 2,
+        "infer_trivial": 1,
+        "model_make": 1,
+        "report_page": 1,
+        "report_tables": 1,
+        "score_judge": 3,
+        "score_metrics": 1,
+        "score_outcomes": 3,
+        "score_reports": 3,
+        "train_tune": 1,
+    }
+
+
+def test_scatter_is_set_on_the_command_line(folder):
+    assert planned(folder, "--set-scatter", "infer=5")["infer_answer"] == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--config", "modls=3"], "modls: unknown key; did you mean 'models'?"),
+        (["--configfile", "config/local.yaml"], "add `--config dataset_path=FOLDER`"),
+        (["--configfile", "config/local.yaml", "--config", "dataset_path=nowhere"], "nowhere does not exist"),
+        (["--configfile", "config/local.yaml", "--config", "dataset_path=config"], "holds no question file"),
+    ],
+)
+def test_bad_input_is_one_sentence_before_any_job(folder, arguments, sentence):
+    said = snakemake(folder, *arguments, check=False)
+    assert sentence in said
+    assert "Traceback" not in said and "Execute" not in said
+
+
+def test_a_gated_run_without_a_token_stops_before_any_job(folder):
+    environment = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
+    said = snakemake(folder, "--configfile", "config/minicourse.yaml", env=environment, check=False)
+    assert "google/medgemma-1.5-4b-it is gated and HF_TOKEN is not set: accept its terms at" in said
+    assert "Traceback" not in said and "Execute" not in said

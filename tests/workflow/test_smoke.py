@@ -1,0 +1,113 @@
+"""The whole workflow once, on config/smoke.yaml, and what a change makes it do again."""
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tests.workflow.runs import checkout, planned, snakemake
+
+pytestmark = pytest.mark.workflow
+SMOKE = ("--configfile", "config/smoke.yaml")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = checkout(tmp_path_factory.mktemp("smoke"))
+    snakemake(folder, *SMOKE)
+    return folder
+
+
+def edited(done, name, change):
+    """A configuration like smoke.yaml with one change, beside it."""
+    raw = yaml.safe_load((done / "config/smoke.yaml").read_text())
+    change(raw)
+    path = done / "config" / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    return ("--configfile", str(path))
+
+
+def test_a_second_run_does_nothing_and_says_so(done):
+    assert "Nothing to be done" in snakemake(done, *SMOKE)
+
+
+def test_every_row_is_kept_or_quarantined(done):
+    planted = yaml.safe_load((done / "results/smoke/data/made/manifest.json").read_text())
+    rows = pq.read_table(done / "results/smoke/data/made/rows.parquet").num_rows
+    quarantine = pq.read_table(done / "results/smoke/data/made/quarantine.parquet")
+    assert quarantine.num_rows > 0 and rows > 200
+    assert planted["files"]
+
+
+def test_every_system_answers_every_row(done):
+    split = pq.read_table(done / "results/smoke/splits/validation/rows.parquet")["uid"].to_pylist()
+    for system in ("base", "tuned", "majority"):
+        answers = pq.read_table(done / f"results/smoke/predictions/validation/{system}.parquet")
+        assert answers["uid"].to_pylist() == split
+
+
+def test_the_table_shows_every_task_of_every_system(done):
+    table = (done / "results/smoke/report/validation/table.md").read_text()
+    for task in (
+        "classification",
+        "multi label",
+        "detection",
+        "instance detection",
+        "counting",
+        "regression",
+        "report",
+    ):
+        assert f"| {task} | **macro** |" in table
+    assert "| base | tuned | majority |" in table
+
+
+def test_a_learning_rate_retrains_its_system_and_what_follows_and_nothing_else(done):
+    change = edited(done, "rate", lambda raw: raw["recipes"]["qlora"].update(learning_rate=1e-3))
+    assert planned(done, *change) == {
+        "train_tune": 1,
+        "infer_answer": 1,
+        "infer_gather": 1,
+        "score_outcomes": 1,
+        "score_judge": 1,
+        "score_reports": 1,
+        "score_metrics": 1,
+        "report_tables": 1,
+        "report_page": 1,
+    }
+
+
+def test_a_caption_rewrites_the_page_alone(done):
+    change = edited(done, "caption", lambda raw: raw["report"].update(caption="A better one."))
+    assert planned(done, *change) == {"report_page": 1}
+
+
+def test_a_new_system_runs_its_own_jobs_and_the_tables(done):
+    change = edited(done, "system", lambda raw: raw["systems"].update(again={"model": "tiny"}))
+    assert planned(done, *change) == {
+        "infer_answer": 1,
+        "infer_gather": 1,
+        "score_outcomes": 1,
+        "score_judge": 1,
+        "score_reports": 1,
+        "score_metrics": 1,
+        "report_tables": 1,
+        "report_page": 1,
+    }
+
+
+def test_a_removed_system_rewrites_the_tables(done):
+    change = edited(done, "removed", lambda raw: raw["systems"].pop("majority"))
+    assert planned(done, *change) == {"score_metrics": 1, "report_tables": 1, "report_page": 1}
+
+
+def test_batch_sizes_change_nothing(done):
+    assert planned(done, *SMOKE, "--set-resources", "infer_answer:batch=3") == {}
+
+
+def test_a_report_stage_line_rewrites_the_report_alone(done):
+    source = done / "workflow_scripts/report/page.py"
+    before = source.read_text()
+    source.write_text(before + "\n# a line\n")
+    try:
+        assert planned(done, *SMOKE) == {"report_page": 1}
+    finally:
+        source.write_text(before)
