@@ -40,6 +40,14 @@ def tree_of_split(wildcards):
     return tree_of(CONFIG.splits[wildcards.split].dataset)
 
 
+def features_for_tuning(wildcards):
+    """The index of the training split's features; nothing for a recipe that tunes the tower."""
+    system = CONFIG.systems[wildcards.system]
+    return (
+        [] if CONFIG.recipes[system.recipe].tunes_tower else f"{R}/features/{system.model}/{system.train}/index.parquet"
+    )
+
+
 def gpus_of(model):
     return CONFIG.models[model].gpus
 

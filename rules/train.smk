@@ -5,7 +5,7 @@ rule train_tune:
     input:
         split=lambda w: f"{R}/splits/{CONFIG.systems[w.system].train}/rows.parquet",
         record=lambda w: f"{R}/models/{CONFIG.systems[w.system].model}.json",
-        features=lambda w: f"{R}/features/{CONFIG.systems[w.system].model}/{CONFIG.systems[w.system].train}/index.parquet",
+        features=features_for_tuning,
         code=code("workflow_scripts.train.tune"),
     output:
         weights=f"{R}/systems/{{system}}/adapter/adapter_model.safetensors",
@@ -24,6 +24,8 @@ rule train_tune:
         mem_mb=lambda w: 48000 if gpus_of(CONFIG.systems[w.system].model) else 3500,
         runtime=lambda w: 720 if gpus_of(CONFIG.systems[w.system].model) else 30,
     params:
+        tree=lambda w: tree_of(CONFIG.splits[CONFIG.systems[w.system].train].dataset),
+        features=lambda w, input: f"--features {input.features}" if input.features else "",
         recipe=lambda w: CONFIG.recipes[CONFIG.systems[w.system].recipe].spec(),
         prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
         adapter=f"{R}/systems/{{system}}/adapter",
@@ -32,6 +34,6 @@ rule train_tune:
         "Tuning {wildcards.system} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.train.tune --recipe {params.recipe:q} --prompt {params.prompt:q}"
-        " --split {input.split:q} --model {input.record:q} --features {input.features:q}"
+        " --split {input.split:q} --tree {params.tree:q} --model {input.record:q} {params.features}"
         " --adapter {params.adapter:q} --history {output.history:q} --checkpoints {params.checkpoints:q}"
         " --threads {threads} 2>&1 | tee {log:q}"

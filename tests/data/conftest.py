@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from trees import Converted, converted
 
+from tests.data.trees import Converted, converted
 from workflow_scripts.core.config.datasets import MadeDataset
 from workflow_scripts.data.made import draw_tree
 

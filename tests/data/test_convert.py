@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from trees import OPTIONS, convert_rows, converted, picture, pictures, row, write_set
 
+from tests.data.trees import OPTIONS, convert_rows, converted, picture, pictures, row, write_set
 from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.core.images import open_image
 from workflow_scripts.core.tables import QUARANTINE, ROWS
@@ -331,7 +331,7 @@ def test_another_policy_converts_again(tmp_path):
 
 
 def test_several_processes_give_the_same_rows_as_one(made_tree, made, tmp_path, monkeypatch):
-    from trees import Policies, take_inventory, write_manifest
+    from tests.data.trees import Policies, take_inventory, write_manifest
 
     monkeypatch.setattr("workflow_scripts.data.convert.WORTH_A_CREW", 0)
     write_manifest(tmp_path / "manifest.json", take_inventory(made_tree, {}))
@@ -342,7 +342,7 @@ def test_several_processes_give_the_same_rows_as_one(made_tree, made, tmp_path, 
 
 
 def test_a_tree_that_changed_under_its_manifest_is_refused(tmp_path):
-    from trees import Policies, take_inventory, write_manifest
+    from tests.data.trees import Policies, take_inventory, write_manifest
 
     write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": picture(0)})
     write_manifest(tmp_path / "manifest.json", take_inventory(tmp_path / "tree", {}))

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from hub_server import REPO, REVISION, Fault, Hub
 
+from tests.data.hub_server import REPO, REVISION, Fault, Hub
 from workflow_scripts.core.files import sha256_of
 
 STEP = [sys.executable, "-m", "workflow_scripts.data.download"]

@@ -7,9 +7,9 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_convert import assert_conserved
-from trees import OPTIONS, converted, pictures, write_set
 
+from tests.data.test_convert import assert_conserved
+from tests.data.trees import OPTIONS, converted, pictures, write_set
 from workflow_scripts.core.boxes import from_corners, to_corners
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.images import BadImage, decode_image
@@ -84,7 +84,8 @@ def test_any_damage_to_a_tree_is_conserved(made_tree, tmp_path_factory, seed):
     for home in rng.sample(sorted(made_tree.glob("training/*/*")), 2):
         shutil.copytree(home, tree / home.relative_to(made_tree))
     files = sorted(path for path in tree.rglob("*") if path.is_file())
-    for path in rng.sample(files, 5) + sorted(tree.rglob("*.json"))[:1] * (seed % 2) + sorted(tree.rglob("*.zip"))[:1]:
+    chosen = [*rng.choices(files, k=5), *sorted(tree.rglob("*.json"))[: seed % 2], *sorted(tree.rglob("*.zip"))[:1]]
+    for path in dict.fromkeys(chosen):
         data = bytearray(path.read_bytes())
         match rng.randrange(6):
             case 0:

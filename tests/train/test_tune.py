@@ -16,16 +16,16 @@ RECIPE = Recipe(
 )
 
 
-def run(folder, split, tiny, features, recipe=RECIPE):
+def run(folder, split, tree, tiny, features, recipe=RECIPE):
     paths = (folder / "adapter", folder / "history.parquet", folder / "checkpoints")
-    room.tune(recipe, Prompt(), split, tiny, features, *paths, threads=1)
+    room.tune(recipe, Prompt(), split, tree, tiny, features, *paths, threads=1)
     return load_file(folder / "adapter" / "adapter_model.safetensors")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, split, tiny, features):
+def undisturbed(tmp_path_factory, split, tree, tiny, features):
     folder = tmp_path_factory.mktemp("whole")
-    return folder, run(folder, split, tiny, features)
+    return folder, run(folder, split, tree, tiny, features)
 
 
 def test_the_loss_falls_and_is_written_step_by_step(undisturbed):
@@ -50,7 +50,7 @@ def test_the_card_names_base_revision_data_and_recipe(undisturbed):
     assert "library_name" in card and "training rows | 8" in card and '"learning_rate": 0.005' in card
 
 
-def test_an_interrupted_run_ends_with_the_same_adapter(undisturbed, tmp_path, split, tiny, features, monkeypatch):
+def test_an_interrupted_run_ends_with_the_same_adapter(undisturbed, tmp_path, split, tree, tiny, features, monkeypatch):
     step = room.FeatureTrainer.training_step
 
     def dies(self, *arguments, **options):
@@ -60,15 +60,15 @@ def test_an_interrupted_run_ends_with_the_same_adapter(undisturbed, tmp_path, sp
 
     monkeypatch.setattr(room.FeatureTrainer, "training_step", dies)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, split, tiny, features)
+        run(tmp_path, split, tree, tiny, features)
     assert not (tmp_path / "adapter").exists()
     monkeypatch.setattr(room.FeatureTrainer, "training_step", step)
-    resumed = run(tmp_path, split, tiny, features)
+    resumed = run(tmp_path, split, tree, tiny, features)
     for name, weight in undisturbed[1].items():
         torch.testing.assert_close(resumed[name], weight, atol=1e-6, rtol=1e-5)
 
 
-def test_another_recipe_never_takes_up_the_checkpoint(tmp_path, split, tiny, features, monkeypatch):
+def test_another_recipe_never_takes_up_the_checkpoint(tmp_path, split, tree, tiny, features, monkeypatch):
     step = room.FeatureTrainer.training_step
     seen = []
 
@@ -82,5 +82,14 @@ def test_another_recipe_never_takes_up_the_checkpoint(tmp_path, split, tiny, fea
     for rate in (5e-3, 4e-3):
         seen.clear()
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, split, tiny, features, RECIPE.model_copy(update={"learning_rate": rate}))
+            run(tmp_path, split, tree, tiny, features, RECIPE.model_copy(update={"learning_rate": rate}))
         assert seen[0] == 0
+
+
+def test_a_recipe_that_tunes_the_tower_trains_on_pixels(tmp_path, split, tree, tiny):
+    recipe = RECIPE.model_copy(update={"lora": Lora(r=4, targets="all-linear"), "steps": 2})
+    assert recipe.tunes_tower
+    weights = run(tmp_path, split, tree, tiny, None, recipe)
+    assert any(
+        "vision_tower" in name and weight.abs().max() > 0 for name, weight in weights.items() if "lora_B" in name
+    )

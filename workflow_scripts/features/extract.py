@@ -77,7 +77,7 @@ def _compute(loaded: Loaded, batches: DataLoader, bar: tqdm) -> torch.Tensor:
 
 def _shape(loaded: Loaded) -> tuple[int, int]:
     config = loaded.base.config
-    return config.mm_tokens_per_image, config.vision_config.hidden_size
+    return loaded.family.image_tokens(config), loaded.family.vision_width(config)
 
 
 def _key_of(path: Path) -> str | None:

@@ -5,8 +5,10 @@ The vision tower's patch grid is average-pooled to the image tokens, normed and 
 lossless and 2.2 times smaller than the projector's output, and the projection is one small product.
 """
 
+from collections.abc import Sequence
+
 import torch
-from transformers import Gemma3ForConditionalGeneration, Gemma3Processor
+from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 MODEL = Gemma3ForConditionalGeneration
@@ -23,6 +25,31 @@ LORA_TARGETS = {
 END_OF_TURN = "<end_of_turn>"
 
 
+def image_token_id(processor: Gemma3Processor) -> int:
+    """The token that stands where a picture's features go."""
+    return processor.tokenizer.image_token_id
+
+
+def image_tokens(config: Gemma3Config) -> int:
+    """Image tokens, and rows of pooled features, of one picture."""
+    return config.mm_tokens_per_image
+
+
+def vision_width(config: Gemma3Config) -> int:
+    """Values of one row of pooled features."""
+    return config.vision_config.hidden_size
+
+
+def bos_place(config: Gemma3Config, images: int) -> int:
+    """Where the one BOS stands in the prompt of a row with `images` pictures, counted from 0."""
+    return 0
+
+
+def end_of_answer(processor: Gemma3Processor) -> str:
+    """The text that closes an answer in training and ends generation."""
+    return END_OF_TURN
+
+
 def prompt_ids(processor: Gemma3Processor, chat: list[dict]) -> list[int]:
     """Token ids of `chat` up to where the model's answer begins, image tokens expanded, one BOS."""
     text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
@@ -32,12 +59,19 @@ def prompt_ids(processor: Gemma3Processor, chat: list[dict]) -> list[int]:
 
 def answer_ids(processor: Gemma3Processor, answer: str) -> list[int]:
     """Token ids of an answer and the end of the model's turn."""
-    return processor.tokenizer(answer + END_OF_TURN, add_special_tokens=False)["input_ids"]
+    return processor.tokenizer(answer + end_of_answer(processor), add_special_tokens=False)["input_ids"]
 
 
-def token_types(processor: Gemma3Processor, ids: torch.Tensor) -> torch.Tensor:
-    """1 where `ids` is an image token: those attend to each other in both directions."""
-    return (ids == processor.tokenizer.image_token_id).long()
+def token_types(
+    processor: Gemma3Processor, ids: torch.Tensor, prompt_lengths: Sequence[int] | None = None
+) -> torch.Tensor:
+    """1 where `ids` is an image token: those attend to each other in both directions.
+
+    Args:
+        ids: (rows, tokens).
+        prompt_lengths: tokens before each row's answer, which make no difference to this family.
+    """
+    return (ids == image_token_id(processor)).long()
 
 
 def pixels(processor: Gemma3Processor, images: list) -> torch.Tensor:

@@ -10,10 +10,10 @@ from safetensors import SafetensorError
 from transformers import AutoProcessor, BitsAndBytesConfig, PreTrainedModel, ProcessorMixin
 
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.models import gemma3
+from workflow_scripts.models import gemma3, paligemma2
 from workflow_scripts.models.record import read_record
 
-FAMILIES: dict[str, ModuleType] = {"gemma3": gemma3}
+FAMILIES: dict[str, ModuleType] = {"gemma3": gemma3, "paligemma2": paligemma2}
 
 
 @dataclass(frozen=True)

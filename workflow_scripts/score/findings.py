@@ -66,7 +66,7 @@ def read_report(text: str, lexicon: Lexicon) -> Reading:
         words += count
         known += understood
     merged = _merged(findings)
-    return Reading(merged, frozenset(denied), known / words if words else 0.0, not words)
+    return Reading(merged, frozenset(denied), known / words if words else 0.0, not text.strip())
 
 
 def sentences(text: str) -> list[str]:
@@ -267,7 +267,7 @@ def _normal_anatomy(sentence: str, items: list[Item], lexicon: Lexicon) -> set[s
 def _merged(findings: list[Finding]) -> tuple[Finding, ...]:
     """One finding for what a report says twice: in findings and impression, or as "opacity, likely X" and as X."""
     merged: list[Finding] = []
-    for finding in findings:
+    for finding in dict.fromkeys(findings):
         for place, other in enumerate(merged):
             same = finding.name == other.name or finding.name in other.reasons or other.name in finding.reasons
             if same and _compatible(finding, other):
@@ -275,7 +275,8 @@ def _merged(findings: list[Finding]) -> tuple[Finding, ...]:
                 break
         else:
             merged.append(finding)
-    return tuple(merged)
+    # What was merged may now meet another one: "left", "right", and then "bilateral".
+    return tuple(merged) if len(merged) == len(findings) else _merged(merged)
 
 
 def _compatible(one: Finding, two: Finding) -> bool:

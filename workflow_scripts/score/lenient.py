@@ -33,6 +33,14 @@ _EMPTY = re.compile(
 )
 
 
+REFUSAL = re.compile(
+    r"\b(?:i(?: am|'m|’m)? (?:can ?not|can(?:'|’)t|unable|not able|sorry)|(?:it is|it's) (?:im|not )possible to|"
+    r"(?:un|not )able to (?:answer|determine|provide|assess)|as an ai\b|can(?:no|')t be determined)",
+    re.IGNORECASE,
+)
+"""How models decline; what follows it is no answer unless it says so."""
+
+
 def read_lenient(asked: Asked, text: str) -> Value | None:
     """The value that an answer means, or None. What the strict reader reads is read the same."""
     exact = read_strict(asked, text)
@@ -55,16 +63,14 @@ def read_lenient(asked: Asked, text: str) -> Value | None:
 
 def _option(asked: Asked, text: str) -> str | None:
     """A marked letter, else the words of one option, else a letter that stands alone."""
-    letters = asked.letters or tuple("ABCDEFGHIJK")
     by_letter = dict(zip(asked.letters, asked.words, strict=False))
-    letter = _marked_letter(letters, text)
-    word = None if letter else _word(asked.words, text)
-    if letter is None and word is None:
-        letter = _lone_letter(letters, text)
-    if asked.by_letter:
-        backwards = {option: key for key, option in by_letter.items()}
-        return letter if letter else backwards.get(word)
-    return by_letter.get(letter) if letter and letter in by_letter else word
+    if not asked.by_letter:
+        letter = _marked_letter(asked.letters, text) if by_letter else None
+        return by_letter.get(letter) or _word(asked.words, text)
+    letters = asked.letters or tuple("ABCDEFGHIJK")
+    backwards = {option: key for key, option in by_letter.items()}
+    word = _word(asked.words, text)
+    return _marked_letter(letters, text) or backwards.get(word) or _lone_letter(letters, text)
 
 
 def _marked_letter(letters: tuple[str, ...], text: str) -> str | None:
@@ -77,7 +83,7 @@ def _marked_letter(letters: tuple[str, ...], text: str) -> str | None:
     if said:
         return said[-1]
     listed = re.search(rf"(?:^|[\s*(\[\"'`]){alone}\s*(?:[):.]|\*\*|\])", text)
-    own_line = re.search(rf"^\W*({one})\W*$", text, re.MULTILINE)
+    own_line = re.search(rf"^[^\w\n]*({one})[^\w\n]*$", text, re.MULTILINE)
     found = listed or own_line
     return found.group(1) if found else None
 
@@ -89,7 +95,10 @@ def _lone_letter(letters: tuple[str, ...], text: str) -> str | None:
 
 
 def _word(words: tuple[str, ...], text: str) -> str | None:
-    """The option whose words the text holds: the last one named after "answer", else the first one named."""
+    """The option whose words the text holds: the first one named after the last "answer", else the first one named.
+
+    Options that are only listed after a refusal are no answer.
+    """
     plain = squeezed(text)
     places = []
     for word in words:
@@ -100,6 +109,9 @@ def _word(words: tuple[str, ...], text: str) -> str | None:
     places = [p for p in places if not any(q[0] <= p[0] and q[0] - q[1] >= p[0] - p[1] and q != p for q in places)]
     marker = max((m.end() for m in re.finditer(r"\banswer\b", plain)), default=None)
     after = [place for place in places if marker is not None and place[0] >= marker]
+    refusal = REFUSAL.search(plain)
+    if not after and refusal and refusal.start() < min(places)[0]:
+        return None
     return min(after or places)[2]
 
 

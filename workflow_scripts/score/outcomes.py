@@ -5,7 +5,6 @@
 
 import argparse
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,14 +12,9 @@ from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import OUTCOMES, PREDICTIONS, ROWS, read_table, write_table
 from workflow_scripts.score.asked import Asked, Value, asked_of, gold_of, squeezed, words_by_question
-from workflow_scripts.score.lenient import read_lenient
+from workflow_scripts.score.lenient import REFUSAL, read_lenient
 from workflow_scripts.score.strict import read_strict
 
-REFUSAL = re.compile(
-    r"\b(?:i(?: am|'m|’m)? (?:can ?not|can(?:'|’)t|unable|not able|sorry)|(?:it is|it's) (?:im|not )possible to|"
-    r"(?:un|not )able to (?:answer|determine|provide|assess)|as an ai\b|can(?:no|')t be determined)",
-    re.IGNORECASE,
-)
 TAIL = 1200
 """Characters at the end of an answer in which repetition is sought."""
 

@@ -12,20 +12,22 @@ def check_rows(rows: list[dict], answers: list[str], loaded: Loaded) -> None:
     Raises:
         Refused: the first row that breaks a rule, by its place.
     """
-    tokenizer = loaded.processor.tokenizer
-    per_image = loaded.base.config.mm_tokens_per_image
+    family, config, tokenizer = loaded.family, loaded.base.config, loaded.processor.tokenizer
+    image_token, per_image = family.image_token_id(loaded.processor), family.image_tokens(config)
     for place, (row, answer) in enumerate(zip(rows, answers, strict=True)):
         ids, labels = row["input_ids"], row["labels"]
-        if ids.count(tokenizer.bos_token_id) != 1 or ids[0] != tokenizer.bos_token_id:
-            raise Refused(f"training row {place} has {ids.count(tokenizer.bos_token_id)} BOS tokens, expected one")
-        shown = ids.count(tokenizer.image_token_id)
-        if shown != per_image * len(row["image_hashes"]):
-            raise Refused(f"training row {place} has {shown} image tokens for {len(row['image_hashes'])} images")
+        images = len(row["image_hashes"])
+        shown = ids.count(image_token)
+        if shown != per_image * images:
+            raise Refused(f"training row {place} has {shown} image tokens for {images} images")
+        count, bos_place = ids.count(tokenizer.bos_token_id), family.bos_place(config, images)
+        if count != 1 or ids[bos_place] != tokenizer.bos_token_id:
+            raise Refused(f"training row {place} has {count} BOS tokens, expected one, at place {bos_place}")
         kept = [label for label in labels if label != -100]
         if labels[-len(kept) :] != kept or kept != ids[-len(kept) :]:
             raise Refused(f"training row {place}: the labels are not the end of the row")
         text = tokenizer.decode(kept)
-        if text != answer + loaded.family.END_OF_TURN:
+        if text != answer + family.end_of_answer(loaded.processor):
             raise Refused(f"training row {place}: the labels read {text!r}, expected the answer and the end of turn")
 
 

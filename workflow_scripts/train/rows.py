@@ -1,10 +1,12 @@
 """Training rows: prompt and answer as token ids, by the same functions that inference uses; and their batches."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.images import open_image
 from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.loading import Loaded
 from workflow_scripts.models.prompts import chat
@@ -19,16 +21,22 @@ def training_row(row: dict, prompt: Prompt, loaded: Loaded) -> dict:
         "input_ids": asked + answered,
         "labels": [-100] * len(asked) + answered,
         "image_hashes": [image["sha256"] for image in row["images"]],
+        "image_paths": [image["path"] for image in row["images"]],
         "length": len(asked) + len(answered),
     }
 
 
 @dataclass
 class Collator:
-    """Pads rows on the right and reads their vision features: plain tensors, so that memory can be pinned."""
+    """Pads rows on the right and adds their pictures: plain tensors, so that memory can be pinned.
+
+    With `features`, pictures are the tower's stored output; a recipe that tunes the tower has none of these, and
+    takes the pixels below `tree`.
+    """
 
     loaded: Loaded
-    features: FeatureStore
+    tree: Path
+    features: FeatureStore | None
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         longest = max(row["length"] for row in rows)
@@ -38,10 +46,17 @@ class Collator:
             ids[i, : row["length"]] = torch.tensor(row["input_ids"])
             labels[i, : row["length"]] = torch.tensor(row["labels"])
             mask[i, : row["length"]] = 1
+        prompt_lengths = [row["labels"].count(-100) for row in rows]
         return {
             "input_ids": ids,
             "labels": labels,
             "attention_mask": mask,
-            "token_type_ids": self.loaded.family.token_types(self.loaded.processor, ids),
-            "pooled_features": self.features.read([sha for row in rows for sha in row["image_hashes"]]),
+            "token_type_ids": self.loaded.family.token_types(self.loaded.processor, ids, prompt_lengths),
+            **self._pictures(rows),
         }
+
+    def _pictures(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+        if self.features is not None:
+            return {"pooled_features": self.features.read([sha for row in rows for sha in row["image_hashes"]])}
+        images = [open_image(self.tree, path) for row in rows for path in row["image_paths"]]
+        return {"pixel_values": self.loaded.family.pixels(self.loaded.processor, images)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import transformers
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
@@ -18,6 +18,7 @@ from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.tables import HISTORY, ROWS, read_table, write_table
 from workflow_scripts.models.features import FeatureStore
+from workflow_scripts.models.kernels import speed_up_training
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.train.card import write_card
 from workflow_scripts.train.gates import check_adapter, check_rows
@@ -25,36 +26,58 @@ from workflow_scripts.train.rows import Collator, training_row
 
 
 class FeatureTrainer(SFTTrainer):
-    """TRL's trainer, fed pooled vision features through the model's own seam instead of pixels."""
+    """TRL's trainer, fed pooled vision features through the model's own seam where there are any."""
 
     def __init__(self, loaded: Loaded, **options) -> None:
         self._loaded = loaded
-        super().__init__(**options)
+        super().__init__(model=loaded.model, processing_class=loaded.processor.tokenizer, **options)
         # TRL rounds the adapters of a quantised base to bfloat16, where small updates vanish.
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        pooled = inputs.pop("pooled_features")
-        base = self._loaded.base
-        with torch.no_grad():
-            inputs["mm_encoder_outputs"] = self._loaded.family.encoder_outputs(base, pooled.to(base.dtype))
+        pooled = inputs.pop("pooled_features", None)
+        if pooled is not None:
+            base = self._loaded.base
+            with torch.no_grad():
+                inputs["mm_encoder_outputs"] = self._loaded.family.encoder_outputs(base, pooled.to(base.dtype))
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+
+def build_trainer(
+    recipe: Recipe, loaded: Loaded, examples: list[dict], tree: Path, index: Path | None, folder: Path, workers: int
+) -> FeatureTrainer:
+    """A trainer of fresh adapters on `loaded` by `recipe`; checkpoints go to `folder`."""
+    model = _with_adapter(loaded, recipe)
+    check_adapter(model, recipe.lora.targets)
+    print(f"kernels: {speed_up_training(model)}")
+    tuned = Loaded(model, loaded.processor, loaded.family, loaded.revision)
+    return FeatureTrainer(
+        loaded=tuned,
+        args=_arguments(recipe, folder, tuned, workers),
+        train_dataset=Dataset.from_list(examples),
+        data_collator=Collator(tuned, tree, None if index is None else FeatureStore(index)),
+    )
 
 
 def tune(
     recipe: Recipe,
     prompt: Prompt,
     split: Path,
+    tree: Path,
     record: Path,
-    index: Path,
+    index: Path | None,
     adapter: Path,
     history: Path,
     checkpoints: Path,
     threads: int,
 ) -> None:
-    """Tune, or go on where a killed run was, and publish `adapter` and `history` when complete."""
+    """Tune, or go on where a killed run was, and publish `adapter` and `history` when complete.
+
+    Raises:
+        Refused: there is nothing to train on, or a gate found the rows or the adapter wrong.
+    """
     torch.set_num_threads(threads)
     transformers.set_seed(recipe.seed)
     rows = read_table(split, ROWS).to_pylist()
@@ -63,21 +86,13 @@ def tune(
     loaded = load(record, quantisation=recipe.quantisation)
     examples = [training_row(row, prompt, loaded) for row in rows]
     check_rows(examples, [row["answer"] for row in rows], loaded)
-    model = _with_adapter(loaded, recipe)
-    check_adapter(model, recipe.lora.targets)
-    tuned = Loaded(model, loaded.processor, loaded.family, loaded.revision)
-
+    if index is None:
+        print("the recipe tunes the vision tower: no stored features are used")
     data_hash = sha256_of_file(split)
     key = hashlib.sha256("\n".join([recipe.spec(), prompt.spec(), data_hash, loaded.revision]).encode()).hexdigest()
     folder = checkpoints / key[:16]
-    trainer = FeatureTrainer(
-        loaded=tuned,
-        model=model,
-        args=_arguments(recipe, folder, tuned),
-        train_dataset=Dataset.from_list(examples),
-        data_collator=Collator(tuned, FeatureStore(index)),
-        processing_class=loaded.processor.tokenizer,
-    )
+    workers = threads - 2 if loaded.device.type == "cuda" else 0
+    trainer = build_trainer(recipe, loaded, examples, tree, index, folder, workers)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
 
     unfinished = adapter.with_name(f".{adapter.name}.unfinished")
@@ -92,11 +107,8 @@ def tune(
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _with_adapter(loaded: Loaded, recipe: Recipe):
+def _with_adapter(loaded: Loaded, recipe: Recipe) -> PeftModel:
     """The model with fresh adapters, everything else frozen."""
-    base = loaded.base
-    if recipe.quantisation == "nf4":
-        base = prepare_model_for_kbit_training(base, use_gradient_checkpointing=recipe.gradient_checkpointing)
     config = LoraConfig(
         r=recipe.lora.r,
         lora_alpha=recipe.lora.alpha,
@@ -104,10 +116,10 @@ def _with_adapter(loaded: Loaded, recipe: Recipe):
         target_modules=loaded.family.LORA_TARGETS[recipe.lora.targets],
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(base, config)
+    return get_peft_model(loaded.base, config)
 
 
-def _arguments(recipe: Recipe, folder: Path, loaded: Loaded) -> SFTConfig:
+def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int) -> SFTConfig:
     on_gpu = loaded.device.type == "cuda"
     return SFTConfig(
         output_dir=str(folder),
@@ -133,7 +145,7 @@ def _arguments(recipe: Recipe, folder: Path, loaded: Loaded) -> SFTConfig:
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         train_sampling_strategy="group_by_length",
-        dataloader_num_workers=0,
+        dataloader_num_workers=workers,
         disable_tqdm=False,
     )
 
@@ -155,7 +167,8 @@ def main() -> None:
     parser.add_argument("--prompt", required=True, help="JSON of the system's prompt")
     parser.add_argument("--split", type=Path, required=True, help="Parquet of training rows")
     parser.add_argument("--model", type=Path, required=True, help="record of the model")
-    parser.add_argument("--features", type=Path, required=True, help="index of the split's vision features")
+    parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
+    parser.add_argument("--features", type=Path, help="index of the vision features; absent to tune the tower")
     parser.add_argument("--adapter", type=Path, required=True, help="folder to publish")
     parser.add_argument("--history", type=Path, required=True, help="Parquet of the training log to write")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder that survives a killed run")
@@ -165,6 +178,7 @@ def main() -> None:
         Recipe.model_validate_json(given.recipe),
         Prompt.model_validate_json(given.prompt),
         given.split,
+        given.tree,
         given.model,
         given.features,
         given.adapter,

@@ -6,14 +6,14 @@ from pydantic import Field
 
 from workflow_scripts.core.config.section import Revision, Section
 
-Family = Literal["gemma3"]
+Family = Literal["gemma3", "paligemma2"]
 
 
 class MadeModel(Section):
     """A tiny model, built and pre-trained here."""
 
     source: Literal["made"] = "made"
-    family: Family = "gemma3"
+    family: Literal["gemma3"] = "gemma3"
     width: int = Field(128, multiple_of=64, ge=64, description="Hidden size of both towers.")
     layers: int = Field(3, ge=1, description="Layers of each tower.")
     vocabulary: int = Field(1024, ge=512, description="Most tokens of the byte-level BPE.")

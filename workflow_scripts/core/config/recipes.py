@@ -41,6 +41,11 @@ class Recipe(Section):
     save_every: int = Field(50, ge=1, description="Steps between checkpoints.")
     seed: int = Field(42, ge=0, description="Seed of adapters, dropout and order.")
 
+    @property
+    def tunes_tower(self) -> bool:
+        """Whether the vision tower changes, so that its stored output cannot be used."""
+        return self.lora.targets == "all-linear"
+
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
         if (self.epochs is None) == (self.steps is None):

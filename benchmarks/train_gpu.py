@@ -1,0 +1,185 @@
+"""Training and feature extraction at MedGemma 1.5 4B's shape on one GPU, against the reference recipe.
+
+A row has 256 image, 120 prompt and 24 answer tokens. The fast path reads stored features inside the timed loop, the
+reference (batch 1 × 16, all-linear with the tower, gradient checkpointing) prepares its images there. Optimiser steps
+are included. Prints rows/s, peak GiB, TFLOP/s and the share of the limit (`LIMIT`).
+
+    python -m benchmarks.train_gpu --work FOLDER [--variants NAME …]
+"""
+
+import argparse
+import gc
+import json
+import time
+from pathlib import Path
+
+import torch
+import transformers
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from benchmarks.shapes import VOCABULARY, write_images, write_medgemma
+from workflow_scripts.core.config.recipes import Lora, Recipe
+from workflow_scripts.core.files import sha256_of_file
+from workflow_scripts.core.tables import FEATURES, write_table
+from workflow_scripts.features import extract
+from workflow_scripts.models import kernels
+from workflow_scripts.models.loading import load
+from workflow_scripts.train import tune
+
+TFLOP_A_ROW = 5.2  # frozen base: two products forward and two backward for each weight and token
+LIMIT = 150.0  # rows/s at the 790 TFLOP/s of a plain bf16 product on an H200
+IMAGE, PROMPT, ANSWER = 256, 120, 24
+
+
+class Clock(transformers.TrainerCallback):
+    """Time of each optimiser step, the device waited for."""
+
+    def __init__(self) -> None:
+        self.ends = []
+
+    def on_step_end(self, *_, **__):
+        torch.cuda.synchronize()
+        self.ends.append(time.perf_counter())
+
+
+def examples(loaded, images: list[dict], count: int) -> list[dict]:
+    """Rows of random tokens in the shape of the benchmark."""
+    tokenizer = loaded.processor.tokenizer
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for number in range(count):
+        text = torch.randint(1100, VOCABULARY, (PROMPT + ANSWER - 1,), generator=generator).tolist()
+        ids = [tokenizer.bos_token_id, *text[:3], *[tokenizer.image_token_id] * IMAGE, *text[3:]]
+        image = images[number % len(images)]
+        rows.append(
+            {
+                "input_ids": ids,
+                "labels": [-100] * (len(ids) - ANSWER) + ids[-ANSWER:],
+                "image_hashes": [image["sha256"]],
+                "image_paths": [image["path"]],
+                "length": len(ids),
+            }
+        )
+    return rows
+
+
+def extract_features(record: Path, tree: Path, images: list[dict], index: Path, workers: int) -> float:
+    """Write the features of `images` with the product's code; return images/s from PNG files, loading apart."""
+    loaded = load(record)
+    pictures = extract._Pictures([image["path"] for image in images], tree, loaded)
+    extract._compute(loaded, DataLoader(pictures, batch_size=32, num_workers=workers), tqdm(disable=True))
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    tensor = extract._compute(loaded, DataLoader(pictures, batch_size=32, num_workers=workers), tqdm(disable=True))
+    torch.cuda.synchronize()
+    rate = len(images) / (time.perf_counter() - start)
+    index.parent.mkdir(parents=True, exist_ok=True)
+    extract.save_file({"features": tensor}, index.parent / "features-00000.safetensors", metadata={"key": ""})
+    places = [{"sha256": i["sha256"], "shard": "features-00000.safetensors", "row": n} for n, i in enumerate(images)]
+    write_table(index, places, FEATURES)
+    return rate
+
+
+FAST = Recipe(
+    lora=Lora(r=16, alpha=16, dropout=0.0),
+    epochs=None,
+    steps=14,
+    batch=32,
+    micro_batch=32,
+    optimiser="adamw_torch_fused",
+    save_every=10_000,
+)
+REFERENCE = FAST.model_copy(
+    update={
+        "lora": Lora(r=16, alpha=16, dropout=0.05, targets="all-linear"),
+        "steps": 4,
+        "batch": 16,
+        "micro_batch": 1,
+        "gradient_checkpointing": True,
+    }
+)
+VARIANTS = {
+    "nf4 b32": FAST,
+    "nf4 b48": FAST.model_copy(update={"batch": 48, "micro_batch": 48}),
+    "nf4 b64": FAST.model_copy(update={"batch": 64, "micro_batch": 64}),
+    "bf16 b48": FAST.model_copy(update={"batch": 48, "micro_batch": 48, "quantisation": "none"}),
+    "nf4 b32 plain kernels": FAST,
+    "reference": REFERENCE,
+}
+
+
+def measure(name: str, recipe: Recipe, record: Path, tree: Path, images: list[dict], index: Path, out: Path) -> dict:
+    """Train a few steps; rows/s over the last ones, peak memory, and the profile of one step where asked."""
+    if "plain kernels" in name:
+        tune.speed_up_training = lambda model: "none"
+    torch.cuda.reset_peak_memory_stats()
+    loaded = load(record, quantisation=recipe.quantisation)
+    rows = examples(loaded, images, recipe.batch * recipe.steps)
+    trainer = tune.build_trainer(recipe, loaded, rows, tree, None if recipe.tunes_tower else index, out / "ck", 6)
+    clock = Clock()
+    trainer.add_callback(clock)
+    trainer.train()
+    tune.speed_up_training = kernels.speed_up_training
+    warm = 1 if recipe.tunes_tower else 6
+    seconds = (clock.ends[-1] - clock.ends[warm - 1]) / (len(clock.ends) - warm)
+    rate = recipe.batch / seconds
+    result = {
+        "variant": name,
+        "rows_per_s": round(rate, 2),
+        "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 1),
+        "tflops": round(rate * TFLOP_A_ROW),
+        "share_of_limit": round(rate / LIMIT, 3),
+        "loss": trainer.state.log_history[-2].get("loss"),
+    }
+    if name == "nf4 b32":
+        profile(trainer, out)
+    del trainer, loaded
+    gc.collect()
+    torch.cuda.empty_cache()
+    return result
+
+
+def profile(trainer, out: Path) -> None:
+    """Where one step spends its time, written to `out`/profile.txt."""
+    batch = next(iter(trainer.get_train_dataloader()))
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CUDA, torch.profiler.ProfilerActivity.CPU]
+    ) as profiler:
+        trainer.training_step(trainer.model, trainer._prepare_inputs(batch))
+        torch.cuda.synchronize()
+    table = profiler.key_averages().table(sort_by="self_cuda_time_total", row_limit=45, max_name_column_width=70)
+    (out / "profile.txt").write_text(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for the model and images")
+    parser.add_argument("--out", type=Path, required=True, help="folder for results")
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--workers", type=int, default=15)
+    given = parser.parse_args()
+    start = time.perf_counter()
+    record = given.work / "medgemma.json"
+    if not record.exists():
+        record = write_medgemma(given.work)
+    tree = given.work / "images"
+    names = write_images(tree, given.images)
+    images = [{"path": name, "sha256": sha256_of_file(tree / name)} for name in names]
+    print(f"made model and images in {time.perf_counter() - start:.0f} s", flush=True)
+    index = given.work / "features" / "index.parquet"
+    rate = extract_features(record, tree, images, index, given.workers)
+    print(f"features: {rate:.1f} images/s from PNG", flush=True)
+    results = []
+    for name in given.variants:
+        try:
+            results.append(measure(name, VARIANTS[name], record, tree, images, index, given.out))
+        except torch.cuda.OutOfMemoryError as error:
+            results.append({"variant": name, "failed": str(error)[:80]})
+        print(json.dumps(results[-1]), f"at {time.perf_counter() - start:.0f} s", flush=True)
+    (given.out / "train_gpu.json").write_text(json.dumps({"images_per_s": rate, "results": results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

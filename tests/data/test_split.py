@@ -1,0 +1,182 @@
+"""A split never shares an image or a case with another side; ranges of one seed are disjoint and make a whole."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.data.trees import convert_rows, converted, picture, row, write_set
+from workflow_scripts.core.config.datasets import Split
+from workflow_scripts.data.groups import group_rows, positions, ties
+from workflow_scripts.data.split import EmptySplit, leaks, select
+
+THIRDS = ((0.0, 0.8), (0.8, 0.9), (0.9, 1.0))
+
+
+def bare(uid: str, case: str, images: list[str], task: str = "report", dataset: str = "ds") -> dict:
+    """What choosing rows looks at."""
+    shown = [{"sha256": image} for image in images]
+    return {"uid": uid, "case_id": case, "images": shown, "task": task, "dataset": dataset, "folder": "training"}
+
+
+def split(**changes: object) -> Split:
+    return Split(**{"dataset": "made", "folder": "training"} | changes)
+
+
+def uids(rows: list[dict]) -> set[str]:
+    return {r["uid"] for r in rows}
+
+
+def all_ties(rows: list[dict]) -> set:
+    return {tie for r in rows for tie in ties(r)}
+
+
+def parts(rows: list[dict], seed: int = 7, **changes: object) -> list[list[dict]]:
+    ranges = ({"seed": seed, "start": start, "stop": stop} for start, stop in THIRDS)
+    return [select(rows, split(part=part, **changes)) for part in ranges]
+
+
+rows_strategy = st.lists(
+    st.tuples(st.integers(0, 40), st.lists(st.integers(0, 60), min_size=1, max_size=3), st.sampled_from("ab")),
+    min_size=30,
+    max_size=80,
+)
+
+
+@settings(deadline=None)
+@given(rows_strategy, st.integers(0, 99))
+def test_80_10_10_is_disjoint_by_image_and_case_and_loses_nothing(drawn, seed):
+    rows = [bare(str(i), f"c{c}", [f"i{x}" for x in xs], task) for i, (c, xs, task) in enumerate(drawn)]
+    groups, sides = group_rows(rows), []
+    places = positions(groups, seed)
+    assert all(0 < place < 1 for place in places)
+    for start, stop in THIRDS:
+        sides.append([r for g, p in zip(groups, places, strict=True) for r in g if start <= p < stop])
+    assert sum(map(len, sides)) == len(rows)
+    for i, one in enumerate(sides):
+        for other in sides[i + 1 :]:
+            assert not all_ties(one) & all_ties(other)
+
+
+def test_the_made_training_folder_splits_80_10_10_within_each_data_set_and_task(made):
+    training = [r for r in made.rows if r["folder"] == "training"]
+    sides = parts(made.rows)
+    assert uids(training) == set().union(*map(uids, sides))
+    assert sum(map(len, sides)) == len(training)
+    assert not all_ties(sides[0]) & (all_ties(sides[1]) | all_ties(sides[2]))
+    for dataset, task in {(r["dataset"], r["task"]) for r in training}:
+        whole, share = (sum((r["dataset"], r["task"]) == (dataset, task) for r in s) for s in (training, sides[0]))
+        assert abs(share / whole - 0.8) < 0.15
+
+
+def test_a_split_depends_on_its_rows_and_its_seed_alone(made):
+    assert [uids(s) for s in parts(made.rows)] == [uids(s) for s in parts(made.rows[::-1])]
+    assert [uids(s) for s in parts(made.rows)] != [uids(s) for s in parts(made.rows, seed=8)]
+
+
+def test_choosing_data_sets_moves_no_row_between_sides(made):
+    whole, some = parts(made.rows), parts(made.rows, only=("cells", "moles"))
+    for all_rows, chosen in zip(whole, some, strict=True):
+        assert uids(chosen) == {r["uid"] for r in all_rows if r["dataset"] in ("cells", "moles")}
+
+
+def test_rows_of_one_image_in_two_tasks_stay_together(made):
+    fetal = [r for r in made.rows if r["dataset"] == "fetal" and r["folder"] == "training"]
+    sides = parts(made.rows, only=("fetal",))
+    assert {r["task"] for r in fetal} == {"detection", "classification"}
+    for side in sides:
+        assert {r["images"][0]["sha256"] for r in side}.isdisjoint(
+            r["images"][0]["sha256"] for r in fetal if r["uid"] not in uids(side)
+        )
+
+
+def test_a_limit_takes_whole_cases_of_every_data_set(made):
+    chosen = select(made.rows, split(limit=60))
+    training = [r for r in made.rows if r["folder"] == "training"]
+    assert 50 <= len(chosen) <= 60
+    assert {r["dataset"] for r in chosen} == {r["dataset"] for r in training}
+    left = [r for r in training if r["uid"] not in uids(chosen)]
+    assert not all_ties(chosen) & all_ties(left)
+
+
+def test_rows_that_leak_by_image_case_or_company_are_left_out(made):
+    evaluated = [bare("e", "c1", ["i1"])]
+    rows = [
+        bare("image", "c2", ["i1"]),
+        bare("case", "c1", ["i3"]),
+        bare("company", "c2", ["i4"]),
+        bare("safe", "c5", ["i5"]),
+    ]
+    found = leaks(rows, evaluated)
+    assert {f["uid"]: f["reason"] for f in found} == {
+        "image": "leaked_image", "case": "leaked_case", "company": "leaked_group",
+    }  # fmt: skip
+
+
+def test_nothing_of_the_evaluated_folder_is_left_in_training(made):
+    training, evaluated = select(made.rows, split()), select(made.rows, split(folder="validation-public"))
+    left_out = {f["uid"] for f in leaks(training, evaluated)}
+    kept = [r for r in training if r["uid"] not in left_out]
+    assert len(left_out) == 3
+    assert not all_ties(kept) & all_ties(evaluated)
+
+
+def test_the_real_tree_splits_without_a_leak(real_tree, tmp_path):
+    rows = converted(real_tree, tmp_path).rows
+    evaluated = select(rows, split(folder="validation-public"))
+    training = select(rows, split())
+    left_out = {f["uid"] for f in leaks(training, evaluated)}
+    assert not all_ties([r for r in training if r["uid"] not in left_out]) & all_ties(evaluated)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"folder": "testing"}, "no row of made is in folder 'testing'; folders there: training"),
+        ({"only": ("IU_XRay",)}, "no row of IU_XRay is in folder 'training'; data sets there: ds"),
+        ({"part": {"start": 0.0, "stop": 0.1}}, "widen it"),
+    ],
+)
+def test_an_empty_split_says_what_there_is(tmp_path, changes, said):
+    rows = convert_rows(tmp_path, [row("imagesTr/0.png")]).rows
+    with pytest.raises(EmptySplit, match=said):
+        select(rows, split(**changes))
+
+
+@pytest.mark.parametrize(
+    ("paths", "one_case"),
+    [
+        (("CXR12_frontal.png", "CXR12_lateral.png"), True),
+        (("CXR12_IM-1.png", "CXR123_IM-1.png"), False),
+        (("CXR7_IM-2/0.png", "CXR7_IM-2/1.png"), True),
+        (("CXR7_IM-2/0.png", "CXR8_IM-2/0.png"), False),
+        (("D1-0001_1-1.png", "D1-0001_1-2.png"), True),
+        (("D1-0001_CC.png", "D1-0002_CC.png"), False),
+        (("0001-1.jpg", "0001-3.jpg"), True),
+        (("ALWI_000.png", "ALWI_017.png"), True),
+        (("COVID-00013a.jpg", "COVID-00013b.jpg"), True),
+        (("COVID-00013.jpg", "COVID-00014.jpg"), False),
+        (("case0001_frame1.png", "case0001_frame5.png"), True),
+        (("nuclei_000_064.png", "nuclei_000_128.png"), False),
+        (("ISIC_0012345.png", "ISIC_0012346.png"), False),
+    ],
+)
+def test_a_case_is_read_from_the_names_of_its_pictures(tmp_path, paths, one_case):
+    images = {f"imagesTr/{path}": picture(i) for i, path in enumerate(paths)}
+    write_set(tmp_path / "tree", [row(name) for name in images], images)
+    cases = {r["case_id"] for r in converted(tmp_path / "tree", tmp_path).rows}
+    assert (len(cases) == 1) == one_case
+
+
+def test_a_bare_number_is_a_case_in_its_own_folder_alone(tmp_path):
+    tree = tmp_path / "tree"
+    write_set(tree, [row("imagesTr/0007.png")], {"imagesTr/0007.png": picture(0)})
+    write_set(tree, [row("imagesVal/0007.png")], {"imagesVal/0007.png": picture(1)}, folder="validation-public")
+    rows = converted(tree, tmp_path).rows
+    assert len({r["case_id"] for r in rows}) == 2
+
+
+def test_the_configuration_can_say_what_a_case_is(tmp_path):
+    images = {f"imagesTr/p1_visit{i}.png": picture(i) for i in range(2)}
+    write_set(tmp_path / "tree", [row(name) for name in images], images)
+    rows = converted(tmp_path / "tree", tmp_path, cases={"ds": r"/(p\d+)_visit"}).rows
+    assert {r["case_id"] for r in rows} == {"ds/p1"}

@@ -1,0 +1,359 @@
+"""The PaliGemma 2 family goes through every seam that Gemma 3 does: prompts, features, training, inference."""
+
+import bitsandbytes
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from PIL import Image
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from transformers import (
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
+    PaliGemmaProcessor,
+    PreTrainedTokenizerFast,
+    SiglipImageProcessorPil,
+)
+
+from tests.conftest import make_row
+from workflow_scripts.core.command import Refused
+from workflow_scripts.core.config.models import MadeModel
+from workflow_scripts.core.config.recipes import Lora, Recipe
+from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.images import open_image
+from workflow_scripts.core.tables import HISTORY, PREDICTIONS, ROWS, read_table
+from workflow_scripts.features.extract import extract
+from workflow_scripts.infer.answer import answer
+from workflow_scripts.models import paligemma2
+from workflow_scripts.models.features import FeatureStore
+from workflow_scripts.models.loading import load
+from workflow_scripts.models.prompts import chat
+from workflow_scripts.models.record import write_record
+from workflow_scripts.train.gates import check_rows
+from workflow_scripts.train.rows import Collator, training_row
+from workflow_scripts.train.tune import tune
+
+SIDE, PATCHES, WIDTH = 56, 16, 64
+
+
+def build_processor() -> PaliGemmaProcessor:
+    """A byte-level BPE with Gemma's special tokens; the processor adds `<image>` and the places itself."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=320,
+        special_tokens=["<pad>", "<eos>", "<bos>", "<unk>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["What is the number of cells in this image?\nHow many?"] * 5, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        padding_side="left",
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+    )
+    return PaliGemmaProcessor(
+        SiglipImageProcessorPil(size={"height": SIDE, "width": SIDE}, image_seq_length=PATCHES), fast
+    )
+
+
+def build_model(processor: PaliGemmaProcessor) -> PaliGemmaForConditionalGeneration:
+    """A random SigLIP tower and a Gemma 2 of two layers, one of each kind of attention."""
+    torch.manual_seed(0)
+    tokenizer = processor.tokenizer
+    shape = {"hidden_size": WIDTH, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = PaliGemmaConfig(
+        text_config={
+            **shape,
+            "model_type": "gemma2",
+            "vocab_size": len(tokenizer),
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "query_pre_attn_scalar": 16,
+            "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+        },
+        vision_config={
+            **shape,
+            "model_type": "siglip_vision_model",
+            "image_size": SIDE,
+            "patch_size": 14,
+            "vision_use_head": False,
+        },
+        image_token_index=processor.image_token_id,
+        projection_dim=WIDTH,
+        hidden_size=WIDTH,
+    )
+    model = PaliGemmaForConditionalGeneration(config)
+    # Pictures, attention and gates must weigh enough to be seen in the logits; biases start at zero.
+    for name, weight in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(weight, std=0.1)
+        elif "language_model.layers" in name and weight.ndim == 2:
+            torch.nn.init.normal_(weight, std=WIDTH**-0.5)
+    torch.nn.init.normal_(model.model.multi_modal_projector.linear.weight, std=WIDTH**-0.5)
+    return model
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny-paligemma2"
+    processor = build_processor()
+    build_model(processor).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    write_record(folder.with_suffix(".json"), "tiny-paligemma2", "paligemma2", folder, None)
+    return folder.with_suffix(".json")
+
+
+@pytest.fixture(scope="module")
+def loaded(record):
+    return load(record)
+
+
+@pytest.fixture(scope="module")
+def index(split, tree, record, tmp_path_factory):
+    path = tmp_path_factory.mktemp("features") / "index.parquet"
+    extract(split, tree, record, path, batch=3, threads=1)
+    return path
+
+
+def pictures(count):
+    rng = np.random.default_rng(1)
+    return [Image.fromarray(rng.integers(0, 255, (90, 120, 3), dtype=np.uint8)) for _ in range(count)]
+
+
+def prompt_inputs(loaded, question, images):
+    ids = torch.tensor([paligemma2.prompt_ids(loaded.processor, chat(question, images))])
+    return {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "token_type_ids": paligemma2.token_types(loaded.processor, ids),
+    }
+
+
+# prompts
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("system", [None, "You are an expert."])
+def test_prompt_ids_are_what_the_processor_makes_with_one_bos_behind_the_pictures(loaded, count, system):
+    question = "Which shape is shown? Options: A) disc B) ring"
+    ids = paligemma2.prompt_ids(loaded.processor, chat(question, count, system))
+    prefix = question if system is None else f"{system}\n{question}"
+    own = loaded.processor(images=pictures(count), text="<image>" * count + prefix)["input_ids"][0]
+    assert ids == list(own)
+    assert ids.count(loaded.processor.tokenizer.bos_token_id) == 1
+    assert ids.count(paligemma2.image_token_id(loaded.processor)) == PATCHES * count
+    assert ids[paligemma2.bos_place(loaded.model.config, count)] == loaded.processor.tokenizer.bos_token_id
+
+
+def test_prompt_is_worded_as_it_was(loaded):
+    ids = paligemma2.prompt_ids(loaded.processor, chat("How many cells?", 1, "Be brief."))
+    assert loaded.processor.tokenizer.decode(ids) == "<image>" * PATCHES + "<bos>Be brief.\nHow many cells?\n"
+
+
+def test_a_training_row_has_the_ids_labels_and_token_types_of_the_processor(loaded, tree, index):
+    source = make_row(tree, 2)
+    row = training_row(source, Prompt(), loaded)
+    own = loaded.processor(images=pictures(2), text="<image><image>" + source["question"], suffix=source["answer"])
+    batch = Collator(loaded, tree, FeatureStore(index))([row])
+    for name in ("input_ids", "labels", "token_type_ids", "attention_mask"):
+        assert batch[name].tolist() == [list(map(int, own[name][0]))], name
+
+
+# attention
+
+
+@torch.inference_mode()
+def test_the_prefix_looks_ahead_and_the_suffix_does_not(loaded):
+    ids = torch.tensor([paligemma2.prompt_ids(loaded.processor, chat("How many?", 0))])
+    length = ids.shape[1]
+    ids = torch.cat([ids, torch.tensor([paligemma2.answer_ids(loaded.processor, "12")])], dim=1)
+
+    def hidden(place):
+        changed = ids.clone()
+        changed[0, place] += 1
+        types = paligemma2.token_types(loaded.processor, ids, [length])
+        before, after = (loaded.model(input_ids=x, token_type_ids=types).logits[0] for x in (ids, changed))
+        return (before - after).abs().amax(-1) > 1e-6
+
+    assert hidden(length - 2).all()
+    assert hidden(length).tolist() == [False] * length + [True] * (ids.shape[1] - length)
+
+
+@torch.inference_mode()
+def test_padded_training_rows_have_the_logits_of_single_ones(loaded, tree, index):
+    rows = [training_row(make_row(tree, number), Prompt(), loaded) for number in range(4)]
+    collate = Collator(loaded, tree, FeatureStore(index))
+
+    def logits(part):
+        batch = collate(part)
+        batch["mm_encoder_outputs"] = paligemma2.encoder_outputs(loaded.model, batch.pop("pooled_features"))
+        del batch["labels"]
+        return loaded.model(**batch).logits
+
+    together = logits(rows)
+    assert len({row["length"] for row in rows}) > 1
+    for number, row in enumerate(rows):
+        torch.testing.assert_close(together[number, : row["length"]], logits([row])[0], atol=1e-5, rtol=1e-5)
+
+
+# features
+
+
+@torch.inference_mode()
+def test_tower_features_give_the_logits_of_the_pixels(loaded):
+    inputs = prompt_inputs(loaded, "How many?", 2)
+    pixels = paligemma2.pixels(loaded.processor, pictures(2))
+    pooled = paligemma2.pooled_features(loaded.model, pixels)
+    config = loaded.model.config
+    assert pooled.shape == (2, paligemma2.image_tokens(config), paligemma2.vision_width(config)) == (2, PATCHES, WIDTH)
+    plain = loaded.model(**inputs, pixel_values=pixels).logits
+    seam = loaded.model(**inputs, mm_encoder_outputs=paligemma2.encoder_outputs(loaded.model, pooled)).logits
+    torch.testing.assert_close(seam, plain, atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_pictures_are_visible_to_the_model(loaded):
+    inputs = prompt_inputs(loaded, "How many?", 1)
+    one, other = (
+        loaded.model(**inputs, pixel_values=paligemma2.pixels(loaded.processor, [picture])).logits[0, -1]
+        for picture in pictures(2)
+    )
+    assert (one - other).abs().max() > 1e-3
+
+
+@torch.inference_mode()
+def test_stored_features_are_the_models_own(split, tree, loaded, index):
+    for row in read_table(split, ROWS).to_pylist():
+        for image in row["images"]:
+            pixels = paligemma2.pixels(loaded.processor, [open_image(tree, image["path"])])
+            stored = FeatureStore(index).read([image["sha256"]])
+            torch.testing.assert_close(stored, paligemma2.pooled_features(loaded.model, pixels))
+
+
+# training
+
+
+RECIPE = Recipe(
+    lora=Lora(r=4, alpha=4), learning_rate=5e-3, epochs=None, steps=6, batch=4, micro_batch=2, quantisation="nf4"
+)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory, split, tree, record, index):
+    folder = tmp_path_factory.mktemp("tuned")
+    tune(
+        RECIPE,
+        Prompt(),
+        split=split,
+        tree=tree,
+        record=record,
+        index=index,
+        adapter=folder / "adapter",
+        history=folder / "history.parquet",
+        checkpoints=folder / "checkpoints",
+        threads=1,
+    )
+    return folder
+
+
+def test_nf4_covers_the_language_model_and_nothing_else(record):
+    model = load(record, quantisation="nf4").model
+    quantised = {name for name, module in model.named_modules() if isinstance(module, bitsandbytes.nn.Linear4bit)}
+    assert len(quantised) == 2 * 7
+    assert all("language_model" in name for name in quantised)
+
+
+def test_tuning_lowers_the_loss(tuned):
+    losses = [entry["loss"] for entry in read_table(tuned / "history.parquet", HISTORY).to_pylist()]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0]
+
+
+def test_the_adapter_is_of_the_language_model_and_loads_with_peft_alone(tuned, record):
+    assert all("language_model.layers" in name for name in load_file(tuned / "adapter" / "adapter_model.safetensors"))
+    model = PeftModel.from_pretrained(load(record).model, tuned / "adapter")
+    assert any(
+        name.endswith("lora_B.default.weight") and weight.abs().max() > 0 for name, weight in model.named_parameters()
+    )
+
+
+@pytest.fixture
+def row(loaded, tree):
+    return training_row(make_row(tree, 2), Prompt(), loaded)
+
+
+def test_a_true_row_passes_the_gates(loaded, row):
+    check_rows([row], ["2"], loaded)
+
+
+def test_a_bos_before_the_pictures_is_refused(loaded, row):
+    place = row["input_ids"].index(loaded.processor.tokenizer.bos_token_id)
+    row["input_ids"].insert(0, row["input_ids"].pop(place))
+    with pytest.raises(Refused, match="has 1 BOS tokens, expected one, at place 32"):
+        check_rows([row], ["2"], loaded)
+
+
+def test_a_cut_image_token_is_refused(loaded, row):
+    del row["input_ids"][0], row["labels"][0]
+    with pytest.raises(Refused, match="has 31 image tokens for 2 images"):
+        check_rows([row], ["2"], loaded)
+
+
+def test_labels_without_the_end_of_the_text_are_refused(loaded, row):
+    row["input_ids"], row["labels"] = row["input_ids"][:-1], row["labels"][:-1]
+    with pytest.raises(Refused, match="expected the answer and the end of"):
+        check_rows([row], ["2"], loaded)
+
+
+# inference
+
+
+def answers(split, record, adapter, index, out, batch):
+    answer(split, (0, 1), record, adapter, index, "system", Prompt(), {"counting": 6}, batch, out, threads=1)
+    return read_table(out, PREDICTIONS).to_pylist()
+
+
+@pytest.mark.parametrize("system", ["base", "tuned"])
+def test_batched_equals_one_by_one(system, split, record, tuned, index, tmp_path):
+    adapter = tuned / "adapter" if system == "tuned" else None
+    single = answers(split, record, adapter, index, tmp_path / "single.parquet", batch=1)
+    assert len({row["text"] for row in single}) > 1
+    assert answers(split, record, adapter, index, tmp_path / "batch.parquet", batch=8) == single
+
+
+@torch.inference_mode()
+def test_generation_follows_the_logits_that_training_computes(split, record, loaded, index, tmp_path):
+    said = {row["uid"]: row["text"] for row in answers(split, record, None, index, tmp_path / "a.parquet", batch=8)}
+    for source in read_table(split, ROWS).to_pylist()[:3]:
+        prompt = paligemma2.prompt_ids(loaded.processor, chat(source["question"], len(source["images"])))
+        pooled = FeatureStore(index).read([image["sha256"] for image in source["images"]])
+        ids = torch.tensor([prompt])
+        for _ in range(6):
+            logits = loaded.model(
+                input_ids=ids,
+                token_type_ids=paligemma2.token_types(loaded.processor, ids, [len(prompt)]),
+                mm_encoder_outputs=paligemma2.encoder_outputs(loaded.model, pooled),
+            ).logits
+            ids = torch.cat([ids, logits[:, -1:].argmax(-1)], dim=1)
+        new = ids[0, len(prompt) :].tolist()
+        assert loaded.processor.tokenizer.eos_token_id not in new
+        assert loaded.processor.tokenizer.decode(new, skip_special_tokens=True) == said[source["uid"]]
+
+
+# configuration
+
+
+def test_the_made_model_is_of_the_gemma3_family_alone():
+    with pytest.raises(ValidationError, match="family"):
+        MadeModel(family="paligemma2")
