@@ -110,7 +110,7 @@ def point_metrics(folder: Path, answers: int) -> dict[str, float]:
     split = [made_row(rng, number) for number in range(answers)]
     write_table(folder / "split", split, ROWS)
     said = [
-        {"uid": row["uid"], "system": "s", "text": " ".join(rng.choices(TEXT.split(), k=20)) + f" {n}", "finish": "stop"}
+        {"uid": row["uid"], "system": "s", "text": f"{' '.join(rng.choices(TEXT.split(), k=20))} {n}", "finish": "stop"}
         for n, row in enumerate(split)
     ]
     write_table(folder / "p", said, PREDICTIONS)

@@ -48,6 +48,13 @@ def features_for_tuning(wildcards):
     )
 
 
+def features_for_answering(wildcards):
+    """The index of the split's features; nothing for a system whose own tower was tuned."""
+    system = CONFIG.systems[wildcards.system]
+    tuned_tower = system.recipe is not None and CONFIG.recipes[system.recipe].tunes_tower
+    return [] if tuned_tower else f"{R}/features/{system.model}/{wildcards.split}/index.parquet"
+
+
 def gpus_of(model):
     return CONFIG.models[model].gpus
 

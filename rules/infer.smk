@@ -9,7 +9,7 @@ rule infer_answer:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         record=lambda w: f"{R}/models/{CONFIG.systems[w.system].model}.json",
-        features=lambda w: f"{R}/features/{CONFIG.systems[w.system].model}/{w.split}/index.parquet",
+        features=features_for_answering,
         adapter=adapter_of,
         code=code("workflow_scripts.infer.answer"),
     output:
@@ -29,6 +29,8 @@ rule infer_answer:
         runtime=lambda w: 240 if gpus_of(CONFIG.systems[w.system].model) else 20,
         batch=64,
     params:
+        tree=tree_of_split,
+        features=lambda w, input: f"--features {input.features}" if input.features else "",
         prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
         budgets=canonical_json(CONFIG.inference.max_new_tokens),
         adapter=lambda w: f"--adapter {R}/systems/{w.system}/adapter" if adapter_of(w) else "",
@@ -36,7 +38,7 @@ rule infer_answer:
         "Answering {wildcards.split} with {wildcards.system}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.infer.answer --split {input.split:q} --shard {wildcards.scatteritem}"
-        " --model {input.record:q} {params.adapter} --features {input.features:q} --system {wildcards.system}"
+        " --model {input.record:q} {params.adapter} {params.features} --tree {params.tree:q} --system {wildcards.system}"
         " --prompt {params.prompt:q} --budgets {params.budgets:q} --batch {resources.batch}"
         " --threads {threads} --out {output.shard:q} 2>&1 | tee {log:q}"
 

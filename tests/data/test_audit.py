@@ -5,10 +5,9 @@ import json
 import subprocess
 import sys
 
-import pyarrow.parquet as pq
 import pytest
 
-from tests.data.trees import OPTIONS, convert_rows, converted, picture, row, write_set
+from tests.data.trees import OPTIONS, convert_rows, converted, picture, pictures, row, write_set
 from workflow_scripts.core.tables import AUDIT, BALANCE, QUARANTINE, ROWS, SUMMARY, read_table, write_table
 from workflow_scripts.data.audit_facts import approximate_tokens, balance, findings, summary
 from workflow_scripts.data.reasons import FINDINGS, REASONS
@@ -64,18 +63,11 @@ def test_the_balance_counts_labels_and_the_empty_set(tmp_path):
 
 def test_a_leak_is_told_of_the_training_row(tmp_path):
     tree = tmp_path / "tree"
-    write_set(
-        tree,
-        [row("imagesTr/a.png"), row("imagesTr/b.png")],
-        {"imagesTr/a.png": picture(0), "imagesTr/b.png": picture(1)},
-    )
+    write_set(tree, [row("imagesTr/0.png"), row("imagesTr/1.png")], pictures(2))
     write_set(tree, [row("imagesVal/c.png")], {"imagesVal/c.png": picture(0)}, folder="validation-public")
     (found,) = findings(converted(tree, tmp_path).rows, [])
-    assert (found["kind"], found["action"], found["uid"]) == (
-        "leaked_image",
-        "left out",
-        "training/Xray/ds/ds_questions_train/0",
-    )
+    assert (found["kind"], found["action"]) == ("leaked_image", "left out")
+    assert found["uid"] == "training/Xray/ds/ds_questions_train/0"
 
 
 def test_what_a_policy_kept_or_repaired_is_told(tmp_path):
@@ -129,7 +121,6 @@ def test_whatever_a_row_says_is_escaped(tmp_path):
     assert "onerror=alert(2)>" not in page
 
 
-def test_tables_hold_no_path_of_this_machine(audited, made_tree, tmp_path):
+def test_tables_and_page_hold_no_path_of_this_machine(audited, made_tree):
     text = json.dumps(audited[:3]) + audited[3]
     assert str(made_tree) not in text
-    assert pq.read_schema  # pages and tables are compared between machines

@@ -71,13 +71,17 @@ def test_splits_of_another_dataset_are_protected_with_its_rows(tmp_path, made):
             ("--tree", ".", "--manifest", "m.json", "--rows", "r", "--quarantine", "q", "--workdir", "w"),
             "m.json is missing; run the rule that makes it",
         ),
-        ("split", ("--rows", "r", "--spec", '{"dataset":"a","folder":"training"}', "--out", "o", "--left-out", "l"), "r is missing"),
+        (
+            "split",
+            ("--rows", "r", "--spec", '{"dataset":"a","folder":"training"}', "--out", "o", "--left-out", "l"),
+            "r is missing",
+        ),
         ("sft", ("--split", "s.parquet", "--root", ".", "--out", "o"), "s.parquet is missing"),
         ("unpack", ("--tree", "nowhere"), "nowhere is not a folder"),
     ],
     ids=["inventory", "convert", "split", "sft", "unpack"],
 )  # fmt: skip
-def test_a_missing_input_is_one_sentence(tmp_path, monkeypatch, name, arguments, said):
+def test_a_missing_input_is_one_sentence(tmp_path, name, arguments, said):
     command = [sys.executable, "-m", f"workflow_scripts.data.{name}", *arguments]
     result = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}

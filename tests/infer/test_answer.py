@@ -17,29 +17,29 @@ from workflow_scripts.infer.trivial import answer_trivially, usual_answer
 BUDGETS = {"counting": 6}
 
 
-def run(split, tiny, features, out, shard=(0, 1), batch=3):
-    answer(split, shard, tiny, None, features, "base", Prompt(), BUDGETS, batch, out, threads=1)
+def run(split, tree, tiny, features, out, shard=(0, 1), batch=3, adapter=None):
+    answer(split, shard, tree, tiny, adapter, features, "base", Prompt(), BUDGETS, batch, out, threads=1)
     return read_table(out, PREDICTIONS).to_pylist()
 
 
 @pytest.fixture(scope="module")
-def one_by_one(split, tiny, features, tmp_path_factory):
-    return run(split, tiny, features, tmp_path_factory.mktemp("one") / "all.parquet", batch=1)
+def one_by_one(split, tree, tiny, features, tmp_path_factory):
+    return run(split, tree, tiny, features, tmp_path_factory.mktemp("one") / "all.parquet", batch=1)
 
 
-def test_batched_equals_one_by_one(split, tiny, features, tmp_path, one_by_one):
-    assert run(split, tiny, features, tmp_path / "all.parquet", batch=8) == one_by_one
+def test_batched_equals_one_by_one(split, tree, tiny, features, tmp_path, one_by_one):
+    assert run(split, tree, tiny, features, tmp_path / "all.parquet", batch=8) == one_by_one
 
 
-def test_sharded_and_gathered_equals_whole(split, tiny, features, tmp_path, one_by_one):
+def test_sharded_and_gathered_equals_whole(split, tree, tiny, features, tmp_path, one_by_one):
     shards = [tmp_path / f"{number}.parquet" for number in range(3)]
     for number, shard in enumerate(shards):
-        run(split, tiny, features, shard, (number, 3))
+        run(split, tree, tiny, features, shard, (number, 3))
     gather(split, shards[::-1], tmp_path / "all.parquet")
     assert read_table(tmp_path / "all.parquet", PREDICTIONS).to_pylist() == one_by_one
 
 
-def test_a_killed_run_answers_only_what_is_left(split, tiny, features, tmp_path, one_by_one, monkeypatch):
+def test_a_killed_run_answers_only_what_is_left(split, tree, tiny, features, tmp_path, one_by_one, monkeypatch):
     out = tmp_path / "all.parquet"
     asked = Counter()
     generate = TransformersEngine.generate
@@ -52,7 +52,7 @@ def test_a_killed_run_answers_only_what_is_left(split, tiny, features, tmp_path,
 
     monkeypatch.setattr(TransformersEngine, "generate", counted)
     with pytest.raises(KeyboardInterrupt):
-        run(split, tiny, features, out, batch=2)
+        run(split, tree, tiny, features, out, batch=2)
     assert not out.exists()
     first = Counter(asked)
     monkeypatch.setattr(
@@ -60,7 +60,7 @@ def test_a_killed_run_answers_only_what_is_left(split, tiny, features, tmp_path,
         "generate",
         lambda self, batch: (asked.update(r.uid for r, _ in batch), generate(self, batch))[1],
     )
-    assert run(split, tiny, features, out, batch=2) == one_by_one
+    assert run(split, tree, tiny, features, out, batch=2) == one_by_one
     assert first and set(asked.values()) == {1}
 
 
@@ -71,9 +71,9 @@ def test_a_line_that_a_kill_cut_short_is_not_an_answer(tmp_path):
     assert path.read_text() == json.dumps({"uid": "a"}) + "\n"
 
 
-def test_gathering_refuses_a_missing_and_a_doubled_row(split, tmp_path, tiny, features):
+def test_gathering_refuses_a_missing_and_a_doubled_row(split, tree, tmp_path, tiny, features):
     shard = tmp_path / "0.parquet"
-    run(split, tiny, features, shard, (0, 2))
+    run(split, tree, tiny, features, shard, (0, 2))
     with pytest.raises(Refused, match="not answered exactly once"):
         gather(split, [shard], tmp_path / "all.parquet")
     with pytest.raises(Refused, match="not answered exactly once"):
@@ -99,3 +99,7 @@ def test_the_trivial_system_answers_every_row_and_refuses_an_unknown_task(split,
     write_table(tmp_path / "other.parquet", [make_row(tree, 1, task="report")], ROWS)
     with pytest.raises(Refused, match="has no report row to answer row/1 from"):
         answer_trivially(split, tmp_path / "other.parquet", "majority", tmp_path / "b.parquet")
+
+
+def test_a_tuned_tower_answers_on_its_own_output(split, tree, tiny, features, tmp_path, one_by_one):
+    assert run(split, tree, tiny, None, tmp_path / "all.parquet") == one_by_one

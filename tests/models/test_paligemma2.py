@@ -319,22 +319,22 @@ def test_labels_without_the_end_of_the_text_are_refused(loaded, row):
 # inference
 
 
-def answers(split, record, adapter, index, out, batch):
-    answer(split, (0, 1), record, adapter, index, "system", Prompt(), {"counting": 6}, batch, out, threads=1)
+def answers(split, tree, record, adapter, index, out, batch):
+    answer(split, (0, 1), tree, record, adapter, index, "system", Prompt(), {"counting": 6}, batch, out, threads=1)
     return read_table(out, PREDICTIONS).to_pylist()
 
 
 @pytest.mark.parametrize("system", ["base", "tuned"])
-def test_batched_equals_one_by_one(system, split, record, tuned, index, tmp_path):
+def test_batched_equals_one_by_one(system, split, tree, record, tuned, index, tmp_path):
     adapter = tuned / "adapter" if system == "tuned" else None
-    single = answers(split, record, adapter, index, tmp_path / "single.parquet", batch=1)
+    single = answers(split, tree, record, adapter, index, tmp_path / "single.parquet", batch=1)
     assert len({row["text"] for row in single}) > 1
-    assert answers(split, record, adapter, index, tmp_path / "batch.parquet", batch=8) == single
+    assert answers(split, tree, record, adapter, index, tmp_path / "batch.parquet", batch=8) == single
 
 
 @torch.inference_mode()
-def test_generation_follows_the_logits_that_training_computes(split, record, loaded, index, tmp_path):
-    said = {row["uid"]: row["text"] for row in answers(split, record, None, index, tmp_path / "a.parquet", batch=8)}
+def test_generation_follows_the_logits_that_training_computes(split, tree, record, loaded, index, tmp_path):
+    said = {row["uid"]: row["text"] for row in answers(split, tree, record, None, index, tmp_path / "a.parquet", batch=8)}
     for source in read_table(split, ROWS).to_pylist()[:3]:
         prompt = paligemma2.prompt_ids(loaded.processor, chat(source["question"], len(source["images"])))
         pooled = FeatureStore(index).read([image["sha256"] for image in source["images"]])

@@ -27,6 +27,7 @@ from workflow_scripts.score.comparisons import agreement_rows, compare_systems, 
 from workflow_scripts.score.judge import judge_system
 from workflow_scripts.score.metrics import score_systems, scoring_of
 from workflow_scripts.score.outcomes import read_outcomes
+from workflow_scripts.score.report_facts import headline_of
 from workflow_scripts.score.report_metrics import score_reports
 
 
@@ -208,6 +209,16 @@ def test_holm_corrects_the_headline_apart_from_the_details():
         {"dataset": d, "p": p, "p_holm": None} for d, p in (("macro", 0.01), ("macro", 0.04), ("x", 0.01), ("y", None))
     ]
     assert [r["p_holm"] for r in corrected(rows)] == [0.02, 0.04, 0.01, None]
+
+
+def test_the_report_headline_is_a_judge_that_judged_something():
+    def scores(**values):
+        return {"base": {name: {"u": (value, "x")} for name, value in values.items()}}
+
+    assert headline_of(scores(crimson_offline=0.5, crimson_medgemma=0.4, rouge_l=0.1)) == "crimson_medgemma"
+    assert headline_of(scores(crimson_offline=0.5, crimson_offline_normal=1.0, rouge_l=0.1)) == "crimson_offline"
+    assert headline_of(scores(crimson_offline=None, rouge_l=0.1)) == "rouge_l"
+    assert headline_of({}) is None
 
 
 def test_outcomes_hold_plain_json(tables, tmp_path):

@@ -74,3 +74,10 @@ def test_a_gated_run_without_a_token_stops_before_any_job(folder):
     said = snakemake(folder, "--configfile", "config/minicourse.yaml", env=environment, check=False)
     assert "google/medgemma-1.5-4b-it is gated and HF_TOKEN is not set: accept its terms at" in said
     assert "Traceback" not in said and "Execute" not in said
+
+
+def test_a_recipe_that_tunes_the_tower_uses_no_stored_features_of_its_system(folder):
+    recipes = "recipes={qlora: {lora: {targets: all-linear}}}"
+    plan = planned(folder, "--config", recipes)
+    assert plan["features_extract"] == 1  # of the base system's answers
+    assert plan["train_tune"] == 1

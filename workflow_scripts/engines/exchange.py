@@ -1,6 +1,14 @@
 """What every engine takes and gives: requests with a chat and its pictures, responses with text and how it ended."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Picture(NamedTuple):
+    """One picture of a request: the hash of its file, and its path in the tree."""
+
+    sha256: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -9,7 +17,7 @@ class Request:
 
     uid: str
     chat: list[dict]  # messages as models.prompts makes them
-    images: tuple[str, ...]  # sha256 of the image files, in the chat's order
+    images: tuple[Picture, ...]  # in the chat's order
     max_new_tokens: int
 
 

@@ -1,21 +1,39 @@
 """Greedy generation with transformers on precomputed vision features."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import torch
 
-from workflow_scripts.engines.exchange import Request, Response
+from workflow_scripts.core.images import open_image
+from workflow_scripts.engines.exchange import Picture, Request, Response
 from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.loading import Loaded
+
+
+def vision_source(loaded: Loaded, tree: Path, index: Path | None) -> Callable[[list[Picture]], torch.Tensor]:
+    """How pictures become pooled features: from the store at `index`, or by the model's own tower.
+
+    An adapter that tuned the tower has no store: what is stored is the base tower's output.
+    """
+    if index is not None:
+        store = FeatureStore(index)
+        return lambda pictures: store.read([picture.sha256 for picture in pictures])
+
+    def compute(pictures: list[Picture]) -> torch.Tensor:
+        pixels = loaded.family.pixels(loaded.processor, [open_image(tree, picture.path) for picture in pictures])
+        return loaded.family.pooled_features(loaded.base, pixels.to(loaded.device, loaded.base.dtype))
+
+    return compute
 
 
 class TransformersEngine:
     """Answers batches of requests with one model, greedily."""
 
-    def __init__(self, loaded: Loaded, features: FeatureStore) -> None:
+    def __init__(self, loaded: Loaded, vision: Callable[[list[Picture]], torch.Tensor]) -> None:
         self._loaded = loaded
-        self._features = features
+        self._vision = vision
         tokenizer = loaded.processor.tokenizer
         self._pad = tokenizer.pad_token_id
         stops = loaded.base.generation_config.eos_token_id
@@ -45,7 +63,7 @@ class TransformersEngine:
             ids[row, longest - len(prompt) :] = torch.tensor(prompt)
             mask[row, longest - len(prompt) :] = 1
         ids, mask = ids.to(device), mask.to(device)
-        pooled = self._features.read([sha for request, _ in batch for sha in request.images]).to(device)
+        pooled = self._vision([picture for request, _ in batch for picture in request.images]).to(device)
         generated = self._loaded.model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -59,7 +77,8 @@ class TransformersEngine:
     def _response(self, request: Request, prompt: list[int], new: list[int]) -> Response:
         end = next((i for i, token in enumerate(new) if token in self._stops), None)
         answer = new if end is None else new[:end]
-        digest = hashlib.sha256(repr((prompt, request.images)).encode()).hexdigest()[:16]
+        shown = [picture.sha256 for picture in request.images]
+        digest = hashlib.sha256(repr((prompt, shown)).encode()).hexdigest()[:16]
         return Response(
             uid=request.uid,
             text=self._loaded.processor.tokenizer.decode(answer, skip_special_tokens=True),

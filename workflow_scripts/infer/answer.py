@@ -13,9 +13,8 @@ from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
-from workflow_scripts.engines.exchange import Request
-from workflow_scripts.engines.transformers_engine import TransformersEngine
-from workflow_scripts.models.features import FeatureStore
+from workflow_scripts.engines.exchange import Picture, Request
+from workflow_scripts.engines.transformers_engine import TransformersEngine, vision_source
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
 
@@ -26,7 +25,7 @@ def requests_of(rows: list[dict], prompt: Prompt, budgets: dict[str, int]) -> li
         Request(
             uid=row["uid"],
             chat=chat(row["question"], len(row["images"]), prompt.system),
-            images=tuple(image["sha256"] for image in row["images"]),
+            images=tuple(Picture(image["sha256"], image["path"]) for image in row["images"]),
             max_new_tokens=budgets[row["task"]],
         )
         for row in rows
@@ -36,9 +35,10 @@ def requests_of(rows: list[dict], prompt: Prompt, budgets: dict[str, int]) -> li
 def answer(
     split: Path,
     shard: tuple[int, int],
+    tree: Path,
     record: Path,
     adapter: Path | None,
-    index: Path,
+    index: Path | None,
     system: str,
     prompt: Prompt,
     budgets: dict[str, int],
@@ -58,7 +58,8 @@ def answer(
     waiting = [request for request in requests if request.uid not in done]
     progress.parent.mkdir(parents=True, exist_ok=True)
     if waiting:
-        engine = TransformersEngine(load(record, adapter=adapter), FeatureStore(index))
+        loaded = load(record, adapter=adapter)
+        engine = TransformersEngine(loaded, vision_source(loaded, tree, index))
         with (
             progress.open("a", encoding="utf-8") as stream,
             tqdm(total=len(requests), initial=len(done), desc=f"answers of {system}", mininterval=5) as bar,
@@ -102,7 +103,8 @@ def main() -> None:
     parser.add_argument("--shard", required=True, help="NUMBER-of-COUNT, counted from 1")
     parser.add_argument("--model", type=Path, required=True, help="record of the model")
     parser.add_argument("--adapter", type=Path, help="folder of the adapter; absent for a base model")
-    parser.add_argument("--features", type=Path, required=True, help="index of the split's vision features")
+    parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
+    parser.add_argument("--features", type=Path, help="index of the vision features; absent for a tuned tower")
     parser.add_argument("--system", required=True, help="name of the system")
     parser.add_argument("--prompt", required=True, help="JSON of the system's prompt")
     parser.add_argument("--budgets", required=True, help="JSON: most new tokens by task")
@@ -114,6 +116,7 @@ def main() -> None:
     answer(
         given.split,
         (number - 1, of),
+        given.tree,
         given.model,
         given.adapter,
         given.features,

@@ -14,11 +14,15 @@ BOUNDS = {"crimson": (-1.0, 1.0), "green": (0.0, 1.0)}
 """Range of the judged scores: what a row without a judgement could have scored."""
 
 
-def report_facts(answers: list[Answer], uids: list[str], scores: dict[str, dict[str, tuple]]) -> Facts:
-    """Facts of the report task of one system; a metric counts the rows for which `scores` has a record."""
+def report_facts(
+    answers: list[Answer], uids: list[str], scores: dict[str, dict[str, tuple]], headline: str | None
+) -> Facts:
+    """Facts of the report task of one system; a metric counts the rows for which `scores` has a record.
+
+    `headline` is the primary metric, the same for all systems: see `headline_of`.
+    """
     columns = count_facts(answers)
     measures: list[Measure] = []
-    headline = _headline(list(scores))
     for name in sorted(scores):
         if "." not in name:
             measures += _scored(columns, name, uids, scores[name], primary=name == headline)
@@ -32,11 +36,20 @@ def report_facts(answers: list[Answer], uids: list[str], scores: dict[str, dict[
     return Facts(columns, measures)
 
 
-def _headline(names: list[str]) -> str | None:
-    """The metric that heads the tables: CRIMSON by a model judge, else by the offline judge, else ROUGE-L."""
-    judged = sorted(name for name in names if re.fullmatch(r"crimson_[A-Za-z0-9-]+", name))
+def headline_of(scores: ReportScores) -> str | None:
+    """The metric that heads the tables: CRIMSON by a model judge, else by the offline judge, else ROUGE-L.
+
+    A judge that scored no row of any system (the offline one, outside chest X-ray) heads nothing.
+    """
+    known = {
+        name
+        for metrics in scores.values()
+        for name, by_uid in metrics.items()
+        if any(value is not None for value, _ in by_uid.values())
+    }
+    judged = sorted(name for name in known if re.fullmatch(r"crimson_[A-Za-z0-9-]+", name))
     by_model = [name for name in judged if name != "crimson_offline"]
-    return (by_model or judged or [name for name in names if name == "rouge_l"] or [None])[0]
+    return next(iter(by_model or judged or known & {"rouge_l"}), None)
 
 
 def _scored(

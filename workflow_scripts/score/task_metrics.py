@@ -14,7 +14,7 @@ from workflow_scripts.score.box_metrics import detection_facts, instance_facts
 from workflow_scripts.score.label_metrics import classification_facts, multi_label_facts
 from workflow_scripts.score.measure import Answer, Facts
 from workflow_scripts.score.number_metrics import number_facts
-from workflow_scripts.score.report_facts import ReportScores, report_facts
+from workflow_scripts.score.report_facts import ReportScores, headline_of, report_facts
 from workflow_scripts.score.statistics import interval, resampled, seed_for, sums_by_cluster
 
 FACTS: dict[Task, Callable[[list[Answer]], Facts]] = {
@@ -56,6 +56,7 @@ def facts_of_tasks(tables: list[pa.Table], report_scores: ReportScores) -> list[
     for system, listed in uids.items():
         if listed != uids[first]:
             raise BadFile(f"systems {first} and {system} have outcomes for different rows; make both from one split")
+    headline = headline_of(report_scores)
     found = []
     for task in TASKS:
         facts = {}
@@ -65,7 +66,7 @@ def facts_of_tasks(tables: list[pa.Table], report_scores: ReportScores) -> list[
                 continue
             answers = [_answer(row) for row in mine]
             facts[system] = (
-                report_facts(answers, [row["uid"] for row in mine], report_scores.get(system, {}))
+                report_facts(answers, [row["uid"] for row in mine], report_scores.get(system, {}), headline)
                 if task == "report"
                 else FACTS[task](answers)
             )

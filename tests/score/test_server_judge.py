@@ -1,0 +1,75 @@
+"""A judge behind an OpenAI-compatible server, here a small one of our own."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.score.test_judging import reply
+from workflow_scripts.core.command import Refused
+from workflow_scripts.core.config.judges import ServerJudge
+from workflow_scripts.score import upstream
+from workflow_scripts.score.judge_server import Server
+from workflow_scripts.score.judgements import Pair
+
+pytestmark = pytest.mark.skipif(
+    upstream.importlib.util.find_spec("CRIMSON") is None, reason="needs `pip install --no-deps crimson-score`"
+)
+
+
+@pytest.fixture
+def server():
+    """A server that answers by script and remembers what it was asked."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append((self.path, self.headers.get("Authorization"), body))
+            if "Broken" in body["messages"][-1]["content"]:
+                self.send_error(500)
+                return
+            text = json.dumps({"choices": [{"message": {"content": reply()}}]}).encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_):
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{running.server_port}/v1", asked
+    running.shutdown()
+
+
+def judge(url: str, **changes) -> ServerJudge:
+    return ServerJudge(metric="crimson", url=url, model="judge", revision="1", timeout=10, **changes)
+
+
+def test_replies_come_in_the_order_of_the_pairs_and_a_failed_request_gives_none(server):
+    url, asked = server
+    pairs = [Pair("Pneumothorax.", "Fine."), Pair("Broken.", "Fine."), Pair("Effusion.", "Fine.")]
+    answers = Server(judge(url)).ask(pairs, 0)
+    assert [answer and answer.status for answer in answers] == ["valid", None, "valid"]
+    path, token, body = asked[0]
+    assert path == "/v1/chat/completions"
+    assert token is None
+    assert (body["temperature"], body["seed"]) == (0.0, 42)
+    assert body["response_format"] == {"type": "json_object"}
+
+
+def test_a_server_that_is_not_there_gives_no_reply():
+    assert Server(judge("http://127.0.0.1:9/v1")).ask([Pair("a", "b")], 0) == [None]
+
+
+def test_the_token_comes_from_the_environment_and_stays_out_of_the_identity(server, monkeypatch):
+    url, asked = server
+    with pytest.raises(Refused, match="JUDGE_TOKEN"):
+        Server(judge(url, token_variable="JUDGE_TOKEN"))
+    monkeypatch.setenv("JUDGE_TOKEN", "secret")
+    backend = Server(judge(url, token_variable="JUDGE_TOKEN"))
+    backend.ask([Pair("a", "b")], 0)
+    assert asked[0][1] == "Bearer secret"
+    assert "secret" not in json.dumps(backend.identity)
