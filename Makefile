@@ -6,10 +6,11 @@ CORES ?= $(shell nproc)
 
 .PHONY: demo test test-slow lint format clean
 
-$(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/constraints.txt
+$(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/requirements-judges.txt envs/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("flarebench needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install -y python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.txt -c envs/constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-judges.txt
 	touch $@
 
 demo: $(VENV)/ready  ## the whole workflow on the embedded default

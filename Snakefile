@@ -50,6 +50,7 @@ rule all:
     input:
         expand(f"{R}/report/{{split}}/index.html", split=CONFIG.evaluate),
         expand(f"{R}/report/{{split}}/table.md", split=CONFIG.evaluate),
+        expand(f"{R}/scores/{{split}}/{{system}}/findings.parquet", split=CONFIG.evaluate, system=CONFIG.systems),
         expand(f"{R}/splits/{{split}}/sft.jsonl", split=TRAINING_SPLITS),
         expand(f"{R}/data/{{dataset}}/audit/index.html", dataset=sorted({s.dataset for s in CONFIG.splits.values()})),
 

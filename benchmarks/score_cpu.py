@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from workflow_scripts.core.config.workflow import Scoring
+from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.made import terms
 from workflow_scripts.core.tables import OUTCOMES, PREDICTIONS, ROWS, read_table, write_table
 from workflow_scripts.core.tasks import TASKS

@@ -116,7 +116,7 @@ def measure(name: str, recipe: Recipe, record: Path, tree: Path, images: list[di
     torch.cuda.reset_peak_memory_stats()
     loaded = load(record, quantisation=recipe.quantisation)
     rows = examples(loaded, images, recipe.batch * recipe.steps)
-    trainer = tune.build_trainer(recipe, loaded, rows, tree, None if recipe.tunes_tower else index, out / "ck", 6)
+    trainer = tune.build_trainer(recipe, loaded, rows, [], tree, None if recipe.tunes_tower else index, out / "ck", 6)
     clock = Clock()
     trainer.add_callback(clock)
     trainer.train()

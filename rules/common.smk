@@ -66,6 +66,10 @@ def adapter_of(wildcards):
     return f"{R}/systems/{wildcards.system}/adapter/adapter_model.safetensors"
 
 
+def gpus_of_judge(judge):
+    return getattr(CONFIG.judges[judge], "gpus", 0)
+
+
 TRAINING_SPLITS = sorted({s.train for s in CONFIG.systems.values() if isinstance(s, ModelSystem) and s.train})
 
 Gated = namedtuple("Gated", "repo page record")

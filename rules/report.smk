@@ -29,6 +29,8 @@ rule report_tables:
 rule report_page:
     input:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
+        comparisons=f"{R}/scores/{{split}}/comparisons.parquet",
+        agreement=f"{R}/scores/{{split}}/agreement.parquet",
         split=f"{R}/splits/{{split}}/rows.parquet",
         outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
         predictions=expand(f"{R}/predictions/{{{{split}}}}/{{system}}.parquet", system=CONFIG.systems),
@@ -53,6 +55,6 @@ rule report_page:
         "Writing the page of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.report.page --spec {params.spec:q} --systems {params.systems:q}"
-        " --metrics {input.metrics:q} --split {input.split:q} --tree {params.tree:q}"
+        " --metrics {input.metrics:q} --comparisons {input.comparisons:q} --agreement {input.agreement:q} --split {input.split:q} --tree {params.tree:q}"
         " --outcomes {input.outcomes:q} --predictions {input.predictions:q}"
         " --quarantine {input.quarantine:q} --out {output.page:q} 2>&1 | tee {log:q}"

@@ -40,13 +40,14 @@ rule score_judge:
     conda:
         CONDA
     resources:
-        mem_mb=1500,
-        runtime=60,
+        gpu=lambda w: gpus_of_judge(w.judge),
+        mem_mb=lambda w: 48000 if gpus_of_judge(w.judge) else 1500,
+        runtime=lambda w: 480 if gpus_of_judge(w.judge) else 60,
     params:
         spec=lambda w: CONFIG.judges[w.judge].spec(),
         store=f"{R}/judgements",
     message:
-        "Judging the reports of {wildcards.system} on {wildcards.split} with {wildcards.judge} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Judging the reports of {wildcards.system} on {wildcards.split} with {wildcards.judge} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.judge --split {input.split:q} --predictions {input.predictions:q}"
         " --judge {wildcards.judge} --spec {params.spec:q} --store {params.store:q}"
@@ -84,6 +85,7 @@ rule score_metrics:
         code=code("workflow_scripts.score.metrics"),
     output:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
+        facts=f"{R}/scores/{{split}}/facts.parquet",
     log:
         f"{R}/logs/score_metrics/{{split}}.log",
     benchmark:
@@ -100,4 +102,53 @@ rule score_metrics:
         "Computing every metric on {wildcards.split}, with intervals [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.metrics --outcomes {input.outcomes:q} --report-scores {input.scores:q}"
-        " --spec {params.spec:q} --out {output.metrics:q} 2>&1 | tee {log:q}"
+        " --spec {params.spec:q} --out {output.metrics:q} --facts {output.facts:q} 2>&1 | tee {log:q}"
+
+
+rule score_comparisons:
+    input:
+        outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
+        scores=expand(f"{R}/scores/{{{{split}}}}/{{system}}/report_scores.parquet", system=CONFIG.systems),
+        code=code("workflow_scripts.score.comparisons"),
+    output:
+        comparisons=f"{R}/scores/{{split}}/comparisons.parquet",
+        agreement=f"{R}/scores/{{split}}/agreement.parquet",
+    log:
+        f"{R}/logs/score_comparisons/{{split}}.log",
+    benchmark:
+        f"{R}/benchmarks/score_comparisons/{{split}}.tsv"
+    conda:
+        CONDA
+    threads: 2
+    resources:
+        mem_mb=2500,
+        runtime=30,
+    params:
+        spec=CONFIG.scoring.spec(),
+    message:
+        "Comparing every two systems on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.score.comparisons --outcomes {input.outcomes:q} --report-scores {input.scores:q}"
+        " --spec {params.spec:q} --out {output.comparisons:q} --agreement {output.agreement:q} 2>&1 | tee {log:q}"
+
+
+rule score_findings:
+    input:
+        judgements=expand(f"{R}/scores/{{{{split}}}}/{{{{system}}}}/{{judge}}.judgements.parquet", judge=JUDGES),
+        code=code("workflow_scripts.score.finding_table"),
+    output:
+        findings=f"{R}/scores/{{split}}/{{system}}/findings.parquet",
+    log:
+        f"{R}/logs/score_findings/{{split}}.{{system}}.log",
+    benchmark:
+        f"{R}/benchmarks/score_findings/{{split}}.{{system}}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=1500,
+        runtime=10,
+    message:
+        "Listing the judged findings of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.score.finding_table --judgements {input.judgements:q}"
+        " --out {output.findings:q} 2>&1 | tee {log:q}"

@@ -59,8 +59,8 @@ def test_options_are_read_in_every_style(question, options):
 
 
 def test_what_a_question_says_of_its_answer_is_read():
-    assert choices_in(f"Which? Choose from: {TEETH}. List all.") == TEETH.split("; ")
-    assert choices_in("Which? Choose from: a, b, c") == ["a", "b", "c"]
+    assert choices_in(f"Which? Choose from: {TEETH}. List all.") == tuple(TEETH.split("; "))
+    assert choices_in("Which? Choose from: a, b, c") == ("a", "b", "c")
     assert choices_in("Which?") is None
     assert (separator_in("separated by semicolons"), separator_in("by commas"), separator_in("?")) == (";", ",", None)
     assert (convention_in(WHERE), convention_in(SIZES), convention_in("Where?")) == ("xyxy", "xywh", None)

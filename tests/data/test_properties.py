@@ -153,4 +153,4 @@ option = st.text("abcdefg hij-/", min_size=1, max_size=12).map(lambda s: " ".joi
 def test_options_up_to_k_are_read_in_every_style(options, mark, gap):
     listed = gap.join(f"{'ABCDEFGHIJK'[i]}{mark} {text}" for i, text in enumerate(options))
     found = options_in(f"What is it? Options: {listed}")
-    assert found == [("ABCDEFGHIJK"[i], text) for i, text in enumerate(options)]
+    assert list(found) == [("ABCDEFGHIJK"[i], text) for i, text in enumerate(options)]

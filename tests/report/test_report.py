@@ -3,8 +3,17 @@
 import pytest
 
 from tests.conftest import make_row
-from workflow_scripts.core.config.workflow import Report
-from workflow_scripts.core.tables import METRICS, OUTCOMES, PREDICTIONS, QUARANTINE, ROWS, write_table
+from workflow_scripts.core.config.report import Report
+from workflow_scripts.core.tables import (
+    AGREEMENT,
+    COMPARISONS,
+    METRICS,
+    OUTCOMES,
+    PREDICTIONS,
+    QUARANTINE,
+    ROWS,
+    write_table,
+)
 from workflow_scripts.report.page import chosen_cases, write_page
 from workflow_scripts.report.tables import cell_text, headline, markdown, number_text
 
@@ -72,11 +81,15 @@ def test_the_page_escapes_everything_that_was_written(tmp_path, tree):
     write_table(tmp_path / "o.parquet", outcomes, OUTCOMES)
     write_table(tmp_path / "m.parquet", [metric("a")], METRICS)
     write_table(tmp_path / "q.parquet", [], QUARANTINE)
+    write_table(tmp_path / "c.parquet", [], COMPARISONS)
+    write_table(tmp_path / "g.parquet", [], AGREEMENT)
     page = tmp_path / "index.html"
     write_page(
         Report(title=EVIL),
         ["a"],
         tmp_path / "m.parquet",
+        tmp_path / "c.parquet",
+        tmp_path / "g.parquet",
         tmp_path / "rows.parquet",
         tree,
         [tmp_path / "o.parquet"],

@@ -149,7 +149,7 @@ def test_each_fault_is_an_invalid_row_and_the_mean_is_over_the_valid_ones(fault,
 
 
 def metric_values(split, answers, scores, folder) -> dict[str, float]:
-    from workflow_scripts.core.config.workflow import Scoring
+    from workflow_scripts.core.config.scoring import Scoring
     from workflow_scripts.core.tables import METRICS
     from workflow_scripts.score.metrics import score_systems
     from workflow_scripts.score.outcomes import read_outcomes

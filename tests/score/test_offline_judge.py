@@ -13,7 +13,7 @@ from workflow_scripts.core.made import terms
 from workflow_scripts.score.crimson import crimson, faults_of
 from workflow_scripts.score.findings import read_report
 from workflow_scripts.score.green import GreenCounts, green
-from workflow_scripts.score.lexicon import load_lexicon
+from workflow_scripts.score.lexicon import TABLE, load_lexicon
 from workflow_scripts.score.lexicon_judge import Abstains, judge_pair, understood
 
 LEXICON = load_lexicon()
@@ -133,7 +133,7 @@ def test_no_text_breaks_the_judge(reference, hypothesis):
 
 
 def test_the_table_is_data_that_a_laboratory_extends(tmp_path):
-    source = Path("workflow_scripts/score/lexicon.yaml").read_text(encoding="utf-8")
+    source = TABLE.read_text(encoding="utf-8")
     extended = tmp_path / "lexicon.yaml"
     extended.write_text(
         source.replace("findings:\n", "findings:\n  dextrocardia: {terms: [dextrocardia], significance: urgent}\n", 1)

@@ -10,7 +10,7 @@ import pytest
 from tests.score.conftest import one_of_each, prediction, row
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.judges import LexiconJudge
-from workflow_scripts.core.config.workflow import Scoring
+from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import (
     AGREEMENT,
@@ -18,6 +18,7 @@ from workflow_scripts.core.tables import (
     METRICS,
     OUTCOMES,
     PREDICTIONS,
+    ROW_FACTS,
     ROWS,
     read_table,
     write_table,
@@ -134,6 +135,16 @@ def test_macro_is_the_mean_over_data_sets_and_pooled_is_over_rows(tables, tmp_pa
         r["dataset"]: r["value"] for r in read_table(tmp_path / "m", METRICS).to_pylist() if r["metric"] == "accuracy"
     }
     assert accuracy == {"large": 1.0, "small": 0.0, "macro": 0.5, "pooled": 0.9}
+
+
+def test_what_each_row_adds_is_written_beside_the_sums(scored, tmp_path):
+    outcomes, scores = zip(*scored.values(), strict=True)
+    score_systems(outcomes, scores, Scoring(resamples=100), tmp_path / "m", tmp_path / "f")
+    facts = [r for r in read_table(tmp_path / "f", ROW_FACTS).to_pylist() if r["system"] == "tuned"]
+    bounded = [r["value"] for r in facts if r["task"] == "counting" and r["fact"] == "bounded"]
+    wanted = {"system": "tuned", "task": "counting", "metric": "mae", "dataset": "pooled"}
+    rows = read_table(tmp_path / "m", METRICS).to_pylist()
+    assert [r["value"] for r in rows if wanted.items() <= r.items()] == [sum(bounded) / len(bounded)]
 
 
 def test_a_missing_prediction_is_a_row_with_an_outcome(tables, tmp_path):

@@ -1,11 +1,15 @@
 """Tuning learns, publishes an adapter that PEFT loads alone, and a killed run ends as an undisturbed one."""
 
+import os
+import signal
+
 import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from workflow_scripts.core.config.recipes import Lora, Recipe
+from workflow_scripts.core.command import Refused
+from workflow_scripts.core.config.recipes import Evaluation, Lora, Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.tables import HISTORY, read_table
 from workflow_scripts.models.loading import load
@@ -93,3 +97,56 @@ def test_a_recipe_that_tunes_the_tower_trains_on_pixels(tmp_path, split, tree, t
     assert any(
         "vision_tower" in name and weight.abs().max() > 0 for name, weight in weights.items() if "lora_B" in name
     )
+
+
+def test_evaluation_holds_back_whole_cases_and_writes_their_loss(tmp_path, split, tree, tiny, features):
+    recipe = RECIPE.model_copy(update={"evaluation": Evaluation(every=2, rows=2)})
+    run(tmp_path, split, tree, tiny, features, recipe)
+    history = read_table(tmp_path / "history.parquet", HISTORY).to_pylist()
+    assert [entry["step"] for entry in history if entry["evaluation_loss"] is not None] == [2, 4, 6]
+
+
+def test_a_signal_saves_and_the_next_run_ends_as_an_undisturbed_one(
+    undisturbed, tmp_path, split, tree, tiny, features, monkeypatch
+):
+    step = room.FeatureTrainer.training_step
+
+    def signalled(self, *arguments, **options):
+        if self.state.global_step == 3:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(room.FeatureTrainer, "training_step", signalled)
+    with pytest.raises(Refused, match="SIGUSR1 after step 4: the checkpoint is saved; run again to go on"):
+        run(tmp_path, split, tree, tiny, features)
+    monkeypatch.setattr(room.FeatureTrainer, "training_step", step)
+    resumed = run(tmp_path, split, tree, tiny, features)
+    for name, weight in undisturbed[1].items():
+        torch.testing.assert_close(resumed[name], weight, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("losses", "sentence"),
+    [([float("nan")], "the loss is nan at step"), ([1.0] * 10 + [9.0] * 10, "the loss has diverged: ")],
+)
+def test_a_lost_run_stops_with_the_remedy(tmp_path, split, tree, tiny, features, monkeypatch, losses, sentence):
+    compute = room.FeatureTrainer.compute_loss
+    values = iter(losses * 9)
+
+    def faked(self, *arguments, **options):
+        return compute(self, *arguments, **options) * 0 + next(values)
+
+    monkeypatch.setattr(room.FeatureTrainer, "compute_loss", faked)
+    recipe = RECIPE.model_copy(update={"steps": 25, "micro_batch": 4})
+    with pytest.raises(Refused, match=f"{sentence}.*lower learning_rate"):
+        run(tmp_path, split, tree, tiny, features, recipe)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_out_of_memory_says_what_to_change(tmp_path, split, tree, tiny, features, monkeypatch):
+    def full(self, *_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(room.FeatureTrainer, "training_step", full)
+    with pytest.raises(Refused, match="out of memory with 2 rows at once: set the recipe's micro_batch to 1 or"):
+        run(tmp_path, split, tree, tiny, features)

@@ -42,6 +42,8 @@ def test_the_default_plans_every_stage_once(folder):
         "model_make": 1,
         "report_page": 1,
         "report_tables": 1,
+        "score_comparisons": 1,
+        "score_findings": 3,
         "score_judge": 3,
         "score_metrics": 1,
         "score_outcomes": 3,

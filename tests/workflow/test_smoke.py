@@ -68,7 +68,9 @@ def test_a_learning_rate_retrains_its_system_and_what_follows_and_nothing_else(d
         "infer_gather": 1,
         "score_outcomes": 1,
         "score_judge": 1,
+        "score_findings": 1,
         "score_reports": 1,
+        "score_comparisons": 1,
         "score_metrics": 1,
         "report_tables": 1,
         "report_page": 1,
@@ -87,7 +89,9 @@ def test_a_new_system_runs_its_own_jobs_and_the_tables(done):
         "infer_gather": 1,
         "score_outcomes": 1,
         "score_judge": 1,
+        "score_findings": 1,
         "score_reports": 1,
+        "score_comparisons": 1,
         "score_metrics": 1,
         "report_tables": 1,
         "report_page": 1,
@@ -96,7 +100,12 @@ def test_a_new_system_runs_its_own_jobs_and_the_tables(done):
 
 def test_a_removed_system_rewrites_the_tables(done):
     change = edited(done, "removed", lambda raw: raw["systems"].pop("majority"))
-    assert planned(done, *change) == {"score_metrics": 1, "report_tables": 1, "report_page": 1}
+    assert planned(done, *change) == {
+        "score_comparisons": 1,
+        "score_metrics": 1,
+        "report_tables": 1,
+        "report_page": 1,
+    }
 
 
 def test_batch_sizes_change_nothing(done):

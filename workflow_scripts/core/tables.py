@@ -157,6 +157,16 @@ METRICS = pa.schema(
     ]
 )
 
+ROW_FACTS = pa.schema(
+    [
+        pa.field("uid", pa.string(), nullable=False),
+        pa.field("system", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("fact", pa.string(), nullable=False),  # what metrics sum: hits, gold, named, error, …
+        pa.field("value", pa.float64(), nullable=False),
+    ]
+)
+
 COMPARISONS = pa.schema(
     [
         pa.field("task", pa.string(), nullable=False),
@@ -244,6 +254,8 @@ HISTORY = pa.schema(
         pa.field("token_accuracy", pa.float64()),
         pa.field("learning_rate", pa.float64()),
         pa.field("gradient_norm", pa.float64()),
+        pa.field("entropy", pa.float64()),  # mean over answer tokens, nats
+        pa.field("evaluation_loss", pa.float64()),  # on rows held back; null between evaluations
     ]
 )
 

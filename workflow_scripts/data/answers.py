@@ -3,11 +3,16 @@
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from workflow_scripts.core.boxes import Convention, Corners, from_corners, to_corners, whole
 from workflow_scripts.core.tasks import Task
-from workflow_scripts.data.questions import Option
+from workflow_scripts.data.questions import KEPT, Option
+
+Options = tuple[Option, ...]
+Choices = tuple[str, ...] | None
 
 _NUMBER = re.compile(r"^[+-]?(?:\d{1,15}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,3})?(\s*%)?$", re.ASCII)
 _COUNT_LIMIT = 10**15
@@ -43,7 +48,7 @@ class Typed:
     convention: Convention | None = None
 
 
-def read_answer(task: Task, raw: object, options: list[Option], choices: list[str] | None, customs: Customs) -> Typed:
+def read_answer(task: Task, raw: object, options: Options, choices: Choices, customs: Customs) -> Typed:
     """Type the source's value.
 
     Args:
@@ -73,7 +78,7 @@ def read_answer(task: Task, raw: object, options: list[Option], choices: list[st
     return _boxes(raw, customs.convention) if task == "detection" else _instances(raw, customs.convention)
 
 
-def _is_nothing(raw: object, options: list[Option]) -> bool:
+def _is_nothing(raw: object, options: Options) -> bool:
     """Whether a value stands for no answer; an option may be called None, and then it is one."""
     if not isinstance(raw, str):
         return raw is None
@@ -89,7 +94,7 @@ def _text(raw: object) -> str:
     raise BadAnswer("wrong_answer_type", f"expected text, found {type(raw).__name__}")
 
 
-def split_labels(text: str, separator: str, known: list[str]) -> list[str]:
+def split_labels(text: str, separator: str, known: Sequence[str]) -> list[str]:
     """Labels of `text`; those of `known` may hold the separator inside."""
     labels, rest = [], text.strip()
     by_length = sorted(known, key=len, reverse=True)
@@ -111,7 +116,7 @@ def split_labels(text: str, separator: str, known: list[str]) -> list[str]:
     return [label for label in labels if label]
 
 
-def _labels(raw: object, options: list[Option], choices: list[str] | None, separator: str) -> Typed:
+def _labels(raw: object, options: Options, choices: Choices, separator: str) -> Typed:
     if raw is None:
         raise BadAnswer("no_answer", "the answer is null")
     known = choices or [text for _, text in options]
@@ -130,14 +135,21 @@ def _labels(raw: object, options: list[Option], choices: list[str] | None, separ
     return Typed(f"{separator} ".join(labels), labels=labels)
 
 
-def misfit(labels: list[str], options: list[Option], choices: list[str] | None) -> str | None:
+def misfit(labels: list[str], options: Options, choices: Choices) -> str | None:
     """The first label that is no option's letter or text and none of the choices; None if all fit."""
+    allowed = _allowed(options, choices)
+    return next((label for label in labels if label.lower() not in allowed), None) if allowed else None
+
+
+@lru_cache(maxsize=KEPT)
+def _allowed(options: Options, choices: Choices) -> frozenset[str]:
+    """What a label may be, in lower case."""
     allowed = {choice.lower() for choice in choices or ()}
     for letter, text in options:
+        lettered = (f"{letter}{mark}" for mark in ").:")
         allowed |= {letter.lower(), text.lower()}
-        allowed |= {f"{letter}{mark}".lower() for mark in ").:"}
-        allowed |= {f"{letter}{mark} {text}".lower() for mark in ").:"}
-    return next((label for label in labels if label.lower() not in allowed), None) if allowed else None
+        allowed |= {form.lower() for start in lettered for form in (start, f"{start} {text}")}
+    return frozenset(allowed)
 
 
 def _number(raw: object) -> tuple[float, bool]:

@@ -24,7 +24,7 @@ from workflow_scripts.data.build import Part, build_part, found_images, named_im
 from workflow_scripts.data.crew import Crew, cores
 from workflow_scripts.data.customs import resolve_customs
 from workflow_scripts.data.manifest import key_of, read_manifest
-from workflow_scripts.data.pictures import Probe, index_pictures, probe_all
+from workflow_scripts.data.pictures import Index, Probe, index_pictures, probe_all
 from workflow_scripts.data.records import BadQuestions, QuestionFile, question_files, read_rows
 
 ROWS_FILE, QUARANTINE_FILE = "rows.parquet", "quarantine.parquet"
@@ -83,15 +83,17 @@ def convert(
     store = {home: workdir / "parts" / keys[home] for home in homes}
     stale = [home for home in homes if not (store[home] / QUARANTINE_FILE).is_file()]
     stale.sort(key=lambda home: -len(by_home[home]))  # the largest first: no process is left alone with it at the end
-    needed = _needed(tree, stale, homes, by_home)
+    indexes = {home: index_pictures(tree, home, by_home[home]) for home in stale}
+    needed = {home: _needed(homes[home], indexes[home]) for home in stale}
     rows_in = sum(len(rows) for records in homes.values() for rows in records.values())
     sources = {home: list(records) for home, records in homes.items()}
     del homes
-    with Crew(jobs if len(needed) > WORTH_A_CREW else 1) as crew:
-        probes = probe_all(tree, (path for paths in needed.values() for path in paths), crew)
+    pictures = [path for paths in needed.values() for path in paths]
+    with Crew(jobs if len(pictures) > WORTH_A_CREW else 1) as crew:
+        probes = probe_all(tree, pictures, crew)
         _check_unchanged(probes, files)
         tasks = [
-            (tree, home, by_home[home], sources[home], {path: probes[path] for path in needed[home]})
+            (tree, sources[home], indexes[home], {path: probes[path] for path in needed[home]})
             + (customs[_dataset(home)], policies, store[home])
             for home in stale
         ]
@@ -108,9 +110,8 @@ def convert(
 
 def _convert_home(
     tree: Path,
-    home: str,
-    paths: list[str],
     files: list[QuestionFile],
+    index: Index,
     probes: dict[str, Probe],
     customs: dict[Task, Customs],
     policies: Policies,
@@ -118,7 +119,7 @@ def _convert_home(
 ) -> None:
     """Type the rows of one data set's folder and keep them in `store`; the quarantine's file is the last."""
     part = Part({file: read_rows(tree, file) for file in files})
-    build_part(part, index_pictures(tree, home, paths), probes, customs, policies)
+    build_part(part, index, probes, customs, policies)
     write_table(store / ROWS_FILE, part.kept, ROWS)
     write_table(store / QUARANTINE_FILE, part.quarantined, QUARANTINE)
 
@@ -152,18 +153,10 @@ def _files_by_home(files: dict[str, dict], homes: Iterable[str]) -> dict[str, li
     return by_home
 
 
-def _needed(
-    tree: Path,
-    stale: list[str],
-    homes: dict[str, dict[QuestionFile, list[object]]],
-    by_home: dict[str, list[str]],
-) -> dict[str, list[str]]:
-    """The pictures that the rows of each folder name, by the folder."""
-    needed = {}
-    for home in stale:
-        names = {name for records in homes[home].values() for record in records for name in named_images(record)}
-        needed[home] = sorted(set(found_images(names, index_pictures(tree, home, by_home[home]))))
-    return needed
+def _needed(files: dict[QuestionFile, list[object]], index: Index) -> list[str]:
+    """The pictures that the rows of one folder name."""
+    names = {name for records in files.values() for record in records for name in named_images(record)}
+    return sorted(set(found_images(names, index)))
 
 
 def _check_unchanged(probes: dict[str, Probe], files: dict[str, dict]) -> None:

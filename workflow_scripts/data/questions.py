@@ -1,9 +1,13 @@
 """What a question says about its answer: lettered options, a label list, the separator, the box convention."""
 
 import re
+from functools import lru_cache
 
 Option = tuple[str, str]
 """Letter and text."""
+
+KEPT = 4096
+"""Questions whose reading is kept: a data set asks the same few by the thousand."""
 
 _MARKER = {mark: re.compile(rf"(?<![A-Za-z0-9])\(?([A-Z]){re.escape(mark)}(?=\s|[A-Za-z0-9(\"'])") for mark in ").:"}
 _CHOICES = re.compile(r"\b(?:choose (?:all that apply )?from|labels|candidates|categories)\s*:\s*", re.IGNORECASE)
@@ -11,7 +15,8 @@ _CORNERS = re.compile(r"x_?min|x_?1\b.*?x_?2\b|top.?left.*bottom.?right", re.IGN
 _SIZES = re.compile(r"\bx\b[^\]]{0,12}\by\b[^\]]{0,12}\bw(?:idth)?\b", re.IGNORECASE)
 
 
-def options_in(question: str) -> list[Option]:
+@lru_cache(maxsize=KEPT)
+def options_in(question: str) -> tuple[Option, ...]:
     """Lettered options in the question's text, `A)`, `A.` or `A:`, in a row from A without a gap; empty if none.
 
     Of several such runs the longest counts, of equals the last. An option ends at the next letter or at the line's
@@ -30,23 +35,24 @@ def options_in(question: str) -> list[Option]:
         if len(run) >= len(best):
             best = run
     if len(best) < 2:
-        return []
+        return ()
     options = []
     for found, after in zip(best, [*best[1:], None], strict=True):
         end = after.start() if after else len(question)
         text = question[found.end() : end].strip().split("\n")[0].strip()
         options.append((found.group(1), text.rstrip(" ,;")))
-    return options
+    return tuple(options)
 
 
-def choices_in(question: str) -> list[str] | None:
+@lru_cache(maxsize=KEPT)
+def choices_in(question: str) -> tuple[str, ...] | None:
     """The label list after `Choose from:` and its like, split at `;` where there is one and else at `,`."""
     found = _CHOICES.search(question)
     if found is None:
         return None
     listed = re.split(r"\.(?:\s|$)|\n", question[found.end() :], maxsplit=1)[0]
-    labels = [label.strip() for label in listed.split(";" if ";" in listed else ",")]
-    return [label for label in labels if label] or None
+    labels = (label.strip() for label in listed.split(";" if ";" in listed else ","))
+    return tuple(label for label in labels if label) or None
 
 
 def separator_in(question: str) -> str | None:
@@ -57,6 +63,7 @@ def separator_in(question: str) -> str | None:
     return "," if "comma" in text else None
 
 
+@lru_cache(maxsize=KEPT)
 def convention_in(question: str) -> str | None:
     """`xyxy` or `xywh` where the question says how a box is written."""
     if _CORNERS.search(question):

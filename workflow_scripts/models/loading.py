@@ -1,5 +1,6 @@
 """Loading a model for real: device, dtype, 4-bit quantisation, adapter; never remote code, never a silent fall-back."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -36,8 +37,10 @@ class Loaded:
 
 
 def best_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU of this process where there is one, else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:

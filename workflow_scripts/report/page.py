@@ -15,12 +15,21 @@ import jinja2
 from PIL import Image
 
 from workflow_scripts.core.command import run_step
-from workflow_scripts.core.config.workflow import Report
+from workflow_scripts.core.config.report import Report
 from workflow_scripts.core.files import write_text
 from workflow_scripts.core.images import open_image
-from workflow_scripts.core.tables import METRICS, OUTCOMES, PREDICTIONS, QUARANTINE, ROWS, read_table
+from workflow_scripts.core.tables import (
+    AGREEMENT,
+    COMPARISONS,
+    METRICS,
+    OUTCOMES,
+    PREDICTIONS,
+    QUARANTINE,
+    ROWS,
+    read_table,
+)
 from workflow_scripts.core.tasks import TASKS
-from workflow_scripts.report.tables import cell_text, headline
+from workflow_scripts.report.tables import cell_text, headline, number_text
 
 SIDE = 176
 """Longest side of an embedded picture, in pixels."""
@@ -59,6 +68,8 @@ def write_page(
     spec: Report,
     systems: list[str],
     metrics: Path,
+    comparisons: Path,
+    agreement: Path,
     split: Path,
     tree: Path,
     outcomes: list[Path],
@@ -108,6 +119,9 @@ def write_page(
         rows=len(rows),
         lines=lines,
         cell_text=cell_text,
+        number_text=number_text,
+        differences=[row for row in read_table(comparisons, COMPARISONS).to_pylist() if row["dataset"] == "macro"],
+        opposed=[row for row in read_table(agreement, AGREEMENT).to_pylist() if row["opposed"]],
         cases=cases,
         outcomes=outcome_counts,
         left_out=sorted(left_out.items()),
@@ -120,6 +134,8 @@ def main() -> None:
     parser.add_argument("--spec", required=True, help="JSON of the report section")
     parser.add_argument("--systems", required=True, help="JSON list: the systems in their order")
     parser.add_argument("--metrics", type=Path, required=True, help="Parquet of metrics")
+    parser.add_argument("--comparisons", type=Path, required=True, help="Parquet of paired comparisons")
+    parser.add_argument("--agreement", type=Path, required=True, help="Parquet of agreement between metrics")
     parser.add_argument("--split", type=Path, required=True, help="Parquet of rows")
     parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
     parser.add_argument("--outcomes", type=Path, nargs="+", required=True, help="Parquet of outcomes, one a system")
@@ -131,6 +147,8 @@ def main() -> None:
         Report.model_validate_json(given.spec),
         json.loads(given.systems),
         given.metrics,
+        given.comparisons,
+        given.agreement,
         given.split,
         given.tree,
         given.outcomes,

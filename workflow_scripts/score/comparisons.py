@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from workflow_scripts.core.command import run_step
-from workflow_scripts.core.config.workflow import Scoring
+from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.tables import AGREEMENT, COMPARISONS, OUTCOMES, read_table, write_table
 from workflow_scripts.score.measure import Facts, Measure
 from workflow_scripts.score.metrics import read_report_scores, scoring_of

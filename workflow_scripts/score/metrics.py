@@ -1,19 +1,20 @@
 """Metrics of all systems on one split, with intervals.
 
 `python -m workflow_scripts.score.metrics --outcomes A.parquet B.parquet --spec JSON [--report-scores R.parquet …]
---out M.parquet`; the spec is the configuration's `scoring`.
+--out M.parquet [--facts F.parquet]`; the spec is the configuration's `scoring`.
 """
 
 import argparse
 from pathlib import Path
 
+import pyarrow as pa
 from pydantic import ValidationError
 
 from workflow_scripts.core.command import Refused, run_step
-from workflow_scripts.core.config.workflow import Scoring
-from workflow_scripts.core.tables import METRICS, OUTCOMES, REPORT_SCORES, read_table, write_table
+from workflow_scripts.core.config.scoring import Scoring
+from workflow_scripts.core.tables import METRICS, OUTCOMES, REPORT_SCORES, ROW_FACTS, read_table, write_table
 from workflow_scripts.score.report_facts import ReportScores
-from workflow_scripts.score.task_metrics import facts_of_tasks, metric_rows
+from workflow_scripts.score.task_metrics import facts_of_tasks, metric_rows, row_facts
 
 
 def scoring_of(spec: str) -> Scoring:
@@ -38,11 +39,16 @@ def read_report_scores(paths: list[Path]) -> ReportScores:
     return found
 
 
-def score_systems(outcomes: list[Path], report_scores: list[Path], scoring: Scoring, out: Path) -> None:
-    """Write the METRICS table of all systems."""
+def score_systems(
+    outcomes: list[Path], report_scores: list[Path], scoring: Scoring, out: Path, facts: Path | None = None
+) -> None:
+    """Write the METRICS table of all systems and, where asked for, the ROW_FACTS that its sums are made of."""
     tables = [read_table(path, OUTCOMES) for path in outcomes]
     tasks = facts_of_tasks(tables, read_report_scores(report_scores))
     rows = [row for task in tasks for system in task.systems for row in metric_rows(task, system, scoring)]
+    if facts is not None:
+        parts = [row_facts(task, system) for task in tasks for system in task.systems]
+        write_table(facts, pa.concat_tables(parts), ROW_FACTS)
     write_table(out, rows, METRICS)
 
 
@@ -52,8 +58,9 @@ def main() -> None:
     parser.add_argument("--report-scores", type=Path, nargs="*", default=[])
     parser.add_argument("--spec", required=True, help="the configuration's `scoring` as JSON")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--facts", type=Path, help="also write what each row adds to the sums")
     given = parser.parse_args()
-    score_systems(given.outcomes, given.report_scores, scoring_of(given.spec), given.out)
+    score_systems(given.outcomes, given.report_scores, scoring_of(given.spec), given.out, given.facts)
 
 
 if __name__ == "__main__":

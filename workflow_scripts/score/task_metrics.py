@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from workflow_scripts.core.config.workflow import Scoring
+from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.tables import ROW_FACTS
 from workflow_scripts.core.tasks import TASKS, Task
 from workflow_scripts.score.box_metrics import detection_facts, instance_facts
 from workflow_scripts.score.label_metrics import classification_facts, multi_label_facts
@@ -32,6 +33,7 @@ class TaskFacts:
     """One task: its data sets, the case of each row, and the facts of every system over the same rows."""
 
     task: Task
+    uids: list[str]
     datasets: np.ndarray  # name of each row's data set
     cases: np.ndarray
     systems: dict[str, Facts]
@@ -74,6 +76,7 @@ def facts_of_tasks(tables: list[pa.Table], report_scores: ReportScores) -> list[
             found.append(
                 TaskFacts(
                     task,
+                    [row["uid"] for row in mine],
                     np.array([row["dataset"] for row in mine]),
                     np.array([row["case_id"] for row in mine]),
                     facts,
@@ -153,3 +156,23 @@ def metric_rows(task: TaskFacts, system: str, scoring: Scoring) -> list[dict]:
                     }
                 )
     return rows
+
+
+def row_facts(task: TaskFacts, system: str) -> pa.Table:
+    """ROW_FACTS of one system on one task: what each row adds to the sums, over classes and identities together."""
+    columns = {
+        name: column if column.ndim == 1 else column.sum(axis=1)
+        for name, column in task.systems[system].columns.items()
+        if name != "rows"
+    }
+    count = len(task.uids)
+    return pa.table(
+        {
+            "uid": task.uids * len(columns),
+            "system": [system] * count * len(columns),
+            "task": [task.task] * count * len(columns),
+            "fact": [name for name in columns for _ in range(count)],
+            "value": np.concatenate(list(columns.values())),
+        },
+        schema=ROW_FACTS,
+    )

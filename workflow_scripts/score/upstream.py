@@ -107,6 +107,15 @@ def green_prompt(reference: str, hypothesis: str) -> str:
     return _module("RadEval", "radeval", "metrics/green_score/utils").make_prompt(reference, hypothesis)
 
 
+def green_template() -> str:
+    """GREEN's chat template: the one constant with its turn marks in RadEval's source."""
+    _, place = _found("RadEval", "radeval", "metrics/green_score/green")
+    for node in ast.walk(ast.parse(Path(place).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "<|user|>" in node.value:
+            return node.value
+    raise MissingPackage("package radeval holds no chat template of GREEN; install RadEval 2.2.1")
+
+
 def green_clean(text: str) -> str:
     """GREEN's own cleaning of a decoded reply."""
     return _module("RadEval", "radeval", "metrics/green_score/utils").clean_responses(text)

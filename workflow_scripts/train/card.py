@@ -11,7 +11,8 @@ def write_card(
     path: Path, recipe: Recipe, base: str, revision: str, data_hash: str, rows: int, log: list[dict]
 ) -> None:
     """Write the card to `path`. `log` holds the trainer's loss entries, the last one last."""
-    last = f"{log[-1]['loss']:.4f} after {log[-1]['step']} steps" if log else "not logged"
+    losses = [entry for entry in log if "loss" in entry]
+    last = f"{losses[-1]['loss']:.4f} after {losses[-1]['step']} steps" if losses else "not logged"
     card = {"library_name": "peft", "tags": ["flarebench", "lora", "trl"], "base_model": base}
     front = "\n".join(f"{key}: {json.dumps(value)}" for key, value in card.items())
     write_text(

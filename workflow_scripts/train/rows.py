@@ -1,5 +1,6 @@
 """Training rows: prompt and answer as token ids, by the same functions that inference uses; and their batches."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,28 @@ def training_row(row: dict, prompt: Prompt, loaded: Loaded) -> dict:
         "image_paths": [image["path"] for image in row["images"]],
         "length": len(asked) + len(answered),
     }
+
+
+def hold_back(rows: list[dict], count: int, seed: int) -> tuple[list[int], list[int]]:
+    """Places of the rows to train on and of about `count` to evaluate on: whole cases, in turn from each data set
+    and task, at most a fifth of the rows.
+
+    Cases follow a seeded hash, so that adding a row moves no other.
+    """
+    cases: dict[tuple[str, str], list[int]] = {}
+    for place, row in enumerate(rows):
+        cases.setdefault((row["dataset"], row["case_id"]), []).append(place)
+    strata: dict[tuple[str, str], list[list[int]]] = {}
+    for key in sorted(cases, key=lambda key: hashlib.sha256(repr((seed, key)).encode()).digest()):
+        first = rows[cases[key][0]]
+        strata.setdefault((first["dataset"], first["task"]), []).append(cases[key])
+    held: list[int] = []
+    for turn in range(max(map(len, strata.values()), default=0)):
+        for stratum in sorted(strata):
+            if turn < len(strata[stratum]) - 1 and len(held) < min(count, len(rows) // 5):
+                held += strata[stratum][turn]
+    chosen = set(held)
+    return [place for place in range(len(rows)) if place not in chosen], sorted(chosen)
 
 
 @dataclass

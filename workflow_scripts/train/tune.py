@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 import transformers
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import EarlyStoppingCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
@@ -22,7 +24,9 @@ from workflow_scripts.models.kernels import speed_up_training
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.train.card import write_card
 from workflow_scripts.train.gates import check_adapter, check_rows
-from workflow_scripts.train.rows import Collator, training_row
+from workflow_scripts.train.memory import card_gib, micro_batch
+from workflow_scripts.train.rows import Collator, hold_back, training_row
+from workflow_scripts.train.watch import SaveOnSignal, StopWhenLost
 
 
 class FeatureTrainer(SFTTrainer):
@@ -46,7 +50,14 @@ class FeatureTrainer(SFTTrainer):
 
 
 def build_trainer(
-    recipe: Recipe, loaded: Loaded, examples: list[dict], tree: Path, index: Path | None, folder: Path, workers: int
+    recipe: Recipe,
+    loaded: Loaded,
+    examples: list[dict],
+    held_back: list[dict],
+    tree: Path,
+    index: Path | None,
+    folder: Path,
+    workers: int,
 ) -> FeatureTrainer:
     """A trainer of fresh adapters on `loaded` by `recipe`; checkpoints go to `folder`."""
     model = _with_adapter(loaded, recipe)
@@ -57,6 +68,8 @@ def build_trainer(
         loaded=tuned,
         args=_arguments(recipe, folder, tuned, workers),
         train_dataset=Dataset.from_list(examples),
+        eval_dataset=Dataset.from_list(held_back) if held_back else None,
+        callbacks=[SaveOnSignal(), StopWhenLost()],
         data_collator=Collator(tuned, tree, None if index is None else FeatureStore(index)),
     )
 
@@ -92,14 +105,28 @@ def tune(
     key = hashlib.sha256("\n".join([recipe.spec(), prompt.spec(), data_hash, loaded.revision]).encode()).hexdigest()
     folder = checkpoints / key[:16]
     workers = threads - 2 if loaded.device.type == "cuda" else 0
-    trainer = build_trainer(recipe, loaded, examples, tree, index, folder, workers)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+    training, kept = hold_back(rows, recipe.evaluation.rows if recipe.evaluation else 0, recipe.seed)
+    trainer = build_trainer(
+        recipe, loaded, [examples[i] for i in training], [examples[i] for i in kept], tree, index, folder, workers
+    )
+    if recipe.evaluation and recipe.evaluation.patience:
+        trainer.add_callback(EarlyStoppingCallback(recipe.evaluation.patience))
+    try:
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+    except torch.OutOfMemoryError as error:
+        at_once = trainer.args.per_device_train_batch_size
+        raise Refused(
+            f"out of memory with {at_once} rows at once: set the recipe's micro_batch to {max(1, at_once // 2)} or "
+            f"gradient_checkpointing to true ({str(error).split('.')[0]})"
+        ) from None
+    if not trainer.is_world_process_zero():
+        return
 
     unfinished = adapter.with_name(f".{adapter.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     trainer.save_model(str(unfinished))
     loaded.processor.save_pretrained(unfinished)
-    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    log = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
     write_card(unfinished / "README.md", recipe, record.stem, loaded.revision, data_hash, len(rows), log)
     shutil.rmtree(adapter, ignore_errors=True)
     unfinished.replace(adapter)
@@ -121,10 +148,22 @@ def _with_adapter(loaded: Loaded, recipe: Recipe) -> PeftModel:
 
 def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int) -> SFTConfig:
     on_gpu = loaded.device.type == "cuda"
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    try:
+        at_once = micro_batch(recipe.micro_batch, recipe.batch, processes, card_gib())
+    except ValueError as error:
+        raise Refused(f"the recipe does not fit this job: {error}") from None
+    evaluation = recipe.evaluation
     return SFTConfig(
         output_dir=str(folder),
-        per_device_train_batch_size=recipe.micro_batch,
-        gradient_accumulation_steps=recipe.batch // recipe.micro_batch,
+        per_device_train_batch_size=at_once,
+        per_device_eval_batch_size=at_once,
+        gradient_accumulation_steps=recipe.batch // processes // at_once,
+        eval_strategy="steps" if evaluation else "no",
+        eval_steps=evaluation.every if evaluation else None,
+        load_best_model_at_end=evaluation is not None,
+        metric_for_best_model="eval_loss" if evaluation else None,
+        ddp_backend="gloo" if processes > 1 and not on_gpu else None,
         num_train_epochs=recipe.epochs or 1.0,
         max_steps=recipe.steps or -1,
         learning_rate=recipe.learning_rate,
@@ -137,9 +176,10 @@ def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int) -> SF
         seed=recipe.seed,
         bf16=on_gpu,
         use_cpu=not on_gpu,
-        save_steps=recipe.save_every,
+        save_steps=evaluation.every if evaluation else recipe.save_every,
         save_total_limit=2,
         logging_steps=1,
+        logging_nan_inf_filter=False,
         report_to="none",
         max_length=None,
         remove_unused_columns=False,
@@ -154,10 +194,12 @@ def _history_row(entry: dict) -> dict:
     return {
         "step": entry["step"],
         "epoch": entry["epoch"],
-        "loss": entry["loss"],
+        "loss": entry.get("loss"),
         "token_accuracy": entry.get("mean_token_accuracy"),
         "learning_rate": entry.get("learning_rate"),
         "gradient_norm": entry.get("grad_norm"),
+        "entropy": entry.get("entropy"),
+        "evaluation_loss": entry.get("eval_loss"),
     }
 
 

@@ -20,6 +20,14 @@ class Lora(Section):
     )
 
 
+class Evaluation(Section):
+    """Loss on rows held back from the training split, whole cases, spread over data sets and tasks."""
+
+    every: int = Field(200, ge=1, description="Steps between evaluations.")
+    rows: int = Field(256, ge=1, description="Rows to hold back, about.")
+    patience: int | None = Field(None, ge=1, description="Evaluations without a better loss before stopping.")
+
+
 class Recipe(Section):
     """QLoRA with a frozen vision tower, unless the values say otherwise."""
 
@@ -31,7 +39,7 @@ class Recipe(Section):
     epochs: float | None = Field(3.0, gt=0, description="Passes over the rows; fractions are fine.")
     steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs.")
     batch: int = Field(16, ge=1, description="Rows of one optimiser step.")
-    micro_batch: int = Field(16, ge=1, description="Rows on the device at once; divides `batch`.")
+    micro_batch: int | None = Field(None, ge=1, description="Rows on a device at once; null chooses by its memory.")
     optimiser: Literal["adamw_torch", "adamw_torch_fused", "paged_adamw_8bit"] = Field(
         "adamw_torch", description="paged_adamw_8bit needs a GPU."
     )
@@ -39,6 +47,7 @@ class Recipe(Section):
     max_grad_norm: float = Field(0.3, gt=0, description="Gradient clipping.")
     gradient_checkpointing: bool = Field(False, description="Trade speed for memory.")
     save_every: int = Field(50, ge=1, description="Steps between checkpoints.")
+    evaluation: Evaluation | None = Field(None, description="null: none, and the last step is published.")
     seed: int = Field(42, ge=0, description="Seed of adapters, dropout and order.")
 
     @property
@@ -50,6 +59,6 @@ class Recipe(Section):
     def _consistent(self) -> "Recipe":
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("set either epochs or steps, and the other to null")
-        if self.batch % self.micro_batch:
+        if self.micro_batch is not None and self.batch % self.micro_batch:
             raise ValueError(f"batch {self.batch} must be a multiple of micro_batch {self.micro_batch}")
         return self

@@ -44,12 +44,3 @@ System = Annotated[
     Annotated[ModelSystem, Tag("model")] | Annotated[TrivialSystem, Tag("trivial")],
     Discriminator(_kind),
 ]
-
-
-class LexiconJudge(Section):
-    """The offline judge: a deterministic lexicon for chest X-ray sentences."""
-
-    backend: Literal["lexicon"] = "lexicon"
-
-
-Judge = LexiconJudge

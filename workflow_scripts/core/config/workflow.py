@@ -9,30 +9,17 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from workflow_scripts.core.config.datasets import Dataset, LocalDataset, Split
+from workflow_scripts.core.config.judges import Judge
 from workflow_scripts.core.config.models import Model
 from workflow_scripts.core.config.recipes import Recipe
+from workflow_scripts.core.config.report import Report
+from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.config.section import Name, Section
-from workflow_scripts.core.config.systems import Judge, ModelSystem, System
+from workflow_scripts.core.config.systems import ModelSystem, System
 
 
 class ConfigurationError(Exception):
     """The configuration cannot be used; the message names the place and what is allowed there."""
-
-
-class Scoring(Section):
-    """How the numbers are summarised."""
-
-    resamples: int = Field(1000, ge=100, description="Bootstrap resamples of each interval.")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the intervals.")
-    seed: int = Field(17, ge=0, description="Seed of the bootstrap.")
-
-
-class Report(Section):
-    """What the page says and shows; nothing here changes a number."""
-
-    title: str = Field("flarebench", description="Title of the page.")
-    caption: str = Field("", description="A sentence under the title.")
-    cases: int = Field(10, ge=0, description="Cases shown for each task.")
 
 
 class Inference(Section):

@@ -1,0 +1,34 @@
+"""Rows at once follow the card and divide the batch; held-back rows are whole cases."""
+
+import pytest
+
+from workflow_scripts.train.memory import micro_batch
+from workflow_scripts.train.rows import hold_back
+
+
+@pytest.mark.parametrize(
+    ("batch", "processes", "gib", "rows"),
+    [(16, 1, None, 16), (64, 1, 16, 4), (64, 1, 24, 8), (64, 1, 39.5, 16), (64, 1, 79, 32), (64, 1, 140, 64)]
+    + [(64, 2, 140, 32), (48, 1, 79, 24), (6, 1, 16, 3), (16, 1, 8, 2)],
+)
+def test_rows_at_once_follow_the_card(batch, processes, gib, rows):
+    assert micro_batch(None, batch, processes, gib) == rows
+
+
+def test_what_is_asked_is_kept_or_refused():
+    assert micro_batch(4, 16, 2, 140) == 4
+    with pytest.raises(ValueError, match="does not divide the 8 rows"):
+        micro_batch(5, 16, 2, None)
+    with pytest.raises(ValueError, match="cannot be shared by 3 processes"):
+        micro_batch(None, 16, 3, None)
+
+
+def test_held_back_rows_are_whole_cases_of_every_data_set_and_stay_when_rows_are_added():
+    rows = [{"dataset": "ab"[n % 2], "case_id": str(n // 4), "task": "counting"} for n in range(80)]
+    train, held = hold_back(rows, 10, seed=1)
+    assert sorted(train + held) == list(range(80))
+    assert 10 <= len(held) <= 12
+    cases = {(rows[place]["dataset"], rows[place]["case_id"]) for place in held}
+    assert not cases & {(rows[place]["dataset"], rows[place]["case_id"]) for place in train}
+    assert {dataset for dataset, _ in cases} == {"a", "b"}
+    assert hold_back(rows, 0, seed=1) == (list(range(80)), [])

@@ -1,0 +1,86 @@
+"""Training as real processes: killed at random moments, and shared by two."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from workflow_scripts.core.code import ROOT
+from workflow_scripts.core.config.recipes import Lora, Recipe
+from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.tables import HISTORY, read_table
+
+pytestmark = pytest.mark.slow
+RECIPE = Recipe(lora=Lora(r=4, alpha=4, dropout=0.0), learning_rate=5e-3, epochs=None, steps=120, batch=4, save_every=3)
+STEPPING = 12.0
+"""Seconds that the steps take at least, on a slow machine more; kills among them come within a twelfth of that."""
+
+
+def command(folder, split, tree, tiny, features, recipe=RECIPE, launcher=("-m",)):
+    return [
+        *(sys.executable, *launcher, "workflow_scripts.train.tune"),
+        *("--recipe", recipe.spec(), "--prompt", Prompt().spec(), "--split", str(split), "--tree", str(tree)),
+        *("--model", str(tiny), "--features", str(features), "--adapter", str(folder / "adapter")),
+        *("--history", str(folder / "history.parquet"), "--checkpoints", str(folder / "checkpoints"), "--threads", "1"),
+    ]
+
+
+def finish(run, **options):
+    done = subprocess.run(run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def losses(folder):
+    return np.array(read_table(folder / "history.parquet", HISTORY)["loss"].to_pylist())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, split, tree, tiny, features):
+    folder = tmp_path_factory.mktemp("whole")
+    started = time.monotonic()
+    finish(command(folder, split, tree, tiny, features))
+    return folder, time.monotonic() - started
+
+
+def test_killed_at_ten_random_moments_it_ends_with_the_same_adapter(undisturbed, tmp_path, split, tree, tiny, features):
+    whole, seconds = undisturbed
+    moments = random.Random(7)
+    run = command(tmp_path, split, tree, tiny, features)
+    kills = 0
+    while kills < 10:
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(run, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+            # Half of the kills meet the loading, half the steps: each of these may take a twelfth of the run.
+            wait = moments.uniform(0.1, 0.5) * seconds if kills % 2 else None
+            started = time.monotonic()
+            while process.poll() is None and (wait is None or time.monotonic() < started + wait):
+                if wait is None and "%|" in (tmp_path / "log").read_text().rpartition("Loading weights")[2]:
+                    started, wait = time.monotonic(), moments.uniform(0, STEPPING / 12)
+                time.sleep(0.02)
+            assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+        assert not (tmp_path / "adapter").exists()
+    assert list(tmp_path.glob("checkpoints/*/checkpoint-*"))
+    finish(run)
+    expected = load_file(whole / "adapter" / "adapter_model.safetensors")
+    found = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert expected.keys() == found.keys()
+    for name, weight in expected.items():
+        assert (found[name] - weight).abs().max() <= 1e-6, name
+
+
+def test_two_processes_train_to_the_same_smoothed_loss(undisturbed, tmp_path, split, tree, tiny, features):
+    launcher = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1")
+    launcher += ("--mixed_precision", "no", "--dynamo_backend", "no", "--module")
+    finish(command(tmp_path, split, tree, tiny, features, launcher=launcher))
+    smooth = np.ones(10) / 10
+    one, two = (np.convolve(losses(folder), smooth, "valid") for folder in (undisturbed[0], tmp_path))
+    assert np.abs(two / one - 1).max() < 0.01, json.dumps([one.tolist(), two.tolist()])
