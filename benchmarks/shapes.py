@@ -77,11 +77,11 @@ def write_medgemma(folder: Path) -> Path:
 def write_images(folder: Path, count: int, side: int = 1024) -> list[str]:
     """`count` PNG files that compress like radiographs; returns their names."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 255, (count, 32, 32, 3), dtype=np.uint8)
     names = []
     for number in range(count):
-        image = Image.fromarray(coarse[number]).resize((side, side), Image.BICUBIC)
+        rng = np.random.default_rng(number)
+        coarse = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        image = Image.fromarray(coarse).resize((side, side), Image.BICUBIC)
         pixels = np.asarray(image).astype(np.int16) + rng.integers(-4, 5, (side, side, 1))
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png", compress_level=1)
         names.append(f"{number}.png")

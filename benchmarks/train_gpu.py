@@ -13,10 +13,9 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 import transformers
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from benchmarks.shapes import VOCABULARY, write_images, write_medgemma
 from workflow_scripts.core.config.recipes import Lora, Recipe
@@ -64,21 +63,25 @@ def examples(loaded, images: list[dict], count: int) -> list[dict]:
     return rows
 
 
-def extract_features(record: Path, tree: Path, images: list[dict], index: Path, workers: int) -> float:
-    """Write the features of `images` with the product's code; return images/s from PNG files, loading apart."""
+def extract_features(record: Path, tree: Path, images: list[dict], index: Path, workers: int) -> dict[str, float]:
+    """Write the features of `images` with the product's code; images/s from PNG files, eager and compiled."""
     loaded = load(record)
-    pictures = extract._Pictures([image["path"] for image in images], tree, loaded)
-    extract._compute(loaded, DataLoader(pictures, batch_size=32, num_workers=workers), tqdm(disable=True))
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    tensor = extract._compute(loaded, DataLoader(pictures, batch_size=32, num_workers=workers), tqdm(disable=True))
-    torch.cuda.synchronize()
-    rate = len(images) / (time.perf_counter() - start)
+    paths = [image["path"] for image in images]
+    rates = {}
+    for name in ("eager", "compiled"):
+        if name == "compiled":
+            loaded.family.vision_tower(loaded.base).compile(dynamic=False)
+        extract.compute(loaded, paths[:64], tree, 32, workers)
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        tensor = extract.compute(loaded, paths * 4, tree, 32, workers)[: len(paths)]
+        torch.cuda.synchronize()
+        rates[name] = 4 * len(images) / (time.perf_counter() - start)
     index.parent.mkdir(parents=True, exist_ok=True)
     extract.save_file({"features": tensor}, index.parent / "features-00000.safetensors", metadata={"key": ""})
     places = [{"sha256": i["sha256"], "shard": "features-00000.safetensors", "row": n} for n, i in enumerate(images)]
     write_table(index, places, FEATURES)
-    return rate
+    return rates
 
 
 FAST = Recipe(
@@ -116,7 +119,7 @@ def measure(name: str, recipe: Recipe, record: Path, tree: Path, images: list[di
     torch.cuda.reset_peak_memory_stats()
     loaded = load(record, quantisation=recipe.quantisation)
     rows = examples(loaded, images, recipe.batch * recipe.steps)
-    trainer = tune.build_trainer(recipe, loaded, rows, [], tree, None if recipe.tunes_tower else index, out / "ck", 6)
+    trainer = tune.build_trainer(recipe, loaded, rows, [], tree, None if recipe.tunes_tower else index, out / "ck", 14)
     clock = Clock()
     trainer.add_callback(clock)
     trainer.train()
@@ -132,24 +135,40 @@ def measure(name: str, recipe: Recipe, record: Path, tree: Path, images: list[di
         "share_of_limit": round(rate / LIMIT, 3),
         "loss": trainer.state.log_history[-2].get("loss"),
     }
-    if name == "nf4 b32":
-        profile(trainer, out)
     del trainer, loaded
     gc.collect()
     torch.cuda.empty_cache()
     return result
 
 
-def profile(trainer, out: Path) -> None:
-    """Where one step spends its time, written to `out`/profile.txt."""
-    batch = next(iter(trainer.get_train_dataloader()))
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CUDA, torch.profiler.ProfilerActivity.CPU]
-    ) as profiler:
-        trainer.training_step(trainer.model, trainer._prepare_inputs(batch))
-        torch.cuda.synchronize()
-    table = profiler.key_averages().table(sort_by="self_cuda_time_total", row_limit=45, max_name_column_width=70)
-    (out / "profile.txt").write_text(table)
+def curves(record: Path, tree: Path, images: list[dict], index: Path, out: Path) -> dict:
+    """Largest relative gap between the smoothed loss (window 10) of the fast and the plain path over 100 steps.
+
+    The plain path is TRL's own: PEFT's forward, the model's own kernels, pixels through the frozen tower. Answers
+    repeat a few tokens, so that there is something to learn.
+    """
+    recipe = FAST.model_copy(update={"steps": 100, "batch": 16, "micro_batch": 16})
+    smoothed = {}
+    for name in ("fast", "plain"):
+        transformers.set_seed(0)
+        loaded = load(record, quantisation=recipe.quantisation)
+        rows = examples(loaded, images, recipe.batch * recipe.steps)
+        for row in rows:
+            ids = [2000 + (token % 40) for token in row["input_ids"][-ANSWER:]]
+            row["input_ids"][-ANSWER:] = row["labels"][-ANSWER:] = ids
+        tune.speed_up_training = kernels.speed_up_training if name == "fast" else lambda model: "none"
+        source = index if name == "fast" else None
+        trainer = tune.build_trainer(recipe, loaded, rows, [], tree, source, out / name, 14)
+        trainer.train()
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        smoothed[name] = np.convolve([float(loss) for loss in losses], np.ones(10) / 10, "valid")
+        del trainer, loaded
+        gc.collect()
+        torch.cuda.empty_cache()
+    tune.speed_up_training = kernels.speed_up_training
+    gap = np.abs(smoothed["fast"] / smoothed["plain"] - 1).max()
+    ends = {name: [round(float(curve[0]), 3), round(float(curve[-1]), 3)] for name, curve in smoothed.items()}
+    return {"curves": ends, "largest_gap": round(float(gap), 5)}
 
 
 def main() -> None:
@@ -157,6 +176,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the model and images")
     parser.add_argument("--out", type=Path, required=True, help="folder for results")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--curves", action="store_true", help="compare the loss of the fast and the plain path")
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--workers", type=int, default=15)
     given = parser.parse_args()
@@ -170,13 +190,16 @@ def main() -> None:
     print(f"made model and images in {time.perf_counter() - start:.0f} s", flush=True)
     index = given.work / "features" / "index.parquet"
     rate = extract_features(record, tree, images, index, given.workers)
-    print(f"features: {rate:.1f} images/s from PNG", flush=True)
+    print("features from PNG, images/s:", {name: round(value, 1) for name, value in rate.items()}, flush=True)
     results = []
     for name in given.variants:
         try:
-            results.append(measure(name, VARIANTS[name], record, tree, images, index, given.out))
+            results.append(measure(name, VARIANTS[name], record, tree, images, index, given.work))
         except torch.cuda.OutOfMemoryError as error:
             results.append({"variant": name, "failed": str(error)[:80]})
+        print(json.dumps(results[-1]), f"at {time.perf_counter() - start:.0f} s", flush=True)
+    if given.curves:
+        results.append(curves(record, tree, images, index, given.work))
         print(json.dumps(results[-1]), f"at {time.perf_counter() - start:.0f} s", flush=True)
     (given.out / "train_gpu.json").write_text(json.dumps({"images_per_s": rate, "results": results}, indent=2))
 

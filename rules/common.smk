@@ -36,6 +36,16 @@ def tree_of(dataset):
     return str(CONFIG.folder_of(dataset)) if isinstance(entry, LocalDataset) else f"{R}/data/{dataset}/tree"
 
 
+def protected_from(split):
+    """The evaluated splits whose images and cases a split must not share; an evaluated split itself keeps its rows."""
+    return [] if split in CONFIG.evaluate else [CONFIG.splits[name] for name in CONFIG.evaluate]
+
+
+def other_protected(split):
+    """The datasets of those splits, besides its own."""
+    return sorted({other.dataset for other in protected_from(split)} - {CONFIG.splits[split].dataset})
+
+
 def tree_of_split(wildcards):
     return tree_of(CONFIG.splits[wildcards.split].dataset)
 

@@ -19,7 +19,7 @@ rule data_make:
         mem_mb=2000,
         runtime=10,
     params:
-        spec=lambda w: CONFIG.datasets[w.dataset].spec(),
+        spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
         tree=lambda w: tree_of(w.dataset),
     message:
         "Drawing the made data set {wildcards.dataset} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
@@ -47,7 +47,7 @@ rule data_inventory:
         mem_mb=2000,
         runtime=60,
     params:
-        spec=lambda w: CONFIG.datasets[w.dataset].spec(),
+        spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
         tree=lambda w: tree_of(w.dataset),
     message:
         "Taking stock of {wildcards.dataset}: {params.tree} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
@@ -74,13 +74,13 @@ rule data_download:
         mem_mb=4000,
         runtime=720,
     params:
-        spec=lambda w: CONFIG.datasets[w.dataset].spec(),
+        spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
         tree=lambda w: tree_of(w.dataset),
     message:
         "Downloading {wildcards.dataset} from the hub [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.download --spec {params.spec:q} --out {params.tree:q}"
-        " --manifest {output.manifest:q} 2>&1 | tee {log:q}"
+        " --manifest {output.manifest:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule data_convert:
@@ -101,13 +101,15 @@ rule data_convert:
         mem_mb=3000,
         runtime=60,
     params:
+        policies=lambda w: CONFIG.datasets[w.dataset].policies.spec(),
         tree=lambda w: tree_of(w.dataset),
         workdir=f"{R}/data/{{dataset}}/parts",
     message:
         "Converting {wildcards.dataset}: every row kept or quarantined with a reason [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.convert --tree {params.tree:q} --manifest {input.manifest:q}"
-        " --rows {output.rows:q} --quarantine {output.quarantine:q} --workdir {params.workdir:q} 2>&1 | tee {log:q}"
+        " --rows {output.rows:q} --quarantine {output.quarantine:q} --workdir {params.workdir:q}"
+        " --policies {params.policies:q} --jobs {threads} 2>&1 | tee {log:q}"
 
 
 rule data_audit:
@@ -142,6 +144,7 @@ rule data_audit:
 rule data_split:
     input:
         rows=lambda w: f"{R}/data/{CONFIG.splits[w.split].dataset}/rows.parquet",
+        others=lambda w: [f"{R}/data/{dataset}/rows.parquet" for dataset in other_protected(w.split)],
         code=code("workflow_scripts.data.split"),
     output:
         rows=f"{R}/splits/{{split}}/rows.parquet",
@@ -157,16 +160,15 @@ rule data_split:
         runtime=30,
     params:
         spec=lambda w: CONFIG.splits[w.split].spec(),
-        protect=lambda w: canonical_json(
-            [CONFIG.splits[name].model_dump(mode="json") for name in CONFIG.evaluate if name != w.split]
-            if w.split not in CONFIG.evaluate
-            else []
+        protect=lambda w: canonical_json([split.model_dump(mode="json") for split in protected_from(w.split)]),
+        others=lambda w: " ".join(
+            f"--protect-rows {dataset}={R}/data/{dataset}/rows.parquet" for dataset in other_protected(w.split)
         ),
     message:
         "Selecting the split {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.split --rows {input.rows:q} --spec {params.spec:q}"
-        " --protect {params.protect:q} --out {output.rows:q} --left-out {output.left_out:q} 2>&1 | tee {log:q}"
+        " --protect {params.protect:q} {params.others} --out {output.rows:q} --left-out {output.left_out:q} 2>&1 | tee {log:q}"
 
 
 rule data_sft:
@@ -175,6 +177,7 @@ rule data_sft:
         code=code("workflow_scripts.data.sft"),
     output:
         jsonl=f"{R}/splits/{{split}}/sft.jsonl",
+        parquet=f"{R}/splits/{{split}}/sft.parquet",
     log:
         f"{R}/logs/data_sft/{{split}}.log",
     benchmark:
@@ -190,4 +193,4 @@ rule data_sft:
         "Writing {wildcards.split} as conversations for SFT [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.sft --split {input.rows:q} --root {params.tree:q}"
-        " --out {output.jsonl:q} 2>&1 | tee {log:q}"
+        " --out {output.jsonl:q} --parquet {output.parquet:q} 2>&1 | tee {log:q}"

@@ -15,6 +15,7 @@ from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.core.images import open_image
 from workflow_scripts.core.tables import QUARANTINE, ROWS
 from workflow_scripts.data.convert import convert
+from workflow_scripts.data.crew import Crew
 from workflow_scripts.data.reasons import REASONS
 
 
@@ -333,9 +334,12 @@ def test_another_policy_converts_again(tmp_path):
 def test_several_processes_give_the_same_rows_as_one(made_tree, made, tmp_path, monkeypatch):
     from tests.data.trees import Policies, take_inventory, write_manifest
 
-    monkeypatch.setattr("workflow_scripts.data.convert.WORTH_A_CREW", 0)
+    crews = []
+    monkeypatch.setattr("workflow_scripts.data.convert.WORTH_A_CREW", 100)  # the tree has more pictures, fewer folders
+    monkeypatch.setattr("workflow_scripts.data.convert.Crew", lambda jobs: crews.append(jobs) or Crew(jobs))
     write_manifest(tmp_path / "manifest.json", take_inventory(made_tree, {}))
     rows, quarantine, _ = convert(made_tree, tmp_path / "manifest.json", Policies(), tmp_path / "work", jobs=2)
+    assert crews == [2]
     assert rows.to_pylist() == made.rows
     assert quarantine.to_pylist() == made.quarantine
     assert (rows.schema, quarantine.schema) == (ROWS, QUARANTINE)

@@ -202,17 +202,44 @@ def test_a_full_disk_is_said_before_the_first_byte(files, tmp_path, monkeypatch)
         download.download(HubDataset(repo=REPO), tmp_path / "tree", 1)
 
 
-def test_a_disk_that_fills_up_is_said(files, tmp_path):
-    """A real one: a file system of 2 MB, where this machine lets a test mount it."""
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 5 MB, where this machine lets a test mount one."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", disk], capture_output=True).returncode:
         pytest.skip("mounting a small file system needs rights that this machine does not give")
-    try:
-        with Hub(files) as hub:
-            assert_one_sentence(run(hub, disk), "is full", "make room")
-    finally:
-        subprocess.run(["umount", disk], check=True)
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_is_too_small_is_said(files, small_disk):
+    with Hub(files | {"training/Xray/x/imagesTr.zip": bytes(3_000_000)}) as hub:
+        assert_one_sentence(run(hub, small_disk), "is full", "MB are missing", "make room")
+        assert not any("/resolve/" in path for _, path, _ in hub.seen)
+
+
+def test_a_disk_that_fills_up_on_the_way_is_said_and_what_is_there_is_kept(files, small_disk):
+    with Hub(files) as hub:
+        hub.pause = 0.02
+        process = subprocess.Popen(
+            [*STEP, "--spec", spec(), "--out", small_disk / "tree", "--manifest", small_disk / "manifest.json"],
+            env=environment(hub),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not list(small_disk.rglob("*.part")):
+            time.sleep(0.01)
+        (small_disk / "filler").write_bytes(bytes(3_000_000))
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 1
+        assert "is full" in said and "what is there is kept" in said and "Traceback" not in said
+        (small_disk / "filler").unlink()
+        hub.pause = 0.0
+        assert run(hub, small_disk).returncode == 0
+        assert any(header for _, _, header in hub.seen), "the part was not continued"
+    assert_complete(small_disk, files)
 
 
 def test_a_complete_download_is_not_repeated(files, tmp_path):

@@ -74,3 +74,11 @@ def test_a_folder_with_something_else_in_it_is_not_replaced(tmp_path):
     with pytest.raises(BadFile, match="was not drawn by this step"):
         draw_tree(MadeDataset(scale=0.05), tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_the_scale_benchmark_has_flares_size():
+    from benchmarks.data_scale import IMAGES, ROWS, shapes
+
+    assert (sum(s.rows for s in shapes()), sum(s.images for s in shapes())) == (ROWS, IMAGES) == (58_112, 50_996)
+    assert len({s.name for s in shapes()}) == 19
+    assert len({s.modality for s in shapes()}) == 8

@@ -46,8 +46,8 @@ def test_a_truncated_shard_is_refused(features, tmp_path):
 
 
 def test_a_finished_shard_is_kept(split, tree, tiny, features, monkeypatch):
-    def never(*_):
+    def never(*_, **__):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("workflow_scripts.features.extract._compute", never)
+    monkeypatch.setattr("workflow_scripts.features.extract.compute", never)
     extract(split, tree, tiny, features, batch=3, threads=1)

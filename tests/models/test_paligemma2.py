@@ -334,7 +334,8 @@ def test_batched_equals_one_by_one(system, split, tree, record, tuned, index, tm
 
 @torch.inference_mode()
 def test_generation_follows_the_logits_that_training_computes(split, tree, record, loaded, index, tmp_path):
-    said = {row["uid"]: row["text"] for row in answers(split, tree, record, None, index, tmp_path / "a.parquet", batch=8)}
+    rows = answers(split, tree, record, None, index, tmp_path / "a.parquet", batch=8)
+    said = {row["uid"]: row["text"] for row in rows}
     for source in read_table(split, ROWS).to_pylist()[:3]:
         prompt = paligemma2.prompt_ids(loaded.processor, chat(source["question"], len(source["images"])))
         pooled = FeatureStore(index).read([image["sha256"] for image in source["images"]])

@@ -20,17 +20,23 @@ SHARD = 2048
 """Images of a shard: 2048 × 256 × 1152 values of two bytes are 1.2 GB for MedGemma."""
 
 
+WORTH_COMPILING = 2000
+"""Images from which on compiling the tower (half a minute) pays."""
+
+
 class _Pictures(Dataset):
     """Images of one shard as the vision tower takes them."""
 
     def __init__(self, paths: list[str], tree: Path, loaded: Loaded) -> None:
         self._paths, self._tree, self._family, self._processor = paths, tree, loaded.family, loaded.processor
+        self._dtype = loaded.base.dtype
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        return self._family.pixels(self._processor, [open_image(self._tree, self._paths[index])])[0]
+        pixels = self._family.pixels(self._processor, [open_image(self._tree, self._paths[index])])[0]
+        return pixels.to(self._dtype)
 
 
 def extract(split: Path, tree: Path, record: Path, index: Path, batch: int, threads: int) -> None:
@@ -41,6 +47,8 @@ def extract(split: Path, tree: Path, record: Path, index: Path, batch: int, thre
     torch.set_num_threads(threads)
     images = {image["sha256"]: image["path"] for row in read_table(split, ROWS)["images"].to_pylist() for image in row}
     loaded = load(record)
+    if loaded.device.type == "cuda" and len(images) >= WORTH_COMPILING:
+        loaded.family.vision_tower(loaded.base).compile(dynamic=False)
     tokens, width = _shape(loaded)
     size = torch.finfo(loaded.base.dtype).bits // 8
     total = len(images) * tokens * width * size
@@ -53,8 +61,7 @@ def extract(split: Path, tree: Path, record: Path, index: Path, batch: int, thre
         path = index.parent / f"features-{number:05d}.safetensors"
         key = hashlib.sha256("\n".join([loaded.revision, str(loaded.base.dtype), *part]).encode()).hexdigest()
         if _key_of(path) != key:
-            pictures = _Pictures([images[sha] for sha in part], tree, loaded)
-            tensor = _compute(loaded, DataLoader(pictures, batch_size=batch, num_workers=threads - 1), bar)
+            tensor = compute(loaded, [images[sha] for sha in part], tree, batch, threads - 1, bar)
             with atomic(path) as temporary:
                 save_file({"features": tensor}, temporary, metadata={"key": key})
         else:
@@ -65,13 +72,21 @@ def extract(split: Path, tree: Path, record: Path, index: Path, batch: int, thre
 
 
 @torch.inference_mode()
-def _compute(loaded: Loaded, batches: DataLoader, bar: tqdm) -> torch.Tensor:
-    """Features of one shard on the CPU: (images, image tokens, vision width)."""
+def compute(
+    loaded: Loaded, paths: list[str], tree: Path, batch: int, workers: int, bar: tqdm | None = None
+) -> torch.Tensor:
+    """Features of the images on the CPU: (images, image tokens, vision width), in the compute dtype."""
+    on_gpu = loaded.device.type == "cuda"
+    pictures = _Pictures(paths, tree, loaded)
     parts = []
-    for pixels in batches:
-        pooled = loaded.family.pooled_features(loaded.base, pixels.to(loaded.device, loaded.base.dtype))
-        parts.append(pooled.cpu())
-        bar.update(len(pixels))
+    for pixels in DataLoader(pictures, batch_size=batch, num_workers=workers, pin_memory=on_gpu):
+        count = len(pixels)
+        if on_gpu and count < batch:  # a compiled tower knows one batch size
+            pixels = torch.cat([pixels, pixels.new_zeros(batch - count, *pixels.shape[1:])])
+        pooled = loaded.family.pooled_features(loaded.base, pixels.to(loaded.device, non_blocking=True))
+        parts.append(pooled[:count].cpu())
+        if bar is not None:
+            bar.update(count)
     return torch.cat(parts)
 
 

@@ -79,6 +79,11 @@ def pixels(processor: Gemma3Processor, images: list) -> torch.Tensor:
     return processor.image_processor(images, return_tensors="pt", do_pan_and_scan=False)["pixel_values"]
 
 
+def vision_tower(model: Gemma3ForConditionalGeneration) -> torch.nn.Module:
+    """The network that looks at pixels."""
+    return model.model.vision_tower
+
+
 def pooled_features(model: Gemma3ForConditionalGeneration, pixel_values: torch.Tensor) -> torch.Tensor:
     """The vision tower's pooled output: (images, image tokens, vision width), in the tower's dtype."""
     projector = model.model.multi_modal_projector

@@ -83,6 +83,11 @@ def pixels(processor: PaliGemmaProcessor, images: list) -> torch.Tensor:
     return processor.image_processor(images, return_tensors="pt")["pixel_values"]
 
 
+def vision_tower(model: PaliGemmaForConditionalGeneration) -> torch.nn.Module:
+    """The network that looks at pixels."""
+    return model.model.vision_tower
+
+
 def pooled_features(model: PaliGemmaForConditionalGeneration, pixel_values: torch.Tensor) -> torch.Tensor:
     """The vision tower's last hidden state, one row a patch: (images, image tokens, vision width), the tower's dtype.
 
