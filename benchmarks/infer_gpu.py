@@ -19,6 +19,7 @@ from benchmarks.train_gpu import IMAGE, PROMPT, extract_features
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.engines.exchange import Picture, Request
 from workflow_scripts.engines.transformers_engine import TransformersEngine, vision_source
+from workflow_scripts.models.kernels import fuse_layers
 from workflow_scripts.models.loading import load
 
 
@@ -69,11 +70,15 @@ def main() -> None:
 
     loaded = load(record)
     engine = TransformersEngine(loaded, vision_source(loaded, tree, index))
-    for size in given.batches:
-        for new in (64, 8):
-            torch.cuda.reset_peak_memory_stats()
-            speed = rate(engine, prompts(loaded, images, size, new), 1 if new == 64 else 3)
-            note(batch=size, new=new, rows_per_s=round(speed, 1), gib=torch.cuda.max_memory_allocated() >> 30)
+    for layers in ("own", "fused"):
+        if layers == "fused":
+            print(fuse_layers(loaded.base))
+        for size in given.batches:
+            for new in (64, 8):
+                torch.cuda.reset_peak_memory_stats()
+                speed = rate(engine, prompts(loaded, images, size, new), 1 if new == 64 else 3)
+                gib = torch.cuda.max_memory_allocated() >> 30
+                note(layers=layers, batch=size, new=new, rows_per_s=round(speed, 1), gib=gib)
     del engine, loaded
     gc.collect()
     torch.cuda.empty_cache()

@@ -27,7 +27,7 @@ rule infer_answer:
         gpu=lambda w: gpus_of(CONFIG.systems[w.system].model),
         mem_mb=lambda w: 48000 if gpus_of(CONFIG.systems[w.system].model) else 2500,
         runtime=lambda w: 240 if gpus_of(CONFIG.systems[w.system].model) else 20,
-        batch=64,
+        batch=lambda w: 256 if gpus_of(CONFIG.systems[w.system].model) else 64,
     params:
         tree=tree_of_split,
         features=lambda w, input: f"--features {input.features}" if input.features else "",

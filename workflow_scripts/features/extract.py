@@ -84,10 +84,10 @@ def compute(
         if on_gpu and count < batch:  # a compiled tower knows one batch size
             pixels = torch.cat([pixels, pixels.new_zeros(batch - count, *pixels.shape[1:])])
         pooled = loaded.family.pooled_features(loaded.base, pixels.to(loaded.device, non_blocking=True))
-        parts.append(pooled[:count].cpu())
+        parts.append(pooled[:count])  # left on the device: a copy back would wait for it at every batch
         if bar is not None:
             bar.update(count)
-    return torch.cat(parts)
+    return torch.cat(parts).cpu()
 
 
 def _shape(loaded: Loaded) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
 from workflow_scripts.engines.exchange import Picture, Request
 from workflow_scripts.engines.transformers_engine import TransformersEngine, vision_source
+from workflow_scripts.models.kernels import fuse_layers
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
 
@@ -59,6 +60,7 @@ def answer(
     progress.parent.mkdir(parents=True, exist_ok=True)
     if waiting:
         loaded = load(record, adapter=adapter)
+        print(f"kernels: {fuse_layers(loaded.base)}")
         engine = TransformersEngine(loaded, vision_source(loaded, tree, index))
         with (
             progress.open("a", encoding="utf-8") as stream,

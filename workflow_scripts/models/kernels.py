@@ -1,24 +1,27 @@
-"""Faster arithmetic for training, where it is installed and measured to help; the sums stay the model's own."""
+"""Faster arithmetic where it is installed and measured to help; the sums stay the model's own."""
 
 import importlib.util
 
 import torch
 from peft import PeftModel
+from transformers import PreTrainedModel
 
 from workflow_scripts.models.fused_lora import fuse_lora
 
 
-def speed_up_training(model: PeftModel) -> str:
-    """Fuse the adapters' sums and, on a GPU, norms, rotary embedding and gated units; say what was done."""
-    said = [f"{fuse_lora(model)} fused LoRA projections"]
-    base = model.get_base_model()
-    if base.device.type == "cuda" and base.config.model_type == "gemma3":
-        if importlib.util.find_spec("liger_kernel") is None:
-            said.append("no Liger kernels: liger-kernel is not installed")
-        else:
-            from liger_kernel.transformers import apply_liger_kernel_to_gemma3_text
+def fuse_layers(base: PreTrainedModel) -> str:
+    """On a GPU, put Liger's norms, rotary embedding and gated units into a Gemma 3; say what was done."""
+    if base.device.type != "cuda" or base.config.model_type != "gemma3":
+        return "the model's own layers"
+    if importlib.util.find_spec("liger_kernel") is None:
+        return "the model's own layers: liger-kernel is not installed"
+    from liger_kernel.transformers import apply_liger_kernel_to_gemma3_text
 
-            apply_liger_kernel_to_gemma3_text(fused_linear_cross_entropy=False, model=base.model.language_model)
-            said.append("Liger's RMSNorm, RoPE and GeGLU")
+    apply_liger_kernel_to_gemma3_text(fused_linear_cross_entropy=False, model=base.model.language_model)
+    return "Liger's RMSNorm, RoPE and GeGLU"
+
+
+def speed_up_training(model: PeftModel) -> str:
+    """Fuse the adapters' sums and the layers; say what was done."""
     torch.set_float32_matmul_precision("high")
-    return ", ".join(said)
+    return f"{fuse_lora(model)} fused LoRA projections, {fuse_layers(model.get_base_model())}"

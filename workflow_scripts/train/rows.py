@@ -1,10 +1,13 @@
 """Training rows: prompt and answer as token ids, by the same functions that inference uses; and their batches."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.utils.data import Sampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.images import open_image
@@ -47,6 +50,34 @@ def hold_back(rows: list[dict], count: int, seed: int) -> tuple[list[int], list[
                 held += strata[stratum][turn]
     chosen = set(held)
     return [place for place in range(len(rows)) if place not in chosen], sorted(chosen)
+
+
+class LikeLengths(Sampler):
+    """Batches of like length in random order, the same for one seed and epoch.
+
+    transformers' own sampler draws from the global generator, so that a run resumed within an epoch would see
+    other rows than an undisturbed one.
+    """
+
+    def __init__(self, lengths: list[int], batch: int, seed: int) -> None:
+        self._lengths, self._batch, self._seed, self._epoch = lengths, batch, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of `epoch`; the trainer calls this."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed + 7919 * self._epoch)
+        order = get_length_grouped_indices(self._lengths, self._batch, generator=generator)
+        batches = [order[i : i + self._batch] for i in range(0, len(order), self._batch)]
+        # The longest batch stays first, to meet a lack of memory at once; a shorter last one stays last.
+        full = len(batches) - (len(batches[-1]) < self._batch)
+        middle = (1 + torch.randperm(max(0, full - 1), generator=generator)).tolist()
+        for place in [0, *middle, *range(max(1, full), len(batches))]:
+            yield from batches[place]
 
 
 @dataclass

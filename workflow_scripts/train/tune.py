@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,7 +12,6 @@ import transformers
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import EarlyStoppingCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from workflow_scripts.core.command import Refused, run_step
@@ -25,7 +25,7 @@ from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.train.card import write_card
 from workflow_scripts.train.gates import check_adapter, check_rows
 from workflow_scripts.train.memory import card_gib, micro_batch
-from workflow_scripts.train.rows import Collator, hold_back, training_row
+from workflow_scripts.train.rows import Collator, LikeLengths, hold_back, training_row
 from workflow_scripts.train.watch import SaveOnSignal, StopWhenLost
 
 
@@ -39,6 +39,10 @@ class FeatureTrainer(SFTTrainer):
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
+
+    def _get_train_sampler(self, train_dataset=None):
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return LikeLengths(list(self.train_dataset["length"]), batch, self.args.seed)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         pooled = inputs.pop("pooled_features", None)
@@ -112,7 +116,7 @@ def tune(
     if recipe.evaluation and recipe.evaluation.patience:
         trainer.add_callback(EarlyStoppingCallback(recipe.evaluation.patience))
     try:
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+        trainer.train(resume_from_checkpoint=last_checkpoint(folder))
     except torch.OutOfMemoryError as error:
         at_once = trainer.args.per_device_train_batch_size
         raise Refused(
@@ -132,6 +136,21 @@ def tune(
     unfinished.replace(adapter)
     write_table(history, [_history_row(entry) for entry in log], HISTORY)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint below `folder`; one that a kill cut short is removed.
+
+    The trainer's state is the last file that a checkpoint gets.
+    """
+    complete = []
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:
+            complete.append((json.loads((checkpoint / "trainer_state.json").read_text())["global_step"], checkpoint))
+        except (OSError, ValueError, KeyError):
+            print(f"{checkpoint} is incomplete and removed")
+            shutil.rmtree(checkpoint)
+    return str(max(complete)[1]) if complete else None
 
 
 def _with_adapter(loaded: Loaded, recipe: Recipe) -> PeftModel:
@@ -184,7 +203,6 @@ def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int) -> SF
         max_length=None,
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
-        train_sampling_strategy="group_by_length",
         dataloader_num_workers=workers,
         disable_tqdm=False,
     )
