@@ -76,6 +76,15 @@ def adapter_of(wildcards):
     return f"{R}/systems/{wildcards.system}/adapter/adapter_model.safetensors"
 
 
+def launcher_of(gpus):
+    """One process, or one for each GPU of the job."""
+    if gpus < 2:
+        return "python -m"
+    return (
+        f"accelerate launch --num_processes {gpus} --num_machines 1 --mixed_precision no --dynamo_backend no --module"
+    )
+
+
 def gpus_of_judge(judge):
     return getattr(CONFIG.judges[judge], "gpus", 0)
 

@@ -22,8 +22,10 @@ rule train_tune:
     resources:
         gpu=lambda w: gpus_of(CONFIG.systems[w.system].model),
         mem_mb=lambda w: 48000 if gpus_of(CONFIG.systems[w.system].model) else 3500,
+        tracking=CONFIG.tracking,
         runtime=lambda w: 720 if gpus_of(CONFIG.systems[w.system].model) else 30,
     params:
+        launcher=lambda w: launcher_of(gpus_of(CONFIG.systems[w.system].model)),
         tree=lambda w: tree_of(CONFIG.splits[CONFIG.systems[w.system].train].dataset),
         features=lambda w, input: f"--features {input.features}" if input.features else "",
         recipe=lambda w: CONFIG.recipes[CONFIG.systems[w.system].recipe].spec(),
@@ -33,7 +35,7 @@ rule train_tune:
     message:
         "Tuning {wildcards.system} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.train.tune --recipe {params.recipe:q} --prompt {params.prompt:q}"
+        "{params.launcher} workflow_scripts.train.tune --recipe {params.recipe:q} --prompt {params.prompt:q}"
         " --split {input.split:q} --tree {params.tree:q} --model {input.record:q} {params.features}"
         " --adapter {params.adapter:q} --history {output.history:q} --checkpoints {params.checkpoints:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        " --threads {threads} --tracking {resources.tracking} 2>&1 | tee {log:q}"

@@ -293,27 +293,33 @@ def row(loaded, tree):
     return training_row(make_row(tree, 2), Prompt(), loaded)
 
 
-def test_a_true_row_passes_the_gates(loaded, row):
-    check_rows([row], ["2"], loaded)
+@pytest.fixture
+def asked(tree):
+    source = make_row(tree, 2)
+    return chat(source["question"], len(source["images"]))
 
 
-def test_a_bos_before_the_pictures_is_refused(loaded, row):
+def test_a_true_row_passes_the_gates(loaded, row, asked):
+    check_rows([row], [asked], ["2"], loaded)
+
+
+def test_a_bos_before_the_pictures_is_refused(loaded, row, asked):
     place = row["input_ids"].index(loaded.processor.tokenizer.bos_token_id)
     row["input_ids"].insert(0, row["input_ids"].pop(place))
     with pytest.raises(Refused, match="has 1 BOS tokens, expected one, at place 32"):
-        check_rows([row], ["2"], loaded)
+        check_rows([row], [asked], ["2"], loaded)
 
 
-def test_a_cut_image_token_is_refused(loaded, row):
+def test_a_cut_image_token_is_refused(loaded, row, asked):
     del row["input_ids"][0], row["labels"][0]
     with pytest.raises(Refused, match="has 31 image tokens for 2 images"):
-        check_rows([row], ["2"], loaded)
+        check_rows([row], [asked], ["2"], loaded)
 
 
-def test_labels_without_the_end_of_the_text_are_refused(loaded, row):
+def test_labels_without_the_end_of_the_text_are_refused(loaded, row, asked):
     row["input_ids"], row["labels"] = row["input_ids"][:-1], row["labels"][:-1]
     with pytest.raises(Refused, match="expected the answer and the end of"):
-        check_rows([row], ["2"], loaded)
+        check_rows([row], [asked], ["2"], loaded)
 
 
 # inference

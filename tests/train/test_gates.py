@@ -1,14 +1,16 @@
 """Each gate, broken on purpose, stops the job with the right sentence."""
 
 import pytest
+import torch
 from peft import LoraConfig, get_peft_model
 
 from tests.conftest import make_row
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.models.loading import load
-from workflow_scripts.train.gates import check_adapter, check_rows
-from workflow_scripts.train.rows import training_row
+from workflow_scripts.models.prompts import chat
+from workflow_scripts.train.gates import check_adapter, check_batch, check_rows
+from workflow_scripts.train.rows import Collator, training_row
 
 
 @pytest.fixture(scope="module")
@@ -21,43 +23,66 @@ def row(loaded, tree):
     return training_row(make_row(tree, 2), Prompt(), loaded)
 
 
-def test_a_true_row_passes(loaded, row):
-    check_rows([row], ["2"], loaded)
+@pytest.fixture
+def asked(tree):
+    source = make_row(tree, 2)
+    return chat(source["question"], len(source["images"]))
+
+
+def test_a_true_row_passes(loaded, row, asked):
+    check_rows([row], [asked], ["2"], loaded)
 
 
 def test_the_prompt_part_is_the_inference_prompt(loaded, tree, row):
-    from workflow_scripts.models.prompts import chat
-
     source = make_row(tree, 2)
     asked = loaded.family.prompt_ids(loaded.processor, chat(source["question"], len(source["images"])))
     assert row["input_ids"][: len(asked)] == asked
     assert row["labels"][: len(asked)] == [-100] * len(asked)
 
 
-def test_two_bos_are_refused(loaded, row):
+def test_two_bos_are_refused(loaded, row, asked):
     row["input_ids"] = [row["input_ids"][0], *row["input_ids"]]
     row["labels"] = [-100, *row["labels"]]
     with pytest.raises(Refused, match="has 2 BOS tokens, expected one"):
-        check_rows([row], ["2"], loaded)
+        check_rows([row], [asked], ["2"], loaded)
 
 
-def test_cut_image_tokens_are_refused(loaded, row):
+def test_cut_image_tokens_are_refused(loaded, row, asked):
     place = row["input_ids"].index(loaded.processor.tokenizer.image_token_id)
     del row["input_ids"][place], row["labels"][place]
     with pytest.raises(Refused, match="has 31 image tokens for 2 images"):
-        check_rows([row], ["2"], loaded)
+        check_rows([row], [asked], ["2"], loaded)
 
 
-def test_labels_on_the_prompt_are_refused(loaded, row):
+def test_labels_on_the_prompt_are_refused(loaded, row, asked):
     row["labels"] = list(row["input_ids"])
     with pytest.raises(Refused, match="expected the answer and the end of turn"):
-        check_rows([row], ["2"], loaded)
+        check_rows([row], [asked], ["2"], loaded)
 
 
-def test_labels_without_the_end_of_turn_are_refused(loaded, row):
+def test_labels_without_the_end_of_turn_are_refused(loaded, row, asked):
     row["input_ids"], row["labels"] = row["input_ids"][:-1], row["labels"][:-1]
     with pytest.raises(Refused, match="expected the answer and the end of turn"):
-        check_rows([row], ["2"], loaded)
+        check_rows([row], [asked], ["2"], loaded)
+
+
+def test_another_prompt_than_inference_asks_is_refused(loaded, row):
+    with pytest.raises(Refused, match="its prompt is not the one that inference will ask"):
+        check_rows([row], [chat("Another question?", 2)], ["2"], loaded)
+
+
+def test_missing_or_wrong_token_types_are_refused(loaded, row, tree):
+    batch = Collator(loaded, tree, None)([row])
+    check_batch(batch, loaded)
+    for wrong in (torch.zeros_like(batch["token_type_ids"]), None):
+        with pytest.raises(Refused, match="image tokens would not see each other"):
+            check_batch(batch | {"token_type_ids": wrong}, loaded)
+
+
+def test_a_missing_picture_is_refused(loaded, row, tree):
+    batch = Collator(loaded, tree, None)([row])
+    with pytest.raises(Refused, match="the batch shows 2 images and brings 1"):
+        check_batch(batch | {"pixel_values": batch["pixel_values"][:1]}, loaded)
 
 
 def test_an_adapter_outside_the_recipes_targets_is_refused(tiny):

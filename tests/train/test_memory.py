@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflow_scripts.train.memory import micro_batch
+from workflow_scripts.train.memory import micro_batch, token_parts
 from workflow_scripts.train.rows import hold_back
 
 
@@ -32,3 +32,11 @@ def test_held_back_rows_are_whole_cases_of_every_data_set_and_stay_when_rows_are
     assert not cases & {(rows[place]["dataset"], rows[place]["case_id"]) for place in train}
     assert {dataset for dataset, _ in cases} == {"a", "b"}
     assert hold_back(rows, 0, seed=1) == (list(range(80)), [])
+
+
+def test_parts_keep_every_row_within_the_budget():
+    lengths = [400, 2000, 380, 90, 400, 1200, 100]
+    parts = token_parts(lengths, 1300)
+    assert sorted(place for part in parts for place in part) == list(range(7))
+    assert all(len(part) * max(lengths[place] for place in part) <= 1300 or len(part) == 1 for part in parts)
+    assert token_parts(lengths, None) == [list(range(7))]

@@ -1,5 +1,6 @@
 """Tuning learns, publishes an adapter that PEFT loads alone, and a killed run ends as an undisturbed one."""
 
+import json
 import os
 import signal
 
@@ -174,3 +175,41 @@ def test_an_epoch_shows_every_row_once_in_an_order_of_its_own(count, batch):
     assert all(sorted(order) == list(range(count)) for order in orders)
     assert orders[0] == orders[2]
     assert count < 10 or orders[0] != orders[1]
+
+
+def test_rows_at_once_and_token_budget_change_no_gradient(tmp_path, split, tree, tiny, features, monkeypatch):
+    recipe = RECIPE.model_copy(update={"lora": Lora(r=4, dropout=0.0), "batch": 4, "micro_batch": 4, "steps": 3})
+    whole = run(tmp_path / "whole", split, tree, tiny, features, recipe)
+    single = run(tmp_path / "single", split, tree, tiny, features, recipe.model_copy(update={"micro_batch": 1}))
+    build = room.FeatureTrainer.__init__
+
+    def budgeted(self, loaded, token_budget, **options):
+        build(self, loaded, 80, **options)
+
+    seen = []
+    compute = room.FeatureTrainer.compute_loss
+    monkeypatch.setattr(room.FeatureTrainer, "__init__", budgeted)
+    monkeypatch.setattr(
+        room.FeatureTrainer,
+        "compute_loss",
+        lambda self, model, inputs, *a, **k: (
+            seen.append(tuple(inputs["input_ids"].shape)),
+            compute(self, model, inputs, *a, **k),
+        )[1],
+    )
+    parted = run(tmp_path / "parted", split, tree, tiny, features, recipe)
+    assert len(seen) > 3 and all(rows * longest <= 80 or rows == 1 for rows, longest in seen)
+    for name, weight in whole.items():
+        torch.testing.assert_close(single[name], weight, atol=2e-5, rtol=1e-3)
+        torch.testing.assert_close(parted[name], weight, atol=2e-5, rtol=1e-3)
+
+
+def test_what_the_run_took_stands_beside_its_history(undisturbed):
+    speed = json.loads((undisturbed[0] / "speed.json").read_text())
+    assert speed["rows_per_s"] > 0 and speed["device"] == "cpu"
+
+
+def test_a_tracker_that_is_not_installed_is_one_sentence(tmp_path, split, tree, tiny, features):
+    paths = (tmp_path / "adapter", tmp_path / "history.parquet", tmp_path / "checkpoints")
+    with pytest.raises(Refused, match="tracking is 'no_such_tracker', which is not installed"):
+        room.tune(RECIPE, Prompt(), split, tree, tiny, features, *paths, threads=1, tracking="no_such_tracker")

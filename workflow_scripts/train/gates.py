@@ -1,20 +1,21 @@
 """What must hold before the first step; a job that trains on anything else is stopped."""
 
+import torch
 from peft import PeftModel
 
 from workflow_scripts.core.command import Refused
 from workflow_scripts.models.loading import Loaded
 
 
-def check_rows(rows: list[dict], answers: list[str], loaded: Loaded) -> None:
-    """One BOS, whole image blocks, and labels that cover exactly the answer and the end of turn.
+def check_rows(rows: list[dict], chats: list[list[dict]], answers: list[str], loaded: Loaded) -> None:
+    """The inference prompt, one BOS, whole image blocks, and labels that cover exactly the answer and the end of turn.
 
     Raises:
         Refused: the first row that breaks a rule, by its place.
     """
     family, config, tokenizer = loaded.family, loaded.base.config, loaded.processor.tokenizer
     image_token, per_image = family.image_token_id(loaded.processor), family.image_tokens(config)
-    for place, (row, answer) in enumerate(zip(rows, answers, strict=True)):
+    for place, (row, chat, answer) in enumerate(zip(rows, chats, answers, strict=True)):
         ids, labels = row["input_ids"], row["labels"]
         images = len(row["image_hashes"])
         shown = ids.count(image_token)
@@ -29,6 +30,25 @@ def check_rows(rows: list[dict], answers: list[str], loaded: Loaded) -> None:
         text = tokenizer.decode(kept)
         if text != answer + family.end_of_answer(loaded.processor):
             raise Refused(f"training row {place}: the labels read {text!r}, expected the answer and the end of turn")
+        if ids[: -len(kept)] != family.prompt_ids(loaded.processor, chat):
+            raise Refused(f"training row {place}: its prompt is not the one that inference will ask")
+
+
+def check_batch(batch: dict[str, torch.Tensor], loaded: Loaded) -> None:
+    """A collated batch tells the model which tokens are of which type, and has as many pictures as it shows.
+
+    Raises:
+        Refused: token types are missing or misplaced, or pictures and image tokens do not match.
+    """
+    family, ids = loaded.family, batch["input_ids"]
+    types = batch.get("token_type_ids")
+    prompts = [int((labels != -100).long().argmax()) for labels in batch["labels"]]
+    if types is None or not torch.equal(types, family.token_types(loaded.processor, ids, prompts)):
+        raise Refused("the batch has no token_type_ids, or wrong ones: image tokens would not see each other")
+    shown = int((ids == family.image_token_id(loaded.processor)).sum()) // family.image_tokens(loaded.base.config)
+    given = len(batch["pooled_features"] if "pooled_features" in batch else batch["pixel_values"])
+    if shown != given:
+        raise Refused(f"the batch shows {shown} images and brings {given}")
 
 
 def check_adapter(model: PeftModel, targets: str) -> None:

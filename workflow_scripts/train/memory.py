@@ -2,9 +2,12 @@
 
 import torch
 
+TYPICAL = 400
+"""Tokens of a usual row: one picture, a question, a short answer."""
+
 PRESETS = ((16, 4), (24, 8), (40, 16), (80, 32), (140, 64))
-"""GiB of the card → rows of 400 tokens. Measured with NF4, stored features and no checkpointing: 51 GiB at 32 rows,
-99 GiB at 64 (docs/performance.md); the smaller cards follow from 1.5 GiB a row and 3 GiB of weights."""
+"""GiB of the card → rows of `TYPICAL` tokens. Measured with NF4, stored features and no checkpointing: 51 GiB at 32
+rows, 99 GiB at 64 (docs/performance.md); the smaller cards follow from 1.5 GiB a row and 3 GiB of weights."""
 
 
 def card_gib() -> float | None:
@@ -29,3 +32,20 @@ def micro_batch(asked: int | None, batch: int, processes: int, gib: float | None
         return asked
     fits = share if gib is None else max([rows for size, rows in PRESETS if size <= gib * 1.05], default=2)
     return max(rows for rows in range(1, share + 1) if share % rows == 0 and rows <= fits)
+
+
+def token_parts(lengths: list[int], budget: int | None) -> list[list[int]]:
+    """Places of a batch's rows in parts whose padded size stays within `budget` tokens, long rows apart from short.
+
+    A row longer than the budget is a part of its own. None: one part.
+    """
+    if budget is None:
+        return [list(range(len(lengths)))]
+    parts: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        # The first row of a part is its longest.
+        if parts and (len(parts[-1]) + 1) * lengths[parts[-1][0]] <= budget:
+            parts[-1].append(place)
+        else:
+            parts.append([place])
+    return parts

@@ -114,3 +114,18 @@ class Collator:
             return {"pooled_features": self.features.read([sha for row in rows for sha in row["image_hashes"]])}
         images = [open_image(self.tree, path) for row in rows for path in row["image_paths"]]
         return {"pixel_values": self.loaded.family.pixels(self.loaded.processor, images)}
+
+
+def part_of(batch: dict[str, torch.Tensor], places: list[int], loaded: Loaded) -> dict[str, torch.Tensor]:
+    """The rows of a collated batch at `places`, with their pictures, cut to the longest of them."""
+    ids = batch["input_ids"]
+    counts = (ids == loaded.family.image_token_id(loaded.processor)).sum(1) // loaded.family.image_tokens(
+        loaded.base.config
+    )
+    starts = torch.cumsum(counts, 0) - counts
+    pictures = [start + n for place in places for start in [int(starts[place])] for n in range(int(counts[place]))]
+    longest = int(batch["attention_mask"][places].sum(1).max())
+    return {
+        name: tensor[pictures] if name in ("pooled_features", "pixel_values") else tensor[places, :longest]
+        for name, tensor in batch.items()
+    }

@@ -1,7 +1,9 @@
 """Step: tune a model by a recipe with TRL on precomputed vision features, and publish the adapter."""
 
 import argparse
+import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -17,28 +19,43 @@ from trl import SFTConfig, SFTTrainer
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.systems import Prompt
-from workflow_scripts.core.files import sha256_of_file
+from workflow_scripts.core.files import sha256_of_file, write_json
 from workflow_scripts.core.tables import HISTORY, ROWS, read_table, write_table
 from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.kernels import speed_up_training
 from workflow_scripts.models.loading import Loaded, load
+from workflow_scripts.models.prompts import chat
 from workflow_scripts.train.card import write_card
-from workflow_scripts.train.gates import check_adapter, check_rows
-from workflow_scripts.train.memory import card_gib, micro_batch
-from workflow_scripts.train.rows import Collator, LikeLengths, hold_back, training_row
+from workflow_scripts.train.gates import check_adapter, check_batch, check_rows
+from workflow_scripts.train.memory import TYPICAL, card_gib, micro_batch, token_parts
+from workflow_scripts.train.rows import Collator, LikeLengths, hold_back, part_of, training_row
 from workflow_scripts.train.watch import SaveOnSignal, StopWhenLost
 
 
 class FeatureTrainer(SFTTrainer):
     """TRL's trainer, fed pooled vision features through the model's own seam where there are any."""
 
-    def __init__(self, loaded: Loaded, **options) -> None:
+    def __init__(self, loaded: Loaded, token_budget: int | None, **options) -> None:
         self._loaded = loaded
+        self._budget = token_budget
         super().__init__(model=loaded.model, processing_class=loaded.processor.tokenizer, **options)
         # TRL rounds the adapters of a quantised base to bfloat16, where small updates vanish.
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """One batch, in parts where its padded size exceeds the token budget: the gradient is the same sum."""
+        parts = [inputs]
+        if self._budget is not None and inputs["input_ids"].numel() > self._budget:
+            places = token_parts(inputs["attention_mask"].sum(1).tolist(), self._budget)
+            parts = [part_of(inputs, part, self._loaded) for part in places]
+        losses = []
+        for number, part in enumerate(parts, 1):
+            # With several processes, gradients are exchanged once, after the last part.
+            with self.accelerator.no_sync(model) if number < len(parts) else contextlib.nullcontext():
+                losses.append(super().training_step(model, part, num_items_in_batch))
+        return sum(losses)
 
     def _get_train_sampler(self, train_dataset=None):
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
@@ -62,15 +79,18 @@ def build_trainer(
     index: Path | None,
     folder: Path,
     workers: int,
+    tracking: str = "none",
 ) -> FeatureTrainer:
     """A trainer of fresh adapters on `loaded` by `recipe`; checkpoints go to `folder`."""
     model = _with_adapter(loaded, recipe)
     check_adapter(model, recipe.lora.targets)
     print(f"kernels: {speed_up_training(model)}")
     tuned = Loaded(model, loaded.processor, loaded.family, loaded.revision)
+    arguments = _arguments(recipe, folder, tuned, workers, tracking)
     return FeatureTrainer(
         loaded=tuned,
-        args=_arguments(recipe, folder, tuned, workers),
+        token_budget=arguments.per_device_train_batch_size * TYPICAL if loaded.device.type == "cuda" else None,
+        args=arguments,
         train_dataset=Dataset.from_list(examples),
         eval_dataset=Dataset.from_list(held_back) if held_back else None,
         callbacks=[SaveOnSignal(), StopWhenLost()],
@@ -89,12 +109,15 @@ def tune(
     history: Path,
     checkpoints: Path,
     threads: int,
+    tracking: str = "none",
 ) -> None:
     """Tune, or go on where a killed run was, and publish `adapter` and `history` when complete.
 
     Raises:
         Refused: there is nothing to train on, or a gate found the rows or the adapter wrong.
     """
+    if tracking != "none" and importlib.util.find_spec(tracking) is None:
+        raise Refused(f"tracking is {tracking!r}, which is not installed: pip install {tracking}, or set it to none")
     torch.set_num_threads(threads)
     transformers.set_seed(recipe.seed)
     rows = read_table(split, ROWS).to_pylist()
@@ -102,7 +125,8 @@ def tune(
         raise Refused(f"{split} has no rows to train on")
     loaded = load(record, quantisation=recipe.quantisation)
     examples = [training_row(row, prompt, loaded) for row in rows]
-    check_rows(examples, [row["answer"] for row in rows], loaded)
+    chats = [chat(row["question"], len(row["images"]), prompt.system) for row in rows]
+    check_rows(examples, chats, [row["answer"] for row in rows], loaded)
     if index is None:
         print("the recipe tunes the vision tower: no stored features are used")
     data_hash = sha256_of_file(split)
@@ -111,8 +135,17 @@ def tune(
     workers = threads - 2 if loaded.device.type == "cuda" else 0
     training, kept = hold_back(rows, recipe.evaluation.rows if recipe.evaluation else 0, recipe.seed)
     trainer = build_trainer(
-        recipe, loaded, [examples[i] for i in training], [examples[i] for i in kept], tree, index, folder, workers
+        recipe,
+        loaded,
+        [examples[i] for i in training],
+        [examples[i] for i in kept],
+        tree,
+        index,
+        folder,
+        workers,
+        tracking,
     )
+    check_batch(trainer.data_collator(examples[: trainer.args.per_device_train_batch_size]), loaded)
     if recipe.evaluation and recipe.evaluation.patience:
         trainer.add_callback(EarlyStoppingCallback(recipe.evaluation.patience))
     try:
@@ -135,6 +168,7 @@ def tune(
     shutil.rmtree(adapter, ignore_errors=True)
     unfinished.replace(adapter)
     write_table(history, [_history_row(entry) for entry in log], HISTORY)
+    write_json(history.with_name("speed.json"), _speed(trainer))
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -165,7 +199,7 @@ def _with_adapter(loaded: Loaded, recipe: Recipe) -> PeftModel:
     return get_peft_model(loaded.base, config)
 
 
-def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int) -> SFTConfig:
+def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int, tracking: str) -> SFTConfig:
     on_gpu = loaded.device.type == "cuda"
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     try:
@@ -199,13 +233,25 @@ def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int) -> SF
         save_total_limit=2,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to="none",
+        report_to=tracking,
         max_length=None,
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         dataloader_num_workers=workers,
         disable_tqdm=False,
     )
+
+
+def _speed(trainer: FeatureTrainer) -> dict:
+    """What the run took: beside the history, which a second run reproduces, because this differs each time."""
+    (run,) = [entry for entry in trainer.state.log_history if "train_runtime" in entry]
+    on_gpu = torch.cuda.is_available()
+    return {
+        "seconds": run["train_runtime"],
+        "rows_per_s": run["train_samples_per_second"],
+        "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+    }
 
 
 def _history_row(entry: dict) -> dict:
@@ -233,6 +279,7 @@ def main() -> None:
     parser.add_argument("--history", type=Path, required=True, help="Parquet of the training log to write")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder that survives a killed run")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
+    parser.add_argument("--tracking", default="none", help="tensorboard, trackio or wandb; none by default")
     given = parser.parse_args()
     tune(
         Recipe.model_validate_json(given.recipe),
@@ -245,6 +292,7 @@ def main() -> None:
         given.history,
         given.checkpoints,
         given.threads,
+        given.tracking,
     )
 
 

@@ -4,6 +4,7 @@ import difflib
 import types
 import typing
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -55,6 +56,9 @@ class Configuration(Section):
     inference: Inference = Inference()
     scoring: Scoring = Scoring()
     report: Report = Report()
+    tracking: Literal["none", "tensorboard", "trackio", "wandb"] = Field(
+        "none", description="Where training logs besides its history; changes no result."
+    )
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Configuration":
