@@ -134,17 +134,8 @@ def tune(
     folder = checkpoints / key[:16]
     workers = threads - 2 if loaded.device.type == "cuda" else 0
     training, kept = hold_back(rows, recipe.evaluation.rows if recipe.evaluation else 0, recipe.seed)
-    trainer = build_trainer(
-        recipe,
-        loaded,
-        [examples[i] for i in training],
-        [examples[i] for i in kept],
-        tree,
-        index,
-        folder,
-        workers,
-        tracking,
-    )
+    examples, held_back = [examples[place] for place in training], [examples[place] for place in kept]
+    trainer = build_trainer(recipe, loaded, examples, held_back, tree, index, folder, workers, tracking)
     check_batch(trainer.data_collator(examples[: trainer.args.per_device_train_batch_size]), loaded)
     if recipe.evaluation and recipe.evaluation.patience:
         trainer.add_callback(EarlyStoppingCallback(recipe.evaluation.patience))
@@ -244,7 +235,7 @@ def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int, track
 
 def _speed(trainer: FeatureTrainer) -> dict:
     """What the run took: beside the history, which a second run reproduces, because this differs each time."""
-    (run,) = [entry for entry in trainer.state.log_history if "train_runtime" in entry]
+    run = [entry for entry in trainer.state.log_history if "train_runtime" in entry][-1]
     on_gpu = torch.cuda.is_available()
     return {
         "seconds": run["train_runtime"],
