@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from workflow_scripts.core.code import ROOT
@@ -76,7 +77,8 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_adapter(undisturbed,
 
 
 def test_two_processes_train_to_the_same_smoothed_loss(undisturbed, tmp_path, split, tree, tiny, features):
-    launcher = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1")
+    device = () if torch.cuda.device_count() > 1 else ("--cpu",)
+    launcher = ("-m", "accelerate.commands.launch", *device, "--num_processes", "2", "--num_machines", "1")
     launcher += ("--mixed_precision", "no", "--dynamo_backend", "no", "--module")
     finish(command(tmp_path, split, tree, tiny, features, launcher=launcher))
     smooth = np.ones(10) / 10

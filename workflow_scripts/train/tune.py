@@ -87,6 +87,8 @@ def build_trainer(
     print(f"kernels: {speed_up_training(model)}")
     tuned = Loaded(model, loaded.processor, loaded.family, loaded.revision)
     arguments = _arguments(recipe, folder, tuned, workers, tracking)
+    if arguments.device.type == "cuda":
+        arguments._n_gpu = 1  # one process, one GPU: with several in sight, Trainer would wrap the model in DataParallel
     return FeatureTrainer(
         loaded=tuned,
         token_budget=arguments.per_device_train_batch_size * TYPICAL if loaded.device.type == "cuda" else None,
