@@ -88,7 +88,7 @@ def build_trainer(
     tuned = Loaded(model, loaded.processor, loaded.family, loaded.revision)
     arguments = _arguments(recipe, folder, tuned, workers, tracking)
     if arguments.device.type == "cuda":
-        arguments._n_gpu = 1  # one process, one GPU: with several in sight, Trainer would wrap the model in DataParallel
+        arguments._n_gpu = 1  # one process, one GPU: Trainer would spread the model over all in sight
     return FeatureTrainer(
         loaded=tuned,
         token_budget=arguments.per_device_train_batch_size * TYPICAL if loaded.device.type == "cuda" else None,
@@ -134,7 +134,7 @@ def tune(
     data_hash = sha256_of_file(split)
     key = hashlib.sha256("\n".join([recipe.spec(), prompt.spec(), data_hash, loaded.revision]).encode()).hexdigest()
     folder = checkpoints / key[:16]
-    workers = threads - 2 if loaded.device.type == "cuda" else 0
+    workers = max(0, threads - 2) if loaded.device.type == "cuda" else 0
     training, kept = hold_back(rows, recipe.evaluation.rows if recipe.evaluation else 0, recipe.seed)
     examples, held_back = [examples[place] for place in training], [examples[place] for place in kept]
     trainer = build_trainer(recipe, loaded, examples, held_back, tree, index, folder, workers, tracking)
