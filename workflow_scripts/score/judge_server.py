@@ -35,11 +35,12 @@ class Server:
 
     def ask(self, pairs: list[Pair], attempt: int) -> list[Judgement | None]:
         """Replies to all pairs; a further try asks with another seed."""
+        bodies = [self._body(pair, attempt) for pair in pairs]
         with ThreadPoolExecutor(self._judge.workers) as pool:
-            replies = list(pool.map(lambda pair: self._reply(pair, attempt), pairs))
+            replies = list(pool.map(self._reply, bodies))
         return [checked(reply, self._judge.metric) for reply in replies]
 
-    def _reply(self, pair: Pair, attempt: int) -> str | None:
+    def _body(self, pair: Pair, attempt: int) -> dict:
         body: dict = {
             "model": self._judge.model,
             "messages": chat_of(pair, self._judge.metric, guidelines=self._judge.guidelines),
@@ -49,6 +50,9 @@ class Server:
         }
         if self._judge.metric == "crimson":
             body["response_format"] = {"type": "json_object"}
+        return body
+
+    def _reply(self, body: dict) -> str | None:
         headers = {"Content-Type": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"

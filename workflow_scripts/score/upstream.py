@@ -53,6 +53,7 @@ def crimson_prompt(reference: str, hypothesis: str, context: dict | None = None,
     )
 
 
+@cache
 def crimson_system() -> str:
     """CRIMSON's system message: the one constant under `"role": "system"` in its source."""
     _, place = _found("crimson-score", "CRIMSON", "generate_score")
