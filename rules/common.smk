@@ -97,11 +97,14 @@ GATED = [
     for name, entry in CONFIG.models.items()
     if isinstance(entry, HubModel)
     and entry.gated
+    and not Path(entry.checkpoint).expanduser().is_dir()
     and any(isinstance(s, ModelSystem) and s.model == name for s in CONFIG.systems.values())
 ] + [
     Gated(entry.repo, f"https://huggingface.co/datasets/{entry.repo}", f"{R}/data/{name}/manifest.json")
     for name, entry in CONFIG.datasets.items()
-    if isinstance(entry, HubDataset) and any(split.dataset == name for split in CONFIG.splits.values())
+    if isinstance(entry, HubDataset)
+    and entry.mirror is None
+    and any(split.dataset == name for split in CONFIG.splits.values())
 ]
 
 

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import yaml
 
 from tests.workflow.runs import checkout, planned, snakemake
 
@@ -83,3 +84,13 @@ def test_a_recipe_that_tunes_the_tower_uses_no_stored_features_of_its_system(fol
     plan = planned(folder, "--config", recipes)
     assert plan["features_extract"] == 1  # of the base system's answers
     assert plan["train_tune"] == 1
+
+
+def test_a_local_checkpoint_and_a_mirror_need_no_token(folder, tmp_path):
+    raw = yaml.safe_load((folder / "config/minicourse.yaml").read_text())
+    raw["models"]["medgemma15"] |= {"checkpoint": str(tmp_path), "revision": None}
+    raw["datasets"]["iu_xray"]["mirror"] = str(tmp_path)
+    (folder / "config/offline.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    environment = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
+    said = snakemake(folder, "--configfile", "config/offline.yaml", env=environment, check=False)
+    assert "HF_TOKEN is not set" not in said
