@@ -10,8 +10,9 @@ from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
 from workflow_scripts.engines.transformers_engine import TransformersEngine
-from workflow_scripts.infer.answer import answer, read_progress
+from workflow_scripts.infer.answer import answer
 from workflow_scripts.infer.gather import gather
+from workflow_scripts.infer.progress import Progress
 from workflow_scripts.infer.trivial import answer_trivially, usual_answer
 
 BUDGETS = {"counting": 6}
@@ -65,10 +66,17 @@ def test_a_killed_run_answers_only_what_is_left(split, tree, tiny, features, tmp
 
 
 def test_a_line_that_a_kill_cut_short_is_not_an_answer(tmp_path):
-    path = tmp_path / "partial.jsonl"
-    path.write_text(json.dumps({"uid": "a"}) + "\n" + '{"uid": "b", "te')
-    assert list(read_progress(path)) == ["a"]
-    assert path.read_text() == json.dumps({"uid": "a"}) + "\n"
+    progress = Progress(tmp_path / "all.parquet", "workflow_scripts.infer.answer", ["identity"])
+    progress.path.write_text(json.dumps({"uid": "a"}) + "\n" + '{"uid": "b", "te')
+    again = Progress(tmp_path / "all.parquet", "workflow_scripts.infer.answer", ["identity"])
+    assert list(again.rows) == ["a"]
+    assert again.path.read_text() == json.dumps({"uid": "a"}) + "\n"
+
+
+def test_answers_to_something_else_are_not_taken_over(tmp_path):
+    progress = Progress(tmp_path / "all.parquet", "workflow_scripts.infer.answer", ["identity"])
+    progress.path.write_text(json.dumps({"uid": "a"}) + "\n")
+    assert not Progress(tmp_path / "all.parquet", "workflow_scripts.infer.answer", ["another"]).rows
 
 
 def test_gathering_refuses_a_missing_and_a_doubled_row(split, tree, tmp_path, tiny, features):

@@ -116,10 +116,13 @@ PREDICTIONS = pa.schema(
         pa.field("uid", pa.string(), nullable=False),
         pa.field("system", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
-        pa.field("finish", pa.string(), nullable=False),  # stop, length, or rule for a trivial system
+        pa.field("finish", pa.string(), nullable=False),  # stop, length, rule (trivial) or imported
         pa.field("prompt_tokens", pa.int32()),
         pa.field("new_tokens", pa.int32()),
         pa.field("prompt_hash", pa.string()),
+        pa.field("engine", pa.string()),  # transformers or openai; null where nothing was generated
+        pa.field("settings", pa.string()),  # hash of the generation settings, 16 digits
+        pa.field("constrained", pa.bool_()),  # whether a grammar bounded the answer
     ]
 )
 

@@ -1,7 +1,6 @@
 """Step: answer one shard of a split with a base or tuned model; a killed job goes on behind its last batch."""
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 
@@ -13,24 +12,11 @@ from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
-from workflow_scripts.engines.exchange import Picture, Request
 from workflow_scripts.engines.transformers_engine import TransformersEngine, vision_source
+from workflow_scripts.infer.progress import Progress
+from workflow_scripts.infer.requests import requests_of
 from workflow_scripts.models.kernels import fuse_layers
 from workflow_scripts.models.loading import load
-from workflow_scripts.models.prompts import chat
-
-
-def requests_of(rows: list[dict], prompt: Prompt, budgets: dict[str, int]) -> list[Request]:
-    """One request a row; `budgets` gives the most new tokens by task."""
-    return [
-        Request(
-            uid=row["uid"],
-            chat=chat(row["question"], len(row["images"]), prompt.system),
-            images=tuple(Picture(image["sha256"], image["path"]) for image in row["images"]),
-            max_new_tokens=budgets[row["task"]],
-        )
-        for row in rows
-    ]
 
 
 def answer(
@@ -54,49 +40,21 @@ def answer(
     requests = requests_of(rows, prompt, budgets)
     weights = sha256_of_file(adapter / "adapter_model.safetensors") if adapter else ""
     identity = [sha256_of_file(split), sha256_of_file(record), weights, prompt.spec(), canonical_json(budgets)]
-    progress = out.with_name(f"{out.stem}.{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.partial.jsonl")
-    done = read_progress(progress)
-    waiting = [request for request in requests if request.uid not in done]
-    progress.parent.mkdir(parents=True, exist_ok=True)
+    progress = Progress(out, "workflow_scripts.infer.answer", identity)
+    waiting = [request for request in requests if request.uid not in progress.rows]
     if waiting:
         loaded = load(record, adapter=adapter)
         print(f"kernels: {fuse_layers(loaded.base)}")
         engine = TransformersEngine(loaded, vision_source(loaded, tree, index))
         with (
-            progress.open("a", encoding="utf-8") as stream,
-            tqdm(total=len(requests), initial=len(done), desc=f"answers of {system}", mininterval=5) as bar,
+            progress,
+            tqdm(total=len(requests), initial=len(progress.rows), desc=f"answers of {system}", mininterval=5) as bar,
         ):
             for part in engine.batches(waiting, batch):
-                for response in engine.generate(part):
-                    done[response.uid] = {
-                        "uid": response.uid,
-                        "system": system,
-                        "text": response.text,
-                        "finish": response.finish,
-                        "prompt_tokens": response.prompt_tokens,
-                        "new_tokens": response.new_tokens,
-                        "prompt_hash": response.prompt_hash,
-                    }
-                    stream.write(json.dumps(done[response.uid], ensure_ascii=True) + "\n")
-                stream.flush()
+                progress.keep(engine.generate(part), system=system, engine="transformers", constrained=False)
                 bar.update(len(part))
-    write_table(out, [done[request.uid] for request in requests], PREDICTIONS)
-    progress.unlink()
-
-
-def read_progress(path: Path) -> dict[str, dict]:
-    """Finished rows by uid; a line that a kill cut short is not one."""
-    done: dict[str, dict] = {}
-    if path.exists():
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-            if not line.endswith("\n"):
-                break
-            row = json.loads(line)
-            done[row["uid"]] = row
-            kept.append(line)
-        path.write_text("".join(kept), encoding="utf-8")
-    return done
+    write_table(out, [progress.rows[request.uid] for request in requests], PREDICTIONS)
+    progress.close()
 
 
 def main() -> None:

@@ -20,11 +20,16 @@ class ModelSystem(Section):
     recipe: Name | None = Field(None, description="Name from `recipes`; null is the base model.")
     train: Name | None = Field(None, description="Split to tune on; needed with a recipe.")
     prompt: Prompt = Prompt()
+    constrained: bool = Field(False, description="Let a grammar of the asked format bound every answer.")
+    engine: Name | None = Field(None, description="Name from `engines`; null loads the model in the job itself.")
+    served_as: str | None = Field(None, description="What the engine's server calls this model or adapter.")
 
     @model_validator(mode="after")
     def _tuned_on_something(self) -> "ModelSystem":
         if (self.recipe is None) != (self.train is None):
             raise ValueError("recipe and train go together: set both to tune, or neither for the base model")
+        if (self.engine is None) != (self.served_as is None):
+            raise ValueError("engine and served_as go together: set both for a model behind a server, or neither")
         return self
 
 
@@ -35,12 +40,25 @@ class TrivialSystem(Section):
     train: Name = Field(description="Split whose answers are summarised.")
 
 
+class ImportedSystem(Section):
+    """Predictions that another project made, compared as they are."""
+
+    predictions: str = Field(description="File of predictions: JSON lines, JSON or CSV.")
+
+    @property
+    def train(self) -> None:
+        """Nothing is tuned here."""
+        return None
+
+
 def _kind(value: object) -> str:
     has = value.__contains__ if isinstance(value, dict) else lambda key: hasattr(value, key)
-    return "trivial" if has("trivial") else "model"
+    return "trivial" if has("trivial") else "imported" if has("predictions") else "model"
 
 
 System = Annotated[
-    Annotated[ModelSystem, Tag("model")] | Annotated[TrivialSystem, Tag("trivial")],
+    Annotated[ModelSystem, Tag("model")]
+    | Annotated[TrivialSystem, Tag("trivial")]
+    | Annotated[ImportedSystem, Tag("imported")],
     Discriminator(_kind),
 ]

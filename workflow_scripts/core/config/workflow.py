@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from workflow_scripts.core.config.datasets import Dataset, LocalDataset, Split
+from workflow_scripts.core.config.engines import ServerEngine
 from workflow_scripts.core.config.judges import Judge
 from workflow_scripts.core.config.models import Model
 from workflow_scripts.core.config.recipes import Recipe
@@ -50,6 +51,7 @@ class Configuration(Section):
     splits: dict[Name, Split] = Field(description="Named selections of rows.")
     models: dict[Name, Model] = Field(description="Networks at a full revision.")
     recipes: dict[Name, Recipe] = Field({}, description="Ways to tune.")
+    engines: dict[Name, ServerEngine] = Field({}, description="Servers that answer for models which they hold.")
     systems: dict[Name, System] = Field(min_length=1, description="What is compared.")
     judges: dict[Name, Judge] = Field({}, description="Who reads report answers.")
     evaluate: tuple[Name, ...] = Field(min_length=1, description="Splits on which the systems are compared.")
@@ -67,6 +69,8 @@ class Configuration(Section):
         for name, system in self.systems.items():
             if isinstance(system, ModelSystem):
                 _known(f"systems.{name}.model", system.model, "models", self.models)
+                if system.engine is not None:
+                    _known(f"systems.{name}.engine", system.engine, "engines", self.engines)
                 if system.recipe is not None:
                     _known(f"systems.{name}.recipe", system.recipe, "recipes", self.recipes)
             if system.train is not None:
