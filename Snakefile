@@ -6,12 +6,13 @@ Paths below the results folder follow one grammar:
     models/{model}.json   record of a model, its files beside it
     features/{model}/{split}/index.parquet
     systems/{system}/     adapter/, history.parquet
-    predictions/{split}/{system}.parquet
+    predictions/{split}/{system}.parquet, its shards in {cohort}/
     scores/{split}/…      outcomes, judgements, report scores, metrics
     report/{split}/       table.csv, table.md, index.html
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 

@@ -8,45 +8,44 @@ scattergather:
 rule infer_answer:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
-        record=lambda w: f"{R}/models/{CONFIG.systems[w.system].model}.json",
+        record=lambda w: f"{R}/models/{model_of(w.cohort)}.json",
         features=features_for_answering,
-        adapter=adapter_of,
+        adapter=lambda w: [adapter for system in w.cohort.split("+") for adapter in adapter_of(system)],
         code=code("workflow_scripts.infer.answer"),
     output:
-        shard=f"{R}/predictions/{{split}}/{{system}}/{{scatteritem}}.parquet",
+        shard=f"{R}/predictions/{{split}}/{{cohort}}/{{scatteritem}}.parquet",
     log:
-        f"{R}/logs/infer_answer/{{split}}.{{system}}.{{scatteritem}}.log",
+        f"{R}/logs/infer_answer/{{split}}.{{cohort}}.{{scatteritem}}.log",
     benchmark:
-        f"{R}/benchmarks/infer_answer/{{split}}.{{system}}.{{scatteritem}}.tsv"
+        f"{R}/benchmarks/infer_answer/{{split}}.{{cohort}}.{{scatteritem}}.tsv"
     wildcard_constraints:
-        system=named(CONFIG.systems, ModelSystem),
+        cohort="|".join(sorted({re.escape(cohort_of(system)) for system in ANSWERING})) or "(?!)",
     conda:
         CONDA
-    threads: lambda w: 4 if gpus_of(CONFIG.systems[w.system].model) else 1
+    threads: lambda w: 4 if gpus_of(model_of(w.cohort)) else 1
     resources:
-        gpu=lambda w: gpus_of(CONFIG.systems[w.system].model),
-        mem_mb=lambda w: 48000 if gpus_of(CONFIG.systems[w.system].model) else 2500,
-        runtime=lambda w: 240 if gpus_of(CONFIG.systems[w.system].model) else 20,
-        batch=lambda w: 256 if gpus_of(CONFIG.systems[w.system].model) else 64,
+        gpu=lambda w: gpus_of(model_of(w.cohort)),
+        mem_mb=lambda w: 48000 if gpus_of(model_of(w.cohort)) else 2500,
+        runtime=lambda w: 240 if gpus_of(model_of(w.cohort)) else 20,
+        batch=lambda w: 1024 if gpus_of(model_of(w.cohort)) else 64,
     params:
         tree=tree_of_split,
         features=lambda w, input: f"--features {input.features}" if input.features else "",
-        prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
+        cohort=lambda w: canonical_json([asked(system) for system in w.cohort.split("+")]),
         budgets=canonical_json(CONFIG.inference.max_new_tokens),
-        adapter=lambda w: f"--adapter {R}/systems/{w.system}/adapter" if adapter_of(w) else "",
     message:
-        "Answering {wildcards.split} with {wildcards.system}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Answering {wildcards.split} with {wildcards.cohort}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.infer.answer --split {input.split:q} --shard {wildcards.scatteritem}"
-        " --model {input.record:q} {params.adapter} {params.features} --tree {params.tree:q} --system {wildcards.system}"
-        " --prompt {params.prompt:q} --budgets {params.budgets:q} --batch {resources.batch}"
-        " --threads {threads} --out {output.shard:q} 2>&1 | tee {log:q}"
+        " --model {input.record:q} {params.features} --tree {params.tree:q} --cohort {params.cohort:q}"
+        " --budgets {params.budgets:q} --batch {resources.batch} --threads {threads}"
+        " --out {output.shard:q} 2>&1 | tee {log:q}"
 
 
 rule infer_gather:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
-        shards=gather.infer(f"{R}/predictions/{{{{split}}}}/{{{{system}}}}/{{scatteritem}}.parquet"),
+        shards=shards_of_system,
         code=code("workflow_scripts.infer.gather"),
     output:
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
@@ -65,7 +64,7 @@ rule infer_gather:
         "Gathering the answers of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.infer.gather --split {input.split:q} --shards {input.shards:q}"
-        " --out {output.predictions:q} 2>&1 | tee {log:q}"
+        " --system {wildcards.system} --out {output.predictions:q} 2>&1 | tee {log:q}"
 
 
 rule infer_trivial:

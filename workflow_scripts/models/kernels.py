@@ -25,3 +25,14 @@ def speed_up_training(model: PeftModel) -> str:
     """Fuse the adapters' sums and the layers; say what was done."""
     torch.set_float32_matmul_precision("high")
     return f"{fuse_lora(model)} fused LoRA projections, {fuse_layers(model.get_base_model())}"
+
+
+def speed_up_inference(model: PreTrainedModel | PeftModel) -> str:
+    """Fuse the adapters' sums, in the base's dtype, and the layers; say what was done."""
+    if not isinstance(model, PeftModel):
+        return fuse_layers(model)
+    base = model.get_base_model()
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.to(base.dtype)
+    return f"{fuse_lora(model)} fused LoRA projections, {fuse_layers(base)}"
