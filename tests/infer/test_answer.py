@@ -42,7 +42,7 @@ def test_sharded_and_gathered_equals_whole(split, tree, tiny, features, tmp_path
 def test_a_killed_run_answers_only_what_is_left(split, tree, tiny, features, tmp_path, one_by_one, monkeypatch):
     out = tmp_path / "all.parquet"
     asked = Counter()
-    generate = TransformersEngine._generate
+    generate = TransformersEngine.generate
 
     def counted(self, batch, **how):
         if sum(asked.values()) >= 3:
@@ -50,14 +50,14 @@ def test_a_killed_run_answers_only_what_is_left(split, tree, tiny, features, tmp
         asked.update(request.uid for request, _ in batch)
         return generate(self, batch, **how)
 
-    monkeypatch.setattr(TransformersEngine, "_generate", counted)
+    monkeypatch.setattr(TransformersEngine, "generate", counted)
     with pytest.raises(KeyboardInterrupt):
         run(split, tree, tiny, features, out, batch=2)
     assert not out.exists()
     first = Counter(asked)
     monkeypatch.setattr(
         TransformersEngine,
-        "_generate",
+        "generate",
         lambda self, batch, **how: (asked.update(r.uid for r, _ in batch), generate(self, batch, **how))[1],
     )
     assert run(split, tree, tiny, features, out, batch=2) == one_by_one

@@ -20,6 +20,9 @@ STRETCH = 128
 LOOK = 8
 """Tokens between two looks whether every row has ended: each look waits for the GPU."""
 
+SLOTS = "slots"
+"""Name of `engines.slot_attention`, which needs a GPU to be imported."""
+
 Choose = Callable[[torch.Tensor], torch.Tensor]
 """From logits (rows, vocabulary) to one token a row (rows,)."""
 
@@ -110,6 +113,16 @@ class Decoder:
         self._config = model.config.get_text_config()
         self._layers = model.get_decoder()
         self._head = model.get_output_embeddings()
+        self._ranged = (
+            model.device.type == "cuda"
+            and model.dtype.itemsize == 2
+            and self._config._attn_implementation in ("sdpa", SLOTS)
+        )
+        if self._ranged:
+            from workflow_scripts.engines import slot_attention  # noqa: F401 - registers itself
+
+            self._config._attn_implementation = SLOTS
+        self._kept: tuple[tuple[int, int, bool], KeyValues, Step] | None = None
 
     @torch.inference_mode()
     def generate(
@@ -121,6 +134,7 @@ class Decoder:
         choose: Choose = greedily,
         accept: Callable[[list[int]], None] | None = None,
         keep: Callable[[list[int]], None] | None = None,
+        variant: bool = True,
         fixed: bool = False,
     ) -> list[list[int]]:
         """New tokens of each prompt, at most `budget`, up to and with the stop token.
@@ -128,15 +142,15 @@ class Decoder:
         Args:
             accept: told the tokens of each step, one a row.
             keep: told the places, within the last batch, of the rows that stay when others have ended.
+            variant: what of the model changes between calls, whether its adapter takes part: a captured step is one's.
             fixed: generate exactly `budget` tokens (for timing).
         """
         device = self._model.device
         longest = max(map(len, prompts))
-        ids = torch.full((len(prompts), longest), self._pad)
-        for row, prompt in enumerate(prompts):
-            ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+        ids = torch.tensor([[self._pad] * (longest - len(prompt)) + prompt for prompt in prompts])
         start = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)[:, None]
-        cache = KeyValues(len(prompts), longest + min(STRETCH, budget), device)
+        slots = -(-(longest + min(STRETCH, budget)) // 64) * 64
+        cache, step = self._take(len(prompts), slots, variant)
         logits = self._prefill(ids.to(device), start, cache, inputs)
 
         stops = torch.tensor([] if fixed else sorted(self._stops), dtype=torch.long, device=device)
@@ -145,7 +159,7 @@ class Decoder:
         made = 0
         while True:
             stretch = min(STRETCH, budget - made)
-            step = Step(self._forward, cache, start, longest + made, self._first, worth=stretch > LOOK // 2)
+            step.begin(start, longest + made, longest + made - start + self._first)
             ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
             taken = []
             for count in range(1, stretch + 1):
@@ -162,14 +176,25 @@ class Decoder:
                 found[row] += tokens
             left = torch.nonzero(~ended)[:, 0]
             if made == budget or not len(left):
+                self._kept = ((len(prompts), slots, variant), cache, step) if made == len(taken) else None
                 return found if fixed else [self._up_to_stop(tokens) for tokens in found]
             logits, start = logits[left], start[left]
-            del step  # and its graph, which holds memory
+            step = None  # its graph goes, and the memory it holds
             cache.remake(left, longest + made + min(STRETCH, budget - made))
+            step = Step(self._forward, cache)
             places = left.tolist()
             rows = [rows[place] for place in places]
             if keep is not None:
                 keep(places)
+
+    def _take(self, rows: int, slots: int, variant: bool) -> tuple[KeyValues, "Step"]:
+        """Buffers and step of the last batch, where they fit this one, or new ones."""
+        kept, self._kept = self._kept, None
+        if kept is not None and kept[0] == (rows, slots, variant):
+            return kept[1:]
+        del kept  # before new buffers are made
+        cache = KeyValues(rows, slots, self._model.device)
+        return cache, Step(self._forward, cache)
 
     def _up_to_stop(self, tokens: list[int]) -> list[int]:
         end = next((place for place, token in enumerate(tokens) if token in self._stops), len(tokens))
@@ -209,16 +234,11 @@ class Decoder:
         self, token: torch.Tensor, position: torch.Tensor, start: torch.Tensor, cache: KeyValues
     ) -> torch.Tensor:
         """Logits (rows, vocabulary) behind one more token a row, (rows, 1)."""
-        slots = torch.arange(cache.slots, device=token.device)
-        seen = ((slots >= start) & (slots <= cache.place))[:, None, None]
-        masks = {"full_attention": self._as_mask(seen)}
-        kinds = set(getattr(self._config, "layer_types", None) or ["full_attention"])
-        if "sliding_attention" in kinds:
-            near = slots > cache.place - self._config.sliding_window
-            masks["sliding_attention"] = self._as_mask(seen & near)
+        kinds = getattr(self._config, "layer_types", None)
+        masks = {kind: self._seen(kind, start, cache) for kind in set(kinds or ["full_attention"])}
         hidden = self._layers(
             input_ids=token,
-            attention_mask=masks if getattr(self._config, "layer_types", None) else masks["full_attention"],
+            attention_mask=masks if kinds else masks["full_attention"],
             position_ids=position,
             past_key_values=cache,
             use_cache=True,
@@ -227,8 +247,15 @@ class Decoder:
         cap = getattr(self._config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
-    def _as_mask(self, seen: torch.Tensor) -> torch.Tensor:
-        """What this model's attention takes: a boolean mask, or one to add."""
+    def _seen(self, kind: str, start: torch.Tensor, cache: KeyValues) -> torch.Tensor:
+        """Which slots a layer's new tokens attend to, as this model's attention takes it: a range, or a mask."""
+        first = start
+        if kind == "sliding_attention":
+            first = torch.maximum(start, cache.place - self._config.sliding_window + 1)
+        if self._ranged:
+            return torch.cat([first, cache.place.expand_as(first)], 1).to(torch.int32)[:, None, None]
+        slots = torch.arange(cache.slots, device=start.device)
+        seen = ((slots >= first) & (slots <= cache.place))[:, None, None]
         if self._config._attn_implementation != "eager":
             return seen
         dtype = self._model.dtype
@@ -236,31 +263,35 @@ class Decoder:
 
 
 class Step:
-    """One decoding step of a batch on its buffers, captured in a CUDA graph from the second call on.
+    """One decoding step of a batch on its buffers, captured in a CUDA graph at the second call."""
 
-    Args:
-        place: slot of the first token that comes.
-        worth: whether enough steps follow to make up for the capture.
-    """
-
-    def __init__(
-        self, forward: Callable, cache: KeyValues, start: torch.Tensor, place: int, first_position: int, *, worth: bool
-    ) -> None:
-        self._forward, self._cache, self._start = forward, cache, start
-        cache.place.fill_(place)
-        self._token = torch.zeros_like(start)
-        self._position = place - start + first_position
-        self._capture = worth and start.device.type == "cuda"
+    def __init__(self, forward: Callable, cache: KeyValues) -> None:
+        device = cache.place.device
+        self._forward, self._cache = forward, cache
+        self._start, self._token, self._position = (
+            torch.zeros(cache.rows, 1, dtype=torch.long, device=device) for _ in range(3)
+        )
         self._warm = False
         self._graph: torch.cuda.CUDAGraph | None = None
         self._logits: torch.Tensor | None = None
 
+    def begin(self, start: torch.Tensor, place: int, position: torch.Tensor) -> None:
+        """Set out from slot `place`.
+
+        Args:
+            start: first slot of each row, (rows, 1).
+            position: position of each row's next token, (rows, 1).
+        """
+        self._cache.place.fill_(place)
+        self._start.copy_(start)
+        self._position.copy_(position)
+
     def __call__(self, token: torch.Tensor) -> torch.Tensor:
-        """Logits behind `token` (rows,). With a graph, the next call writes over them."""
+        """Logits behind `token` (rows,). The next call may write over them."""
         self._token.copy_(token[:, None])
         if self._graph is not None:
             self._graph.replay()
-        elif self._capture and self._warm:
+        elif self._warm and token.device.type == "cuda":
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
                 self._logits = self._advance()

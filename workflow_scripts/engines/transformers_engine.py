@@ -85,7 +85,7 @@ class TransformersEngine:
             batch = [pair for pair in waiting[: self.batch] if pair[0].max_new_tokens == budget]
             batch = batch[: self._rows_that_fit(len(batch[0][1]) + budget)]
             try:
-                responses = self._generate(batch, adapted=adapted)
+                responses = self.generate(batch, adapted=adapted)
             except torch.OutOfMemoryError:
                 responses = None  # what the failed try holds is freed only behind this block
             if responses is None:
@@ -113,7 +113,7 @@ class TransformersEngine:
         return max(1, int(free * 2 / 3) // (2 * config.num_hidden_layers * width * tokens))
 
     @torch.inference_mode()
-    def _generate(self, batch: Sequence[tuple[Request, list[int]]], *, adapted: bool) -> list[Response]:
+    def generate(self, batch: Sequence[tuple[Request, list[int]]], *, adapted: bool) -> list[Response]:
         family, base, device = self._loaded.family, self._loaded.base, self._loaded.device
 
         def inputs(first: int, last: int, ids: torch.Tensor) -> dict:
@@ -125,7 +125,9 @@ class TransformersEngine:
             }
 
         with nullcontext() if adapted or not self._loaded.adapted else self._loaded.model.disable_adapter():
-            generated = self._decoder.generate([ids for _, ids in batch], batch[0][0].max_new_tokens, inputs=inputs)
+            generated = self._decoder.generate(
+                [ids for _, ids in batch], batch[0][0].max_new_tokens, inputs=inputs, variant=adapted
+            )
         return [self._response(request, prompt, new) for (request, prompt), new in zip(batch, generated, strict=True)]
 
     def _response(self, request: Request, prompt: list[int], new: list[int]) -> Response:
