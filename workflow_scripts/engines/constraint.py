@@ -81,7 +81,8 @@ class Constraint:
         if not active:
             return logits
         packed = self._allocated(logits.is_cuda)
-        packed.fill_(-1)
+        if len(active) < len(self._rows):
+            packed.fill_(-1)  # every bit set: a free row's tokens are all allowed
         self._executor.unsafe_compute_mask_ptr(active, packed.data_ptr(), packed.shape[1] * 4, packed.shape[0])
         for row, _ in active:
             _check(row)
