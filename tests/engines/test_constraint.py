@@ -1,6 +1,7 @@
 """A batch under grammars: what is masked, who ends, who stays; and a real model that generates under it."""
 
 from collections import Counter
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -9,14 +10,13 @@ from transformers import LogitsProcessor
 from tests.data.trees import converted
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.datasets import MadeDataset
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.images import open_image
 from workflow_scripts.core.tasks import TASKS
 from workflow_scripts.data.made import draw_tree
 from workflow_scripts.engines.constraint import Constraint
-from workflow_scripts.engines.transformers_engine import TransformersEngine, vision_source
 from workflow_scripts.infer.grammars import answered_in_words, grammar_of
-from workflow_scripts.infer.requests import requests_of
 from workflow_scripts.models.loading import load
+from workflow_scripts.models.prompts import chat
 from workflow_scripts.score.asked import asked_of
 from workflow_scripts.score.outcomes import outcome_of
 from workflow_scripts.score.strict import read_strict
@@ -126,27 +126,44 @@ def made(tmp_path_factory):
     return place / "tree", chosen, grammars
 
 
+class Answer(NamedTuple):
+    """What a model said, and whether it ended its turn."""
+
+    text: str
+    ended: bool
+
+
 @pytest.fixture(scope="module")
 def answers(loaded, made, stops):
-    """Answers of the tiny model by (grammars of its rows)."""
+    """A function that answers the rows with the tiny model, each under its grammar or free."""
     tree, rows, _ = made
-    engine = TransformersEngine(loaded, vision_source(loaded, tree, None))
-    batches = list(engine.batches(requests_of(rows, Prompt(), BUDGETS), 16))
-    generate = loaded.model.generate
+    family, processor, base = loaded.family, loaded.processor, loaded.base
 
-    def run(grammar_by_uid: dict[str, str | None] | None) -> dict:
-        found = {}
-        for batch in batches:
+    @torch.inference_mode()
+    def run(grammars: list[str | None] | None) -> list[Answer]:
+        found = []
+        for place, row in enumerate(rows):
+            ids = torch.tensor([family.prompt_ids(processor, chat(row["question"], len(row["images"])))] * 2)
+            pictures = [open_image(tree, image["path"]) for image in row["images"]] * 2
             processors = []
-            if grammar_by_uid is not None:
-                longest = max(len(prompt) for _, prompt in batch)
-                grammars = [grammar_by_uid[request.uid] for request, _ in batch]
-                processors = [Bounded(Constraint(loaded.processor.tokenizer, grammars, stops), longest)]
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(
-                    loaded.model, "generate", lambda p=processors, **given: generate(**given, logits_processor=p)
-                )
-                found |= {response.uid: response for response in engine.generate(batch)}
+            if grammars is not None:
+                both = [grammars[place], None]  # a free row beside each, which nothing may touch
+                processors = [Bounded(Constraint(processor.tokenizer, both, stops), ids.shape[1])]
+            generated = base.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                token_type_ids=family.token_types(processor, ids),
+                mm_encoder_outputs=family.encoder_outputs(
+                    base, family.pooled_features(base, family.pixels(processor, pictures))
+                ),
+                max_new_tokens=BUDGETS[row["task"]],
+                do_sample=False,
+                logits_processor=processors,
+            )[:, ids.shape[1] :].tolist()
+            for new in generated:
+                end = next((at for at, token in enumerate(new) if token in stops), None)
+                text = processor.tokenizer.decode(new[:end], skip_special_tokens=True)
+                found.append(Answer(text, end is not None))
         return found
 
     return run
@@ -154,16 +171,15 @@ def answers(loaded, made, stops):
 
 def test_an_untrained_model_answers_every_task_in_time_and_validly(made, answers):
     _, rows, grammars = made
-    found = answers({row["uid"]: grammar for row, grammar in zip(rows, grammars, strict=True)})
     asked, finished, read, outcomes = Counter(), Counter(), Counter(), {}
-    for row in rows:
-        task, response = row["task"], found[row["uid"]]
+    for row, answer in zip(rows, answers(grammars)[::2], strict=True):
+        task = row["task"]
         asked[task] += 1
-        if response.finish == "stop":
-            strict = read_strict(asked_of(row), response.text)
+        if answer.ended:
+            strict = read_strict(asked_of(row), answer.text)
             finished[task] += 1
             read[task] += strict is not None
-            outcome = outcome_of(asked_of(row), response.text, response.finish, strict, strict)
+            outcome = outcome_of(asked_of(row), answer.text, "stop", strict, strict)
             outcomes.setdefault(task, Counter())[outcome] += 1
     for task in TASKS:
         print(f"{task}: {finished[task]} of {asked[task]} finished, {read[task]} read strictly, {dict(outcomes[task])}")
@@ -172,17 +188,8 @@ def test_an_untrained_model_answers_every_task_in_time_and_validly(made, answers
         assert read[task] == finished[task]
 
 
-def test_an_unbounded_batch_is_left_as_it_is(made, answers):
-    free = answers(None)
-    assert answers(dict.fromkeys(free)) == free
-
-
-def test_a_bound_row_leaves_a_free_one_beside_it_as_it_is(made, answers):
+def test_free_rows_are_left_as_they_are_alone_and_beside_a_bound_one(made, answers):
     _, rows, grammars = made
     free = answers(None)
-    mixed = {
-        row["uid"]: grammar if place % 2 else None
-        for place, (row, grammar) in enumerate(zip(rows, grammars, strict=True))
-    }
-    found = answers(mixed)
-    assert all(found[uid] == free[uid] for uid, grammar in mixed.items() if grammar is None)
+    assert answers([None] * len(rows)) == free
+    assert answers(grammars)[1::2] == free[1::2]
