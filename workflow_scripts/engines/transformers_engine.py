@@ -11,7 +11,8 @@ import torch
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.images import open_image
-from workflow_scripts.engines.decoding import Decoder
+from workflow_scripts.engines.constraint import Constraint
+from workflow_scripts.engines.decoding import Decoder, greedily
 from workflow_scripts.engines.exchange import Picture, Request, Response
 from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.loading import Loaded
@@ -124,10 +125,17 @@ class TransformersEngine:
                 "mm_encoder_outputs": family.encoder_outputs(base, pooled),
             }
 
+        options: dict = {"inputs": inputs, "variant": adapted}
+        tokenizer = self._loaded.processor.tokenizer
+        if any(request.grammar for request, _ in batch):
+            constraint = Constraint(tokenizer, [request.grammar for request, _ in batch], self._stops)
+            options |= {
+                "choose": lambda logits: greedily(constraint.mask(logits)),
+                "accept": constraint.accept,
+                "keep": constraint.keep,
+            }
         with nullcontext() if adapted or not self._loaded.adapted else self._loaded.model.disable_adapter():
-            generated = self._decoder.generate(
-                [ids for _, ids in batch], batch[0][0].max_new_tokens, inputs=inputs, variant=adapted
-            )
+            generated = self._decoder.generate([ids for _, ids in batch], batch[0][0].max_new_tokens, **options)
         return [self._response(request, prompt, new) for (request, prompt), new in zip(batch, generated, strict=True)]
 
     def _response(self, request: Request, prompt: list[int], new: list[int]) -> Response:

@@ -5,7 +5,7 @@ A cohort is one system, or a base model and a tuned one that share a load of the
 
 import argparse
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_ta
 from workflow_scripts.engines.exchange import Request
 from workflow_scripts.engines.transformers_engine import TransformersEngine, vision_source
 from workflow_scripts.infer.progress import Progress
-from workflow_scripts.infer.requests import requests_of
+from workflow_scripts.infer.requests import grammars_of, requests_of
 from workflow_scripts.models.kernels import speed_up_inference
 from workflow_scripts.models.loading import load
 
@@ -54,7 +54,8 @@ def answer(
     """
     torch.set_num_threads(threads)
     number, of = shard
-    rows = read_table(split, ROWS).to_pylist()[number::of]
+    everything = read_table(split, ROWS).to_pylist()
+    rows = everything[number::of]
     adapters = {asked.adapter for asked in cohort if asked.adapter}
     if len(adapters) > 1:
         raise Refused(f"{', '.join(asked.system for asked in cohort)}: one load holds one adapter; part them")
@@ -65,6 +66,9 @@ def answer(
         identity += [asked.prompt.spec(), str(asked.constrained)]
         progress = Progress(out, asked.system, "workflow_scripts.infer.answer", identity)
         requests = requests_of(rows, asked.prompt, budgets)
+        if asked.constrained:
+            grammars = grammars_of(rows, everything, budgets)
+            requests = [replace(request, grammar=text) for request, text in zip(requests, grammars, strict=True)]
         work.append((asked, [request for request in requests if request.uid not in progress.rows], progress))
     if any(waiting for _, waiting, _ in work):
         loaded = load(record, adapter=next(iter(adapters), None))
