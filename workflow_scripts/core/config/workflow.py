@@ -63,6 +63,19 @@ class Configuration(Section):
     )
 
     @model_validator(mode="after")
+    def _one_model_behind_a_name(self) -> "Configuration":
+        behind: dict[tuple, tuple] = {}
+        for name, system in self.systems.items():
+            if isinstance(system, ModelSystem) and system.engine is not None:
+                weights = ("model", system.model) if system.recipe is None else ("adapter", name)
+                if behind.setdefault((system.engine, system.served_as), weights) != weights:
+                    raise ValueError(
+                        f"systems.{name}.served_as: {system.served_as!r} on {system.engine!r} already stands for other "
+                        "weights; serve each adapter under a name of its own"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _names_exist(self) -> "Configuration":
         for name, split in self.splits.items():
             _known(f"splits.{name}.dataset", split.dataset, "datasets", self.datasets)
