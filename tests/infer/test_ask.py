@@ -307,7 +307,10 @@ def test_nobody_at_the_address_is_one_sentence_at_once(split, tree, tmp_path):
 @pytest.mark.parametrize(
     ("models", "sentence"),
     [
-        ([{"id": "other"}, {"id": "more"}], r"serves more, other, and not 'base': .*`--lora-modules base=FOLDER`"),
+        (
+            [{"id": "other"}, {"id": "more"}],
+            r"serves more, other, and not 'base': start it with `--served-model-name base`, or",
+        ),
         ([], r"serves nothing, and not 'base'"),
         ([{"id": "base", "parent": "google/medgemma"}], r"lists 'base' as an adapter: name the base model"),
     ],
@@ -323,7 +326,7 @@ def test_an_adapter_is_found_out_and_its_weights_are_part_of_the_identity(split,
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     with (
-        ChatServer(models=[{"id": "tuned", "parent": None}]) as server,
+        ChatServer() as server,
         OpenAIServer(server.url, None, 9, 0, 2) as asked,
     ):
 
@@ -331,9 +334,20 @@ def test_an_adapter_is_found_out_and_its_weights_are_part_of_the_identity(split,
             (adapter / "adapter_model.safetensors").write_bytes(weights)
             ask(split, (0, 1), tree, "{}", adapter, "tuned", "t", Prompt(), BUDGETS, asked, 2, tmp_path / "all.parquet")
 
+        server.models = [{"id": "base", "parent": None}]
+        with pytest.raises(
+            Refused, match=rf"serves base, and not 'tuned': start it with `--lora-modules tuned={adapter}`"
+        ):
+            run_with(b"one")
+        server.models.append({"id": "tuned", "parent": None})
         with pytest.raises(Refused, match="lists 'tuned' as a base model: name its adapter in `served_as`"):
             run_with(b"one")
-        server.models = [{"id": "tuned", "parent": "base"}]
+        (tmp_path / "old").mkdir()
+        (tmp_path / "old/adapter_model.safetensors").write_bytes(b"old")
+        server.models = [{"id": "tuned", "parent": "base", "root": str(tmp_path / "old")}]
+        with pytest.raises(Refused, match=r"answers for 'tuned' with .*old, whose weights are not those of"):
+            run_with(b"one")
+        server.models[0]["root"] = str(adapter)
         server.faults.extend([Fault(), Fault(), Fault(400)])
         with pytest.raises(Refused):
             run_with(b"one")

@@ -77,6 +77,10 @@ def test_a_gated_model_needs_a_token_only_where_it_is_loaded(folder, tmp_path, r
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        (
+            lambda there: there.update(recipe="tower", train="train"),
+            "servers leave out the vision tower's part of an adapter, which recipe 'tower' tunes",
+        ),
         (lambda there: there.update(constrained=True), "constrained needs the model in the job itself"),
         (lambda there: there.pop("served_as"), "engine and served_as go together"),
         (lambda there: there.update(engine="lob"), "systems.there.engine: 'lob' is not in `engines`; allowed: lab"),
@@ -85,6 +89,7 @@ def test_a_gated_model_needs_a_token_only_where_it_is_loaded(folder, tmp_path, r
 def test_a_wrong_entry_is_one_sentence(folder, change, sentence):
     def both(raw):
         served()(raw)
+        raw["recipes"]["tower"] = {"lora": {"targets": "all-linear"}}
         change(raw["systems"]["there"])
 
     said = snakemake(folder, "-n", *written(folder, "wrong", both), check=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.section import canonical_json
+from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.images import BadImage, decode_image, image_bytes, plain_format
 from workflow_scripts.engines.exchange import Picture, Request, Response
 from workflow_scripts.engines.openai_server import OpenAIServer, ServerFault
@@ -22,6 +23,8 @@ FINISHES = ("stop", "length", "content_filter")
 
 MEDIA = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 """Formats that every server takes, by Pillow's name."""
+
+WEIGHTS = "adapter_model.safetensors"
 
 
 def data_url(tree: Path, path: str) -> str:
@@ -49,27 +52,35 @@ class OpenAIEngine:
         self._served_as = served_as
         self._tree = tree
 
-    def check(self, *, tuned: bool) -> dict:
+    def check(self, adapter: Path | None) -> dict:
         """The server's entry for the model; to be called before the first request.
 
         Args:
-            tuned: whether an adapter is to answer. vLLM names an adapter's base as `parent`, so that a base model
-                under a tuned system's name, or the reverse, is found out.
+            adapter: folder of the adapter that is to answer; None for a base model. vLLM names an adapter's base as
+                `parent` and its folder as `root`, so that a base model under a tuned system's name, the reverse, and
+                (where the folder can be read here) other weights are found out.
 
         Raises:
-            ServerFault: the server does not answer, lists no such model, or lists another kind of one.
+            ServerFault: the server does not answer, lists no such model, or holds another under its name.
         """
         listed = self._server.models()
         name, url = self._served_as, self._server.url
         if name not in listed:
+            remedy = f"--served-model-name {name}" if adapter is None else f"--lora-modules {name}={adapter}"
             raise ServerFault(
-                f"{url} serves {', '.join(sorted(listed)) or 'nothing'}, and not {name!r}: mend `served_as`, or start "
-                f"the server with `--lora-modules {name}=FOLDER` (an adapter) or `--served-model-name {name}`"
+                f"{url} serves {', '.join(sorted(listed)) or 'nothing'}, and not {name!r}: start it with `{remedy}`, "
+                "or mend `served_as`"
             )
         entry = listed[name]
-        if "parent" in entry and (entry["parent"] is not None) != tuned:
-            found, wanted = ("a base model", "its adapter") if tuned else ("an adapter", "the base model")
+        if "parent" in entry and (entry["parent"] is None) != (adapter is None):
+            found, wanted = ("an adapter", "the base model") if adapter is None else ("a base model", "its adapter")
             raise ServerFault(f"{url} lists {name!r} as {found}: name {wanted} in `served_as`")
+        held = Path(str(entry.get("root"))) / WEIGHTS
+        if adapter is not None and held.is_file() and sha256_of_file(held) != sha256_of_file(adapter / WEIGHTS):
+            raise ServerFault(
+                f"{url} answers for {name!r} with {held.parent}, whose weights are not those of {adapter}: start it "
+                f"with `--lora-modules {name}={adapter}`"
+            )
         return entry
 
     def settings(self, request: Request) -> str:

@@ -49,7 +49,7 @@ def ask(
     waiting = [request for request in requests if request.uid not in progress.rows]
     if waiting:
         engine = OpenAIEngine(server, served_as, tree)
-        entry = engine.check(tuned=adapter is not None)
+        entry = engine.check(adapter)
         about = {key: entry[key] for key in ("root", "parent", "max_model_len") if key in entry}
         print(f"{server.url} serves {served_as} {canonical_json(about)}", flush=True)
         with (

@@ -86,6 +86,11 @@ class Configuration(Section):
                     _known(f"systems.{name}.engine", system.engine, "engines", self.engines)
                 if system.recipe is not None:
                     _known(f"systems.{name}.recipe", system.recipe, "recipes", self.recipes)
+                    if system.engine is not None and self.recipes[system.recipe].tunes_tower:
+                        raise ValueError(
+                            f"systems.{name}.engine: servers leave out the vision tower's part of an adapter, which "
+                            f"recipe {system.recipe!r} tunes; answer without an engine"
+                        )
             if system.train is not None:
                 _known(f"systems.{name}.train", system.train, "splits", self.splits)
                 if system.train in self.evaluate:
