@@ -14,13 +14,15 @@ from workflow_scripts.core.files import sha256_of
 
 @dataclass
 class Fault:
-    """What to do to one request: pause, answer with a status or body, or drop the connection after `cut` bytes."""
+    """What to do to one request: pause, answer with a status or body, drop the connection after `cut` bytes, or pause
+    before each byte."""
 
     status: int = 200
     body: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
     pause: float = 0.0
+    drip: float = 0.0
 
 
 @dataclass
@@ -136,7 +138,9 @@ class ChatServer:
                         self.connection.shutdown(socket.SHUT_RDWR)
                         self.close_connection = True
                         return
-                    self.wfile.write(data)
+                    for part in [data] if not fault or not fault.drip else [bytes([byte]) for byte in data]:
+                        time.sleep(fault.drip if fault else 0)
+                        self.wfile.write(part)
                 except (BrokenPipeError, ConnectionResetError):  # the client went away, as some tests want
                     self.close_connection = True
 

@@ -67,7 +67,7 @@ class OpenAIServer:
         workers: requests under way at a time.
 
     Raises:
-        Refused: the environment variable is not set, or the address is none.
+        Refused: the environment variable is not set or holds no token, or the address is none.
     """
 
     def __init__(self, url: str, token_variable: str | None, timeout: float, retries: int, workers: int) -> None:
@@ -81,6 +81,8 @@ class OpenAIServer:
         self._token = os.environ.get(token_variable, "").strip() if token_variable else ""
         if token_variable and not self._token:
             raise Refused(f"the environment variable {token_variable} is not set; {self.url} needs its token")
+        if not re.fullmatch(r"[!-~]*", self._token):
+            raise Refused(f"the environment variable {token_variable} holds more than a token: a space or a line break")
         self._stopped = threading.Event()
         self._client = httpx2.Client(
             headers={"Authorization": f"Bearer {self._token}"} if self._token else {},
