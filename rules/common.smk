@@ -25,6 +25,12 @@ def named(entries, kind):
     return "|".join(name for name, entry in entries.items() if isinstance(entry, kind)) or "(?!)"
 
 
+def of_models(fits):
+    """A wildcard's pattern: the names of the systems of a model that `fits` holds for, or nothing."""
+    fitting = (name for name, entry in CONFIG.systems.items() if isinstance(entry, ModelSystem) and fits(entry))
+    return "|".join(fitting) or "(?!)"
+
+
 def code(module):
     """The source files that a step runs, as inputs of its rule."""
     return [os.path.join(workflow.basedir, file) for file in sources(module)]
@@ -100,6 +106,18 @@ def gpus_of(model):
     return CONFIG.models[model].gpus
 
 
+def engine_of(wildcards):
+    """The server that answers for a system."""
+    return CONFIG.engines[CONFIG.systems[wildcards.system].engine]
+
+
+def model_behind(wildcards):
+    """The model that a system's server is to hold, as JSON."""
+    return canonical_json(
+        CONFIG.models[CONFIG.systems[wildcards.system].model].model_dump(mode="json", exclude={"gpus"})
+    )
+
+
 def launcher_of(gpus):
     """One process, or one for each GPU of the job."""
     if gpus < 2:
@@ -113,7 +131,7 @@ def gpus_of_judge(judge):
     return getattr(CONFIG.judges[judge], "gpus", 0)
 
 
-ANSWERING = [name for name, system in CONFIG.systems.items() if isinstance(system, ModelSystem)]
+LOADED = [name for name, s in CONFIG.systems.items() if isinstance(s, ModelSystem) and s.engine is None]
 TRAINING_SPLITS = sorted({s.train for s in CONFIG.systems.values() if isinstance(s, ModelSystem) and s.train})
 
 Gated = namedtuple("Gated", "repo page record")
@@ -123,7 +141,10 @@ GATED = [
     if isinstance(entry, HubModel)
     and entry.gated
     and not Path(entry.checkpoint).expanduser().is_dir()
-    and any(isinstance(s, ModelSystem) and s.model == name for s in CONFIG.systems.values())
+    and any(
+        isinstance(s, ModelSystem) and s.model == name and (s.engine is None or s.recipe is not None)
+        for s in CONFIG.systems.values()
+    )
 ] + [
     Gated(entry.repo, f"https://huggingface.co/datasets/{entry.repo}", f"{R}/data/{name}/manifest.json")
     for name, entry in CONFIG.datasets.items()

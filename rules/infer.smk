@@ -1,4 +1,4 @@
-# answer each split with each system, in shards
+# answer each split with each system, in shards: with the model here, or behind a server
 
 
 scattergather:
@@ -19,7 +19,7 @@ rule infer_answer:
     benchmark:
         f"{R}/benchmarks/infer_answer/{{split}}.{{cohort}}.{{scatteritem}}.tsv"
     wildcard_constraints:
-        cohort="|".join(sorted({re.escape(cohort_of(system)) for system in ANSWERING})) or "(?!)",
+        cohort="|".join(sorted({re.escape(cohort_of(system)) for system in LOADED})) or "(?!)",
     conda:
         CONDA
     threads: lambda w: 4 if gpus_of(model_of(w.cohort)) else 1
@@ -39,6 +39,47 @@ rule infer_answer:
         "python -m workflow_scripts.infer.answer --split {input.split:q} --shard {wildcards.scatteritem}"
         " --model {input.record:q} {params.features} --tree {params.tree:q} --cohort {params.cohort:q}"
         " --budgets {params.budgets:q} --batch {resources.batch} --threads {threads}"
+        " --out {output.shard:q} 2>&1 | tee {log:q}"
+
+
+rule infer_ask:
+    input:
+        split=f"{R}/splits/{{split}}/rows.parquet",
+        adapter=lambda w: adapter_of(w.system),
+        code=code("workflow_scripts.infer.ask"),
+    output:
+        shard=f"{R}/predictions/{{split}}/{{system}}/{{scatteritem}}.parquet",
+    log:
+        f"{R}/logs/infer_ask/{{split}}.{{system}}.{{scatteritem}}.log",
+    benchmark:
+        f"{R}/benchmarks/infer_ask/{{split}}.{{system}}.{{scatteritem}}.tsv"
+    wildcard_constraints:
+        system=of_models(lambda system: system.engine is not None),
+    conda:
+        CONDA
+    resources:
+        gpu=0,
+        mem_mb=2000,
+        runtime=240,
+        workers=lambda w: engine_of(w).workers,
+        timeout=lambda w: str(engine_of(w).timeout),
+        retries=lambda w: engine_of(w).retries,
+        url=lambda w: engine_of(w).url,
+        token=lambda w: f"--token-variable {engine_of(w).token_variable}" if engine_of(w).token_variable else "",
+    params:
+        tree=tree_of_split,
+        prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
+        budgets=canonical_json(CONFIG.inference.max_new_tokens),
+        model=model_behind,
+        served_as=lambda w: CONFIG.systems[w.system].served_as,
+        adapter=lambda w: f"--adapter {R}/systems/{w.system}/adapter" if adapter_of(w.system) else "",
+    message:
+        "Asking a server for {wildcards.system}'s answers to {wildcards.split}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min, {resources.workers} requests at a time]"
+    shell:
+        "python -m workflow_scripts.infer.ask --split {input.split:q} --shard {wildcards.scatteritem}"
+        " --model {params.model:q} {params.adapter} --served-as {params.served_as:q} --tree {params.tree:q}"
+        " --system {wildcards.system} --prompt {params.prompt:q} --budgets {params.budgets:q} --url {resources.url:q}"
+        " {resources.token} --workers {resources.workers} --timeout {resources.timeout} --retries {resources.retries}"
         " --out {output.shard:q} 2>&1 | tee {log:q}"
 
 

@@ -116,7 +116,7 @@ PREDICTIONS = pa.schema(
         pa.field("uid", pa.string(), nullable=False),
         pa.field("system", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
-        pa.field("finish", pa.string(), nullable=False),  # stop, length, rule (trivial) or imported
+        pa.field("finish", pa.string(), nullable=False),  # stop, length, content_filter, rule (trivial) or imported
         pa.field("prompt_tokens", pa.int32()),
         pa.field("new_tokens", pa.int32()),
         pa.field("prompt_hash", pa.string()),

@@ -30,6 +30,8 @@ class ModelSystem(Section):
             raise ValueError("recipe and train go together: set both to tune, or neither for the base model")
         if (self.engine is None) != (self.served_as is None):
             raise ValueError("engine and served_as go together: set both for a model behind a server, or neither")
+        if self.constrained and self.engine is not None:
+            raise ValueError("constrained needs the model in the job itself: leave out engine, or constrained")
         return self
 
 

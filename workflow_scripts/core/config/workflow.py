@@ -68,6 +68,19 @@ class Configuration(Section):
     )
 
     @model_validator(mode="after")
+    def _one_model_behind_a_name(self) -> "Configuration":
+        behind: dict[tuple, tuple] = {}
+        for name, system in self.systems.items():
+            if isinstance(system, ModelSystem) and system.engine is not None:
+                weights = ("model", system.model) if system.recipe is None else ("adapter", name)
+                if behind.setdefault((system.engine, system.served_as), weights) != weights:
+                    raise ValueError(
+                        f"systems.{name}.served_as: {system.served_as!r} on {system.engine!r} already stands for other "
+                        "weights; serve each adapter under a name of its own"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _names_exist(self) -> "Configuration":
         for name, split in self.splits.items():
             _known(f"splits.{name}.dataset", split.dataset, "datasets", self.datasets)
@@ -78,6 +91,11 @@ class Configuration(Section):
                     _known(f"systems.{name}.engine", system.engine, "engines", self.engines)
                 if system.recipe is not None:
                     _known(f"systems.{name}.recipe", system.recipe, "recipes", self.recipes)
+                    if system.engine is not None and self.recipes[system.recipe].tunes_tower:
+                        raise ValueError(
+                            f"systems.{name}.engine: servers leave out the vision tower's part of an adapter, which "
+                            f"recipe {system.recipe!r} tunes; answer without an engine"
+                        )
             if system.train is not None:
                 _known(f"systems.{name}.train", system.train, "splits", self.splits)
                 if system.train in self.evaluate:
