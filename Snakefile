@@ -44,6 +44,7 @@ include: "rules/report.smk"
 
 localrules:
     all,
+    stability,
 
 
 rule all:

@@ -74,11 +74,12 @@ def model_of(cohort):
     return CONFIG.systems[cohort.split("+")[0]].model
 
 
-def features_for_answering(wildcards):
+def features_of(systems, split):
     """The index of the split's features; nothing for a system whose own tower was tuned."""
-    recipes = [CONFIG.systems[system].recipe for system in wildcards.cohort.split("+")]
-    tuned_tower = any(recipe is not None and CONFIG.recipes[recipe].tunes_tower for recipe in recipes)
-    return [] if tuned_tower else f"{R}/features/{model_of(wildcards.cohort)}/{wildcards.split}/index.parquet"
+    recipes = [CONFIG.systems[system].recipe for system in systems]
+    if any(recipe is not None and CONFIG.recipes[recipe].tunes_tower for recipe in recipes):
+        return []
+    return f"{R}/features/{CONFIG.systems[systems[0]].model}/{split}/index.parquet"
 
 
 def adapter_of(system):

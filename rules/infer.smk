@@ -9,7 +9,7 @@ rule infer_answer:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         record=lambda w: f"{R}/models/{model_of(w.cohort)}.json",
-        features=features_for_answering,
+        features=lambda w: features_of(w.cohort.split("+"), w.split),
         adapter=lambda w: [adapter for system in w.cohort.split("+") for adapter in adapter_of(system)],
         code=code("workflow_scripts.infer.answer"),
     output:
@@ -106,6 +106,49 @@ rule infer_gather:
     shell:
         "python -m workflow_scripts.infer.gather --split {input.split:q} --shards {input.shards:q}"
         " --system {wildcards.system} --out {output.predictions:q} 2>&1 | tee {log:q}"
+
+
+rule infer_stability:
+    input:
+        split=f"{R}/splits/{{split}}/rows.parquet",
+        predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
+        record=lambda w: f"{R}/models/{model_of(w.system)}.json",
+        features=lambda w: features_of([w.system], w.split),
+        adapter=lambda w: adapter_of(w.system),
+        code=code("workflow_scripts.infer.stability"),
+    output:
+        changed=f"{R}/predictions/{{split}}/{{system}}.stability.json",
+    log:
+        f"{R}/logs/infer_stability/{{split}}.{{system}}.log",
+    benchmark:
+        f"{R}/benchmarks/infer_stability/{{split}}.{{system}}.tsv"
+    wildcard_constraints:
+        system="|".join(LOADED) or "(?!)",
+    conda:
+        CONDA
+    threads: lambda w: 4 if gpus_of(model_of(w.system)) else 1
+    resources:
+        gpu=lambda w: gpus_of(model_of(w.system)),
+        mem_mb=lambda w: 48000 if gpus_of(model_of(w.system)) else 2500,
+        runtime=lambda w: 60 if gpus_of(model_of(w.system)) else 20,
+    params:
+        tree=tree_of_split,
+        features=lambda w, input: f"--features {input.features}" if input.features else "",
+        asked=lambda w: canonical_json(asked(w.system)),
+        budgets=canonical_json(CONFIG.inference.max_new_tokens),
+        sample="--batch 7 --count 200",
+    message:
+        "Asking {wildcards.system} again on a part of {wildcards.split} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.infer.stability --split {input.split:q} --predictions {input.predictions:q}"
+        " --model {input.record:q} {params.features} --tree {params.tree:q} --asked {params.asked:q}"
+        " --budgets {params.budgets:q} {params.sample} --threads {threads}"
+        " --out {output.changed:q} 2>&1 | tee {log:q}"
+
+
+rule stability:
+    input:
+        expand(f"{R}/predictions/{{split}}/{{system}}.stability.json", split=CONFIG.evaluate, system=LOADED),
 
 
 rule infer_trivial:

@@ -16,6 +16,7 @@ from workflow_scripts.engines.transformers_engine import TransformersEngine
 from workflow_scripts.infer.answer import Asked, answer
 from workflow_scripts.infer.gather import gather
 from workflow_scripts.infer.progress import Progress
+from workflow_scripts.infer.stability import check_stability
 from workflow_scripts.infer.trivial import answer_trivially, usual_answer
 from workflow_scripts.models.loading import load
 
@@ -198,3 +199,15 @@ def test_the_trivial_system_answers_every_row_and_refuses_an_unknown_task(split,
 
 def test_a_tuned_tower_answers_on_its_own_output(split, tree, tiny, features, tmp_path, one_by_one, cohort):
     assert run(split, tree, tiny, None, tmp_path / "all.parquet", cohort=cohort) == one_by_one
+
+
+def test_no_answer_changes_with_the_batch_in_float32(split, tree, tiny, features, tmp_path, cohort):
+    run(split, tree, tiny, features, tmp_path / "all.parquet", batch=8, cohort=cohort)
+    predictions, out = tmp_path / "all.parquet", tmp_path / "stability.json"
+    check_stability(split, predictions, tree, tiny, features, cohort[0], BUDGETS, 3, 5, out, threads=1)
+    found = json.loads(out.read_text())
+    assert (found["rows"], found["changed"], found["by_task"]["counting"]["rows"]) == (5, 0, 5)
+    rows = [{**row, "text": "other"} for row in read_table(predictions, PREDICTIONS).to_pylist()]
+    write_table(predictions, rows, PREDICTIONS)
+    check_stability(split, predictions, tree, tiny, features, cohort[0], BUDGETS, 3, 5, out, threads=1)
+    assert json.loads(out.read_text())["changed"] == 5
