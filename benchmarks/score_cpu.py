@@ -38,6 +38,7 @@ def made_row(rng: random.Random, number: int) -> dict:
         "case_id": f"case{number // 3}",
         "question": "?",
         "images": [],
+        "image_name": "[]",
         "answer_raw": "",
         "source_file": "questions.json",
         "source_row": number,

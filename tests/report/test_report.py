@@ -14,7 +14,7 @@ from workflow_scripts.core.tables import (
     ROWS,
     write_table,
 )
-from workflow_scripts.report.page import chosen_cases, write_page
+from workflow_scripts.report.page import chosen_cases, shown_answer, write_page
 from workflow_scripts.report.tables import cell_text, headline, markdown, number_text
 
 EVIL = "<script>alert(1)</script> & \"quoted\" '{{ 7 * 7 }}'"
@@ -67,6 +67,12 @@ def test_a_system_without_a_metric_has_an_empty_cell():
 def test_cases_are_spread_over_data_sets():
     rows = [{"uid": str(n), "task": "counting", "dataset": "ab"[n % 7 == 0]} for n in range(28)]
     assert {row["dataset"] for row in chosen_cases(rows, 4)["counting"]} == {"a", "b"}
+
+
+def test_a_row_without_an_answer_is_shown_as_missing_and_never_as_right():
+    row = {"answer": ""}
+    assert shown_answer("a", row, None, "missing") == {"system": "a", "text": "", "outcome": "missing", "right": False}
+    assert shown_answer("a", row, " ", "valid")["right"]
 
 
 def test_the_page_escapes_everything_that_was_written(tmp_path, tree):

@@ -64,6 +64,16 @@ def _rank(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()
 
 
+def shown_answer(system: str, row: dict, text: str | None, outcome: str) -> dict:
+    """What a case shows of one system; `text` is None where it gave no answer."""
+    return {
+        "system": system,
+        "text": text or "",
+        "outcome": outcome,
+        "right": text is not None and text.strip() == row["answer"].strip(),
+    }
+
+
 def write_page(
     spec: Report,
     systems: list[str],
@@ -79,7 +89,9 @@ def write_page(
 ) -> None:
     """Write the page of one split."""
     rows = read_table(split, ROWS).to_pylist()
-    texts = {(r["uid"], r["system"]): r for path in predictions for r in read_table(path, PREDICTIONS).to_pylist()}
+    texts = {
+        (r["uid"], r["system"]): r["text"] for path in predictions for r in read_table(path, PREDICTIONS).to_pylist()
+    }
     judged = {(r["uid"], r["system"]): r["outcome"] for p in outcomes for r in read_table(p, OUTCOMES).to_pylist()}
     lines = headline(read_table(metrics, METRICS).to_pylist(), systems)
     left_out = Counter(read_table(quarantine, QUARANTINE)["reason"].to_pylist())
@@ -89,12 +101,7 @@ def write_page(
                 "row": row,
                 "pictures": [thumbnail(open_image(tree, image["path"])) for image in row["images"]],
                 "answers": [
-                    {
-                        "system": system,
-                        "text": texts[row["uid"], system]["text"],
-                        "outcome": judged[row["uid"], system],
-                        "right": texts[row["uid"], system]["text"].strip() == row["answer"].strip(),
-                    }
+                    shown_answer(system, row, texts.get((row["uid"], system)), judged[row["uid"], system])
                     for system in systems
                 ],
             }
