@@ -226,7 +226,8 @@ def row_of_foreign_uid(tree, number: int, uid: str) -> dict:
     return make_row(
         tree, 1, uid=f"validation-public/Any/{dataset}/{file}/{place}", dataset=dataset, folder="validation-public",
         source_file=f"validation-public/Any/{dataset}/{file}.json", source_row=int(place), case_id=case,
-        image_name=json.dumps(f"imagesVal/{case}.png" if number % 2 else [f"imagesVal/{case}.png"]), question=f"{number}?",
+        image_name=json.dumps(f"imagesVal/{case}.png" if number % 2 else [f"imagesVal/{case}.png"]),
+        question=f"{number}?",
     )  # fmt: skip
 
 
