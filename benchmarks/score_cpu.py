@@ -100,7 +100,7 @@ def score_all(folder: Path, rows: int, systems: int) -> dict[str, float]:
     score_systems(outcomes, [], Scoring(), folder / "m")
     seconds["metrics"] = time.perf_counter() - start
     start = time.perf_counter()
-    compare_systems(outcomes, [], Scoring(), folder / "c", folder / "a")
+    compare_systems(outcomes, [], [], Scoring(), folder / "c", folder / "a")
     seconds["comparisons"] = time.perf_counter() - start
     return seconds
 

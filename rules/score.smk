@@ -1,6 +1,7 @@
 # read the answers, judge the reports, and compute every metric with its interval
 
 JUDGES = sorted(CONFIG.judges)
+BASELINES = [name for name, system in CONFIG.systems.items() if isinstance(system, TrivialSystem)]
 
 
 rule score_outcomes:
@@ -125,11 +126,12 @@ rule score_comparisons:
         runtime=30,
     params:
         spec=CONFIG.scoring.spec(),
+        baselines=BASELINES,
     message:
-        "Comparing every two systems on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Comparing the systems on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.comparisons --outcomes {input.outcomes:q} --report-scores {input.scores:q}"
-        " --spec {params.spec:q} --out {output.comparisons:q} --agreement {output.agreement:q} 2>&1 | tee {log:q}"
+        " --baselines {params.baselines} --spec {params.spec:q} --out {output.comparisons:q} --agreement {output.agreement:q} 2>&1 | tee {log:q}"
 
 
 rule score_findings:

@@ -39,16 +39,16 @@ def test_the_default_plans_every_stage_once(folder):
         "features_extract": 2,
         "infer_answer": 4,
         "infer_gather": 2,
-        "infer_trivial": 1,
+        "infer_trivial": 3,
         "model_make": 1,
         "report_page": 1,
         "report_tables": 1,
         "score_comparisons": 1,
-        "score_findings": 3,
-        "score_judge": 3,
+        "score_findings": 5,
+        "score_judge": 5,
         "score_metrics": 1,
-        "score_outcomes": 3,
-        "score_reports": 3,
+        "score_outcomes": 5,
+        "score_reports": 5,
         "train_tune": 1,
     }
 
@@ -104,6 +104,6 @@ def test_predictions_of_another_project_are_imported_and_every_answer_can_be_exp
     (folder / "theirs.jsonl").write_text("")
     theirs = ("--config", "systems={theirs: {predictions: theirs.jsonl}}")
     plan = planned(folder, *theirs)
-    assert (plan["infer_import"], plan["infer_answer"], plan["score_outcomes"]) == (1, 4, 4)
+    assert (plan["infer_import"], plan["infer_answer"], plan["score_outcomes"]) == (1, 4, 6)
     assert "infer_export" not in plan
     assert planned(folder, "challenge", *theirs)["infer_export"] == 3

@@ -35,9 +35,12 @@ class ModelSystem(Section):
 
 
 class TrivialSystem(Section):
-    """A base line that looks at no picture: the training split's most usual answer for each question."""
+    """A base line that looks at no picture and answers from the rows of a training split."""
 
-    trivial: Literal["majority"] = Field(description="majority: mode, median, median box, commonest report.")
+    trivial: Literal["majority", "empty", "constant", "nearest"] = Field(
+        description="majority: mode, median, median box. empty: no label, box or text. "
+        "constant: the whole picture, a normal report. nearest: as the most similar question was answered."
+    )
     train: Name = Field(description="Split whose answers are summarised.")
 
 
