@@ -29,7 +29,7 @@ from workflow_scripts.core.tables import (
     read_table,
 )
 from workflow_scripts.core.tasks import TASKS
-from workflow_scripts.report.tables import cell_text, headline, number_text
+from workflow_scripts.report.tables import cell_parts, headline, number_text
 
 SIDE = 176
 """Longest side of an embedded picture, in pixels."""
@@ -77,6 +77,7 @@ def shown_answer(system: str, row: dict, text: str | None, outcome: str) -> dict
 def write_page(
     spec: Report,
     systems: list[str],
+    baselines: list[str],
     metrics: Path,
     comparisons: Path,
     agreement: Path,
@@ -112,6 +113,11 @@ def write_page(
     outcome_counts = {
         system: Counter(outcome for (_, of), outcome in judged.items() if of == system) for system in systems
     }
+    compared = [row for row in read_table(comparisons, COMPARISONS).to_pylist() if row["dataset"] == "macro"]
+
+    def against_baseline(row: dict) -> bool:
+        return bool({row["system_a"], row["system_b"]} & set(baselines))
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -125,9 +131,10 @@ def write_page(
         split=split.parent.name,
         rows=len(rows),
         lines=lines,
-        cell_text=cell_text,
+        cell_parts=cell_parts,
         number_text=number_text,
-        differences=[row for row in read_table(comparisons, COMPARISONS).to_pylist() if row["dataset"] == "macro"],
+        differences=[row for row in compared if not against_baseline(row)],
+        gains=[row for row in compared if against_baseline(row)],
         opposed=[row for row in read_table(agreement, AGREEMENT).to_pylist() if row["opposed"]],
         cases=cases,
         outcomes=outcome_counts,
@@ -140,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", required=True, help="JSON of the report section")
     parser.add_argument("--systems", required=True, help="JSON list: the systems in their order")
+    parser.add_argument("--baselines", nargs="*", default=[], help="those of them that look at no picture")
     parser.add_argument("--metrics", type=Path, required=True, help="Parquet of metrics")
     parser.add_argument("--comparisons", type=Path, required=True, help="Parquet of paired comparisons")
     parser.add_argument("--agreement", type=Path, required=True, help="Parquet of agreement between metrics")
@@ -153,6 +161,7 @@ def main() -> None:
     write_page(
         Report.model_validate_json(given.spec),
         json.loads(given.systems),
+        given.baselines,
         given.metrics,
         given.comparisons,
         given.agreement,
