@@ -107,3 +107,9 @@ def test_predictions_of_another_project_are_imported_and_every_answer_can_be_exp
     assert (plan["infer_import"], plan["infer_answer"], plan["score_outcomes"]) == (1, 4, 6)
     assert "infer_export" not in plan
     assert planned(folder, "challenge", *theirs)["infer_export"] == 3
+
+
+def test_bertscore_is_planned_where_an_encoder_is_given(folder):
+    (folder / "encoder").mkdir()
+    plan = planned(folder, "--config", "scoring={bertscore: {checkpoint: encoder, layer: 1}}")
+    assert plan["score_bertscore"] == plan["score_reports"] == 5

@@ -119,6 +119,14 @@ def load_configuration(raw: dict, origin: str) -> Configuration:
                 f"{origin}: systems.{name}.predictions: {system.file} is no file; give the file of predictions, "
                 "relative to the folder in which Snakemake runs"
             )
+    scoring = configuration.scoring
+    needed = {
+        "nltk_data": scoring.nltk_data,
+        "bertscore.checkpoint": scoring.bertscore and scoring.bertscore.checkpoint,
+    }
+    for key, folder in needed.items():
+        if folder is not None and not Path(folder).expanduser().is_dir():
+            raise ConfigurationError(f"{origin}: scoring.{key}: {folder} is no folder; download it, or set null")
     return configuration
 
 
