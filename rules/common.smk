@@ -8,7 +8,7 @@ from workflow_scripts.core.code import ROOT, sources
 from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, MadeDataset
 from workflow_scripts.core.config.models import HubModel, MadeModel
 from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.config.systems import ModelSystem, TrivialSystem
+from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, TrivialSystem
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
 
 try:

@@ -176,3 +176,52 @@ rule infer_trivial:
     shell:
         "python -m workflow_scripts.infer.trivial --spec {params.spec:q} --train {input.train:q}"
         " --split {input.split:q} --system {wildcards.system} --out {output.predictions:q} 2>&1 | tee {log:q}"
+
+
+rule infer_import:
+    input:
+        source=lambda w: str(CONFIG.systems[w.system].file),
+        split=f"{R}/splits/{{split}}/rows.parquet",
+        code=code("workflow_scripts.infer.imported"),
+    output:
+        predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
+        unmatched=f"{R}/predictions/{{split}}/{{system}}.unmatched.parquet",
+    log:
+        f"{R}/logs/infer_import/{{split}}.{{system}}.log",
+    benchmark:
+        f"{R}/benchmarks/infer_import/{{split}}.{{system}}.tsv"
+    wildcard_constraints:
+        system=named(CONFIG.systems, ImportedSystem),
+    conda:
+        CONDA
+    resources:
+        mem_mb=1500,
+        runtime=10,
+    message:
+        "Importing the predictions of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.infer.imported --source {input.source:q} --split {input.split:q}"
+        " --system {wildcards.system} --out {output.predictions:q} --unmatched {output.unmatched:q} 2>&1 | tee {log:q}"
+
+
+rule infer_export:
+    input:
+        split=f"{R}/splits/{{split}}/rows.parquet",
+        predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
+        code=code("workflow_scripts.infer.export"),
+    output:
+        predictions=f"{R}/predictions/{{split}}/{{system}}.json",
+    log:
+        f"{R}/logs/infer_export/{{split}}.{{system}}.log",
+    benchmark:
+        f"{R}/benchmarks/infer_export/{{split}}.{{system}}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Writing the predictions of {wildcards.system} on {wildcards.split} for the challenge [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.infer.export --split {input.split:q} --predictions {input.predictions:q}"
+        " --out {output.predictions:q} 2>&1 | tee {log:q}"

@@ -9,15 +9,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from tests.conftest import make_row
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
+from workflow_scripts.core.tables import PREDICTIONS, read_table, write_table
 from workflow_scripts.engines.transformers_engine import TransformersEngine
 from workflow_scripts.infer.answer import Asked, answer
 from workflow_scripts.infer.gather import gather
 from workflow_scripts.infer.progress import Progress
 from workflow_scripts.infer.stability import check_stability
-from workflow_scripts.infer.trivial import answer_trivially, usual_answer
 from workflow_scripts.models.loading import load
 
 BUDGETS = {"counting": 6}
@@ -174,27 +172,6 @@ def test_gathering_refuses_a_missing_and_a_doubled_row(split, tree, tmp_path, ti
         gather(split, [shard], "base", tmp_path / "all.parquet")
     with pytest.raises(Refused, match="not answered exactly once"):
         gather(split, [shard, shard], "base", tmp_path / "all.parquet")
-
-
-def test_the_trivial_system_gives_mode_median_and_median_box():
-    assert usual_answer([{"task": "classification", "answer": a} for a in "BAB"]) == "B"
-    assert usual_answer([{"task": "classification", "answer": a} for a in "BA"]) == "A"
-    assert usual_answer([{"task": "counting", "number": n, "answer": str(n)} for n in (1, 3, 50)]) == "3"
-    percents = [{"task": "regression", "number": n, "answer": f"{n}%"} for n in (10.5, 20.5, 30.5)]
-    assert usual_answer(percents) == "20.5%"
-    boxes = [
-        {"task": "detection", "convention": "xywh", "boxes": [{"x1": v, "y1": 0, "x2": v + 10, "y2": 8}]}
-        for v in (0, 4, 9)
-    ]
-    assert usual_answer(boxes) == "[[4, 0, 10, 8]]"
-
-
-def test_the_trivial_system_answers_every_row_and_refuses_an_unknown_task(split, tree, tmp_path):
-    answer_trivially(split, split, "majority", tmp_path / "a.parquet")
-    assert len(read_table(tmp_path / "a.parquet", PREDICTIONS)) == 8
-    write_table(tmp_path / "other.parquet", [make_row(tree, 1, task="report")], ROWS)
-    with pytest.raises(Refused, match="has no report row to answer row/1 from"):
-        answer_trivially(split, tmp_path / "other.parquet", "majority", tmp_path / "b.parquet")
 
 
 def test_a_tuned_tower_answers_on_its_own_output(split, tree, tiny, features, tmp_path, one_by_one, cohort):

@@ -17,7 +17,7 @@ from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.report import Report
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.config.section import Name, Section
-from workflow_scripts.core.config.systems import ModelSystem, System
+from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, System
 
 
 class ConfigurationError(Exception):
@@ -154,6 +154,20 @@ def load_configuration(raw: dict, origin: str) -> Configuration:
     for name, dataset in configuration.datasets.items():
         if isinstance(dataset, LocalDataset):
             check_tree(f"{origin}: datasets.{name}.path", configuration.folder_of(name))
+    for name, system in configuration.systems.items():
+        if isinstance(system, ImportedSystem) and not system.file.is_file():
+            raise ConfigurationError(
+                f"{origin}: systems.{name}.predictions: {system.file} is no file; give the file of predictions, "
+                "relative to the folder in which Snakemake runs"
+            )
+    scoring = configuration.scoring
+    needed = {
+        "nltk_data": scoring.nltk_data,
+        "bertscore.checkpoint": scoring.bertscore and scoring.bertscore.checkpoint,
+    }
+    for key, folder in needed.items():
+        if folder is not None and not Path(folder).expanduser().is_dir():
+            raise ConfigurationError(f"{origin}: scoring.{key}: {folder} is no folder; download it, or set null")
     return configuration
 
 
