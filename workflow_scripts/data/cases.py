@@ -3,8 +3,10 @@
 The rules, the first that fits:
 
 1. a pattern that the configuration gives for the data set: its first group;
-2. IU X-ray's `CXR12_…`: `CXR12`; a picture called by a short number inside a folder of its own: that folder;
-3. CMMD's `D1-0001…`, BUS-UCLM's `ABCD_000`, neojaundice's `0001-2`: what comes before;
+2. IU X-ray's `CXR12_…`, `IU-XRay_CXR12_…`: `CXR12`; a picture called by a short number inside a folder of its own:
+   that folder;
+3. CMMD's `D1-0001…`, `CMMD_D1-0001-2`; BUS-UCLM's `ABCD_000`; neojaundice's `0001-2`; FLARE's own
+   `NeoJaundice_00672-1`, `BUS-UCLM_00003-014`, `BCN20000_03396-1`: what comes before the picture's number;
 4. otherwise the stem without an ending that names a view (`_frontal`, `_CC`, `_frame3`, …) or a single letter
    after a digit (`00013a`).
 
@@ -18,10 +20,11 @@ from workflow_scripts.core.images import split_member
 _KNOWN = tuple(
     re.compile(pattern)
     for pattern in (
-        r"^(CXR\d+)(?!\d)",
-        r"^(D[12]-\d+)(?!\d)",
+        r"^(?:IU-XRay_)?(CXR\d+)(?!\d)",
+        r"^(?:CMMD_)?(D[12]-\d+)(?!\d)",
         r"^([A-Z]{4})_\d{3}$",
         r"^(\d{3,})-\d$",
+        r"^([A-Za-z][A-Za-z0-9-]*_\d{4,})-\d{1,3}$",
     )
 )
 _VIEW = re.compile(
