@@ -14,7 +14,7 @@ from workflow_scripts.core.tables import (
     ROWS,
     write_table,
 )
-from workflow_scripts.report.page import chosen_cases, shown_answer, write_page
+from workflow_scripts.report.page import chosen_cases, shown_answer, unlike_means, write_page
 from workflow_scripts.report.tables import cell_text, headline, markdown, number_text
 
 EVIL = "<script>alert(1)</script> & \"quoted\" '{{ 7 * 7 }}'"
@@ -73,6 +73,17 @@ def test_a_row_without_an_answer_is_shown_as_missing_and_never_as_right():
     row = {"answer": ""}
     assert shown_answer("a", row, None, "missing") == {"system": "a", "text": "", "outcome": "missing", "right": False}
     assert shown_answer("a", row, " ", "valid")["right"]
+
+
+def test_systems_that_were_asked_by_unlike_means_are_told():
+    def row(engine, constrained=False):
+        return {"engine": engine, "settings": "s", "constrained": constrained}
+
+    alike = {("u", "a"): row("transformers"), ("u", "b"): row("transformers"), ("u", "majority"): row(None)}
+    assert unlike_means(alike, ["a", "b", "majority"]) == []
+    assert unlike_means(alike | {("u", "b"): row("openai")}, ["a", "b"]) == ["engine — a: transformers; b: openai"]
+    (told,) = unlike_means(alike | {("u", "b"): row("transformers", True)}, ["a", "b"])
+    assert told == "bound by a grammar — a: False; b: True"
 
 
 def page_of(folder, tree, comparisons=(), baselines=(), text="x"):

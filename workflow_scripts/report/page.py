@@ -74,6 +74,25 @@ def shown_answer(system: str, row: dict, text: str | None, outcome: str) -> dict
     }
 
 
+def unlike_means(answers: dict[tuple[str, str], dict], systems: list[str]) -> list[str]:
+    """Sentences about systems that were not asked by the same means, so that more than the model differs.
+
+    Args:
+        answers: predictions by uid and system.
+    """
+    columns = {"engine": "engine", "constrained": "bound by a grammar"}
+    found = []
+    for column, name in columns.items():
+        used = {
+            system: sorted({str(row[column]) for (_, of), row in answers.items() if of == system and row["engine"]})
+            for system in systems
+        }
+        if len({tuple(values) for values in used.values() if values}) > 1:
+            told = "; ".join(f"{system}: {', '.join(values)}" for system, values in used.items() if values)
+            found.append(f"{name} — {told}")
+    return found
+
+
 def write_page(
     spec: Report,
     systems: list[str],
@@ -90,9 +109,8 @@ def write_page(
 ) -> None:
     """Write the page of one split."""
     rows = read_table(split, ROWS).to_pylist()
-    texts = {
-        (r["uid"], r["system"]): r["text"] for path in predictions for r in read_table(path, PREDICTIONS).to_pylist()
-    }
+    answers = {(r["uid"], r["system"]): r for path in predictions for r in read_table(path, PREDICTIONS).to_pylist()}
+    texts = {key: row["text"] for key, row in answers.items()}
     judged = {(r["uid"], r["system"]): r["outcome"] for p in outcomes for r in read_table(p, OUTCOMES).to_pylist()}
     lines = headline(read_table(metrics, METRICS).to_pylist(), systems)
     left_out = Counter(read_table(quarantine, QUARANTINE)["reason"].to_pylist())
@@ -135,6 +153,7 @@ def write_page(
         number_text=number_text,
         differences=[row for row in compared if not against_baseline(row)],
         gains=[row for row in compared if against_baseline(row)],
+        unlike=unlike_means(answers, systems),
         opposed=[row for row in read_table(agreement, AGREEMENT).to_pylist() if row["opposed"]],
         cases=cases,
         outcomes=outcome_counts,
