@@ -1,15 +1,21 @@
 """The configuration, and what the rules ask of it. Nothing here imports torch."""
 
+import gc
 from collections import namedtuple
 
 from snakemake.exceptions import WorkflowError
 
-from workflow_scripts.core.code import ROOT, sources
+from workflow_scripts.core.code import identity as code
 from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, MadeDataset
 from workflow_scripts.core.config.models import HubModel, MadeModel
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import ModelSystem, TrivialSystem
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
+from workflow_scripts.core.shards import shards_behind
+from workflow_scripts.core.watched import identity_of
+
+# A plan makes millions of objects and drops few of them: looking for those every so often costs a tenth of its time.
+gc.set_threshold(100_000)
 
 try:
     CONFIG = load_configuration(config, ", ".join(map(str, workflow.configfiles)) or "the configuration")
@@ -17,17 +23,13 @@ except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
 
 R = CONFIG.results
+STORE = CONFIG.store or f"{R}/store"
 CONDA = "../envs/flarebench.yaml"
 
 
 def named(entries, kind):
     """A wildcard's pattern: the names of the entries of this kind, or nothing."""
     return "|".join(name for name, entry in entries.items() if isinstance(entry, kind)) or "(?!)"
-
-
-def code(module):
-    """The source files that a step runs, as inputs of its rule."""
-    return [os.path.join(workflow.basedir, file) for file in sources(module)]
 
 
 def tree_of(dataset):
@@ -65,8 +67,19 @@ def features_for_answering(wildcards):
     return [] if tuned_tower else f"{R}/features/{system.model}/{wildcards.split}/index.parquet"
 
 
-def gpus_of(model):
-    return CONFIG.models[model].gpus
+def per_model(value_of):
+    """`value_of(gpus)` for a job's model; a constant, cheap to plan with, where it is one for all models."""
+    values = {value_of(entry.gpus) for entry in CONFIG.models.values()}
+    if len(values) == 1:
+        return values.pop()
+    return lambda w: value_of(CONFIG.models[w.get("model") or CONFIG.systems[w.system].model].gpus)
+
+
+def shards_of(wildcards):
+    """The shards to gather: as many as are configured, or as finished answers were made with."""
+    answers = f"{R}/predictions/{wildcards.split}/{wildcards.system}"
+    items = shards_behind(Path(f"{answers}.parquet"))
+    return [f"{answers}/{item}.parquet" for item in items] or gather.infer(f"{answers}/{{scatteritem}}.parquet")
 
 
 def adapter_of(wildcards):
@@ -76,12 +89,18 @@ def adapter_of(wildcards):
     return f"{R}/systems/{wildcards.system}/adapter/adapter_model.safetensors"
 
 
-def launcher_of(gpus):
-    """One process, or one for each GPU of the job."""
+def alone(gpus):
+    """How a step of one process starts: with GPUs of its own, where it has any."""
+    return f"python -m workflow_scripts.core.devices {gpus} -- python -m" if gpus else "python -m"
+
+
+def together(gpus):
+    """How a step starts that has one process for each of its GPUs."""
     if gpus < 2:
-        return "python -m"
+        return alone(gpus)
     return (
-        f"accelerate launch --num_processes {gpus} --num_machines 1 --mixed_precision no --dynamo_backend no --module"
+        f"python -m workflow_scripts.core.devices {gpus} -- accelerate launch --num_processes {gpus} --num_machines 1"
+        " --main_process_port 0 --mixed_precision no --dynamo_backend no --module"
     )
 
 

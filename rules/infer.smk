@@ -11,7 +11,6 @@ rule infer_answer:
         record=lambda w: f"{R}/models/{CONFIG.systems[w.system].model}.json",
         features=features_for_answering,
         adapter=adapter_of,
-        code=code("workflow_scripts.infer.answer"),
     output:
         shard=f"{R}/predictions/{{split}}/{{system}}/{{scatteritem}}.parquet",
     log:
@@ -22,32 +21,32 @@ rule infer_answer:
         system=named(CONFIG.systems, ModelSystem),
     conda:
         CONDA
-    threads: lambda w: 4 if gpus_of(CONFIG.systems[w.system].model) else 1
+    threads: per_model(lambda gpus: 4 if gpus else 1)
     resources:
-        gpu=lambda w: gpus_of(CONFIG.systems[w.system].model),
-        mem_mb=lambda w: 48000 if gpus_of(CONFIG.systems[w.system].model) else 2500,
-        runtime=lambda w: 240 if gpus_of(CONFIG.systems[w.system].model) else 20,
-        batch=lambda w: 256 if gpus_of(CONFIG.systems[w.system].model) else 64,
+        gpu=per_model(int),
+        launcher=per_model(alone),
+        mem_mb=per_model(lambda gpus: 48000 if gpus else 2500),
+        runtime=per_model(lambda gpus: 240 if gpus else 20),
+        batch=per_model(lambda gpus: 256 if gpus else 64),
+        store=f"{STORE}/answers",
     params:
+        code=code("workflow_scripts.infer.answer"),
         tree=tree_of_split,
-        features=lambda w, input: f"--features {input.features}" if input.features else "",
         prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
         budgets=canonical_json(CONFIG.inference.max_new_tokens),
-        adapter=lambda w: f"--adapter {R}/systems/{w.system}/adapter" if adapter_of(w) else "",
     message:
         "Answering {wildcards.split} with {wildcards.system}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.infer.answer --split {input.split:q} --shard {wildcards.scatteritem}"
-        " --model {input.record:q} {params.adapter} {params.features} --tree {params.tree:q} --system {wildcards.system}"
+        "{resources.launcher} workflow_scripts.infer.answer --split {input.split:q} --shard {wildcards.scatteritem}"
+        " --model {input.record:q} --adapter {input.adapter:q} --features {input.features:q} --tree {params.tree:q} --system {wildcards.system}"
         " --prompt {params.prompt:q} --budgets {params.budgets:q} --batch {resources.batch}"
-        " --threads {threads} --out {output.shard:q} 2>&1 | tee {log:q}"
+        " --threads {threads} --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
 
 
 rule infer_gather:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
-        shards=gather.infer(f"{R}/predictions/{{{{split}}}}/{{{{system}}}}/{{scatteritem}}.parquet"),
-        code=code("workflow_scripts.infer.gather"),
+        shards=shards_of,
     output:
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
     log:
@@ -61,6 +60,8 @@ rule infer_gather:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=code("workflow_scripts.infer.gather"),
     message:
         "Gathering the answers of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
@@ -72,7 +73,6 @@ rule infer_trivial:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         train=lambda w: f"{R}/splits/{CONFIG.systems[w.system].train}/rows.parquet",
-        code=code("workflow_scripts.infer.trivial"),
     output:
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
     log:
@@ -87,6 +87,7 @@ rule infer_trivial:
         mem_mb=1000,
         runtime=10,
     params:
+        code=code("workflow_scripts.infer.trivial"),
         spec=lambda w: CONFIG.systems[w.system].spec(),
     message:
         "Answering {wildcards.split} with {wildcards.system}, without looking [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"

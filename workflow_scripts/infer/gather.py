@@ -9,7 +9,7 @@ from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_ta
 
 
 def gather(split: Path, shards: list[Path], out: Path) -> None:
-    """Write the predictions of `shards` in the order of `split`.
+    """Write the predictions of `shards` in the order of `split`; shards of another number beside them are removed.
 
     Raises:
         Refused: a row is missing, doubled, or not of this split.
@@ -22,6 +22,8 @@ def gather(split: Path, shards: list[Path], out: Path) -> None:
         raise Refused(f"{out}: {len(wrong)} rows are not answered exactly once, {min(wrong)} among them")
     by_uid = {row["uid"]: row for row in found}
     write_table(out, [by_uid[uid] for uid in wanted], PREDICTIONS)
+    for stranger in {*shards[0].parent.glob("*-of-*.parquet")} - {*shards}:
+        stranger.unlink()
 
 
 def main() -> None:

@@ -1,53 +1,56 @@
-"""The answers of a shard as they come: flushed row by row, so that a killed job computes none of them again."""
+"""Answers are kept as they come, by what was asked: a killed job, a changed row or a second checkout asks none again.
+
+Below the store lies one folder for each answerer: the model's files, the adapter, the step's code. In it, lines of
+JSON under the hash of what was asked: the words, the pictures and the budget. Names of rows, splits and systems are
+no part of it.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from uuid import uuid4
 
-from workflow_scripts.core.code import sources
-from workflow_scripts.core.files import sha256_of_file
-from workflow_scripts.engines.exchange import Response
+from workflow_scripts.core import code
+from workflow_scripts.core.config.section import canonical_json
+from workflow_scripts.engines.exchange import Request, Response
+
+
+def key_of(request: Request) -> str:
+    """Hash of what is asked: words, pictures by their content, and budget."""
+    asked = [request.chat, [picture.sha256 for picture in request.images], request.max_new_tokens]
+    return hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:32]
 
 
 class Progress:
-    """Finished answers of the shard that will be written to `out`.
-
-    They lie beside it in a file whose name holds a hash of what the answers depend on, the step's code included: after
-    a change of any of it nothing is taken over.
+    """Kept answers to `requests`, in `rows` by uid; new ones are flushed row by row.
 
     Args:
-        out: the shard's Parquet file.
-        module: the step's module.
-        identity: text of everything else that the answers depend on.
+        store: folder of kept answers, shared by shards, splits, systems and checkouts.
+        module: the step's module; a line of its code makes all answers stale.
+        identity: text of everything else that an answer depends on besides what was asked.
+        requests: what this job is to answer.
     """
 
-    def __init__(self, out: Path, module: str, identity: Iterable[str]) -> None:
-        code = [sha256_of_file(Path(file)) for file in sources(module)]
-        digest = hashlib.sha256(repr([*code, *identity]).encode()).hexdigest()[:16]
-        self.path = out.with_name(f"{out.stem}.{digest}.partial.jsonl")
-        self.rows = self._read()
+    def __init__(self, store: Path, module: str, identity: Iterable[str], requests: Sequence[Request]) -> None:
+        digest = hashlib.sha256(repr([code.identity(module), *identity]).encode()).hexdigest()[:16]
+        self.folder = store / digest
+        self._keys = {request.uid: key_of(request) for request in requests}
+        wanted = set(self._keys.values())
+        kept = {row.pop("key"): row for row in self._kept() if row["key"] in wanted}
+        self.rows = {uid: kept[key] for uid, key in self._keys.items() if key in kept}
 
-    def _read(self) -> dict[str, dict]:
-        """Finished rows by uid; a line that a kill cut short is not one, and is cut off."""
-        done: dict[str, dict] = {}
-        if not self.path.exists():
-            return done
-        whole = 0
-        for line in self.path.read_bytes().splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                break
-            row = json.loads(line)
-            done[row["uid"]] = row
-            whole += len(line)
-        with self.path.open("r+b") as stream:
-            stream.truncate(whole)
-        return done
+    def _kept(self) -> Iterator[dict]:
+        """Every kept row; a line that a kill cut short, or that another job is writing, is not one."""
+        for file in sorted(self.folder.glob("*.jsonl")):
+            for line in file.read_bytes().splitlines(keepends=True):
+                if line.endswith(b"\n"):
+                    yield json.loads(line)
 
     def __enter__(self) -> "Progress":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self.path.open("a", encoding="utf-8")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._stream = (self.folder / f"{uuid4().hex}.jsonl").open("x", encoding="utf-8")  # each job writes its own
         return self
 
     def __exit__(
@@ -59,10 +62,7 @@ class Progress:
         """Flush answers to the disk; `columns` are the same for all of them."""
         for response in responses:
             row = {**vars(response), **columns}
-            self.rows[response.uid] = row
-            self._stream.write(json.dumps(row, ensure_ascii=True) + "\n")
+            uid = row.pop("uid")
+            self.rows[uid] = row
+            self._stream.write(json.dumps({"key": self._keys[uid], **row}) + "\n")
         self._stream.flush()
-
-    def close(self) -> None:
-        """Forget the answers, once the shard is written."""
-        self.path.unlink(missing_ok=True)
