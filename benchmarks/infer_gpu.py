@@ -1,30 +1,63 @@
 """Inference at MedGemma 1.5 4B's shape on one GPU, through the project's engine, against the reference.
 
-A prompt has 256 image and 120 text tokens; stored features are read inside the timed loop. The reference takes one
-row at a time, NF4, its image prepared in the loop.
+A prompt has 256 image and 120 text tokens; stored features are read inside the timed loop. The reference is the
+library's own greedy generation: one row at a time, NF4, its image prepared in the loop. The pass is the product's
+step as a process of its own, start and loading included: a tuned model alone, and base and tuned together.
 
-    python -m benchmarks.infer_gpu --work FOLDER --out FOLDER
+    python -m benchmarks.infer_gpu --work FOLDER --out FOLDER [--parts rates pass reference profile]
 """
 
 import argparse
 import gc
 import json
+import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
+from transformers import AutoTokenizer
 
 from benchmarks.shapes import VOCABULARY, write_images, write_medgemma
-from benchmarks.train_gpu import IMAGE, PROMPT, extract_features
+from benchmarks.train_gpu import IMAGE, PROMPT
 from workflow_scripts.core.files import sha256_of_file
+from workflow_scripts.core.images import open_image
+from workflow_scripts.core.tables import FEATURES, PREDICTIONS, ROWS, read_table, write_table
 from workflow_scripts.engines.exchange import Picture, Request
 from workflow_scripts.engines.transformers_engine import TransformersEngine, vision_source
-from workflow_scripts.models.kernels import fuse_layers
-from workflow_scripts.models.loading import load
+from workflow_scripts.features import extract
+from workflow_scripts.models.kernels import speed_up_inference
+from workflow_scripts.models.loading import Loaded, load
+
+IMAGES = 128
 
 
-def prompts(loaded, images: list[dict], count: int, new: int) -> list[tuple[Request, list[int]]]:
-    """`count` requests of random tokens, as the engine's `batches` gives them."""
+def write_features(record: Path, tree: Path, images: list[dict], index: Path) -> None:
+    """Store the images' features with the product's code."""
+    loaded = load(record)
+    tensor = extract.compute(loaded, [image["path"] for image in images], tree, 32, 15)
+    index.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"features": tensor}, index.parent / "features-00000.safetensors", metadata={"key": ""})
+    places = [{"sha256": i["sha256"], "shard": "features-00000.safetensors", "row": n} for n, i in enumerate(images)]
+    write_table(index, places, FEATURES)
+
+
+def write_adapter(record: Path, folder: Path) -> None:
+    """A random adapter of rank 16 on the language model."""
+    loaded = load(record)
+    config = LoraConfig(r=16, lora_alpha=16, target_modules=loaded.family.LORA_TARGETS["language"])
+    tuned = get_peft_model(loaded.model, config)
+    for name, parameter in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.01)
+    tuned.save_pretrained(folder)
+
+
+def prompts(loaded: Loaded, images: list[dict], count: int, new: int) -> list[tuple[Request, list[int]]]:
+    """`count` requests of random tokens, with their ids."""
     tokenizer = loaded.processor.tokenizer
     generator = torch.Generator().manual_seed(0)
     found = []
@@ -32,64 +65,158 @@ def prompts(loaded, images: list[dict], count: int, new: int) -> list[tuple[Requ
         text = torch.randint(1100, VOCABULARY, (PROMPT - 1,), generator=generator).tolist()
         ids = [tokenizer.bos_token_id, *text[:3], *[tokenizer.image_token_id] * IMAGE, *text[3:]]
         image = images[number % len(images)]
-        request = Request(str(number), [], (Picture(image["sha256"], image["path"]),), new)
-        found.append((request, ids))
+        found.append((Request(str(number), [], (Picture(image["sha256"], image["path"]),), new), ids))
     return found
 
 
-def rate(engine: TransformersEngine, batch: list[tuple[Request, list[int]]], repeats: int) -> float:
-    """Rows/s of answering `batch`, after one answer to warm up."""
-    engine.generate(batch[:2])
-    torch.cuda.synchronize()
+def rates(loaded: Loaded, tree: Path, index: Path, images: list[dict], batches: list[int], system: str, note) -> None:
+    """Rows/s by batch and by new tokens, after one answer to warm up."""
+    engine = TransformersEngine(loaded, vision_source(loaded, tree, index), 1)
+    for size in batches:
+        for new in (64, 8):
+            batch = prompts(loaded, images, size, new)
+            engine.generate(batch[:64], adapted=True)
+            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.synchronize()
+            repeats = 1 if new == 64 else 2
+            start = time.perf_counter()
+            for _ in range(repeats):
+                said = engine.generate(batch, adapted=True)
+            torch.cuda.synchronize()
+            speed = repeats * size / (time.perf_counter() - start)
+            mean = sum(r.new_tokens for r in said) / size
+            gib = torch.cuda.max_memory_allocated() >> 30
+            note(system=system, batch=size, new=new, rows_per_s=round(speed, 1), mean_new=round(mean, 1), gib=gib)
+
+
+def one_at_a_time(record: Path, tree: Path, images: list[dict], rows: int, note) -> None:
+    """The reference: what a plain script does."""
+    loaded = load(record, quantisation="nf4")
+    family, device = loaded.family, loaded.device
+
+    def ask(request: Request, ids: list[int]) -> None:
+        tensor = torch.tensor([ids], device=device)
+        pixels = family.pixels(loaded.processor, [open_image(tree, p.path) for p in request.images])
+        loaded.model.generate(
+            input_ids=tensor,
+            attention_mask=torch.ones_like(tensor),
+            token_type_ids=family.token_types(loaded.processor, tensor),
+            pixel_values=pixels.to(device, loaded.model.dtype),
+            max_new_tokens=64,
+            do_sample=False,
+        )
+
+    asked = prompts(loaded, images, rows + 1, 64)
+    ask(*asked[0])
     start = time.perf_counter()
-    for _ in range(repeats):
-        engine.generate(batch)
+    for request, ids in asked[1:]:
+        ask(request, ids)
     torch.cuda.synchronize()
-    return repeats * len(batch) / (time.perf_counter() - start)
+    note(reference=True, batch=1, new=64, rows_per_s=round(rows / (time.perf_counter() - start), 3))
+
+
+def question(tokenizer, rng: random.Random) -> str:
+    """Random words that fill a prompt to 120 text tokens, about."""
+    words: list[str] = []
+    while len(tokenizer(" ".join(words))["input_ids"]) < PROMPT - 10:
+        words.append("".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 8))))
+    return " ".join(words)
+
+
+def wall_of_the_step(
+    record: Path, tree: Path, index: Path, images: list[dict], work: Path, count: int, batch: int, note
+):
+    """Wall time of `infer.answer` as a process: tuned alone, then base and tuned."""
+    tokenizer = AutoTokenizer.from_pretrained(record.with_suffix(""))
+    rng = random.Random(0)
+    rows = []
+    for number in range(count):
+        image = {**images[number % len(images)], "width": 1024, "height": 1024}
+        rows.append({
+            "uid": str(number), "dataset": "d", "modality": "Xray", "folder": "training", "task": "report",
+            "task_raw": "report", "case_id": str(number), "question": question(tokenizer, rng), "images": [image],
+            "notes": [], "answer": "", "answer_raw": "", "source_file": "q.json", "source_row": number,
+        })  # fmt: skip
+    write_table(work / "rows.parquet", rows, ROWS)
+    tuned = {"system": "tuned", "adapter": str(work / "adapter")}
+    for name, cohort in (("tuned", [tuned]), ("base+tuned", [{"system": "base"}, tuned])):
+        start = time.perf_counter()
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "workflow_scripts.infer.answer", "--split", work / "rows.parquet"),
+                *("--shard", "1-of-1", "--model", record, "--tree", tree, "--features", index, "--batch", str(batch)),
+                *("--cohort", json.dumps(cohort), "--budgets", json.dumps({"report": 64}), "--threads", "8"),
+                *("--out", work / f"{name}.parquet"),
+            ],
+            check=True,
+        )
+        note(step=name, rows=count, batch=batch, wall_s=round(time.perf_counter() - start, 1))
+    alone = {row["uid"]: row["text"] for row in read_table(work / "tuned.parquet", PREDICTIONS).to_pylist()}
+    both = read_table(work / "base+tuned.parquet", PREDICTIONS).to_pylist()
+    changed = sum(alone[row["uid"]] != row["text"] for row in both if row["system"] == "tuned")
+    prompt = sorted(row["prompt_tokens"] for row in both)[len(both) // 2]
+    note(step="same texts", changed=changed, of=count, median_prompt=prompt)
+
+
+def profile(loaded: Loaded, tree: Path, index: Path, images: list[dict], size: int) -> None:
+    """Where the GPU's time goes: the prompts alone, then eight tokens."""
+    engine = TransformersEngine(loaded, vision_source(loaded, tree, index), 1)
+    for new in (1, 24):
+        batch = prompts(loaded, images, size, new)
+        engine.generate(batch, adapted=True)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+            start = time.perf_counter()
+            engine.generate(batch, adapted=True)
+            torch.cuda.synchronize()
+            print(f"{new} tokens: wall {time.perf_counter() - start:.2f} s")
+        print(seen.key_averages().table(sort_by="cuda_time_total", row_limit=22, max_name_column_width=90))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for the model and images")
     parser.add_argument("--out", type=Path, required=True, help="folder for results")
-    parser.add_argument("--batches", type=int, nargs="*", default=[256, 512])
+    parser.add_argument("--parts", nargs="*", default=["rates", "pass", "reference"])
+    parser.add_argument("--batches", type=int, nargs="*", default=[768, 1024])
+    parser.add_argument("--rows", type=int, default=3072, help="rows of the pass")
     given = parser.parse_args()
     record = given.work / "medgemma.json"
     if not record.exists():
-        record = write_medgemma(given.work)
+        write_medgemma(given.work)
     tree, index = given.work / "images", given.work / "features" / "index.parquet"
-    names = write_images(tree, 128)
-    images = [{"path": name, "sha256": sha256_of_file(tree / name)} for name in names]
+    if not tree.exists():
+        write_images(tree, IMAGES)
+    images = [{"path": path.name, "sha256": sha256_of_file(path)} for path in sorted(tree.glob("*.png"))]
     if not index.exists():
-        extract_features(record, tree, images, index, 15)
+        write_features(record, tree, images, index)
+    if not (given.work / "adapter").exists():
+        write_adapter(record, given.work / "adapter")
     results = []
 
     def note(**result) -> None:
         results.append(result)
         print(json.dumps(result), flush=True)
 
-    loaded = load(record)
-    engine = TransformersEngine(loaded, vision_source(loaded, tree, index))
-    for layers in ("own", "fused"):
-        if layers == "fused":
-            print(fuse_layers(loaded.base))
-        for size in given.batches:
-            for new in (64, 8):
-                torch.cuda.reset_peak_memory_stats()
-                speed = rate(engine, prompts(loaded, images, size, new), 1 if new == 64 else 3)
-                gib = torch.cuda.max_memory_allocated() >> 30
-                note(layers=layers, batch=size, new=new, rows_per_s=round(speed, 1), gib=gib)
-    del engine, loaded
-    gc.collect()
-    torch.cuda.empty_cache()
-    loaded = load(record, quantisation="nf4")
-    engine = TransformersEngine(loaded, vision_source(loaded, tree, None))
-    requests = prompts(loaded, images, 4, 64)
-    engine.generate(requests[:1])
-    start = time.perf_counter()
-    for request in requests:
-        engine.generate([request])
-    note(reference=True, batch=1, new=64, rows_per_s=round(4 / (time.perf_counter() - start), 3))
+    def free() -> None:
+        gc.collect()
+        torch.cuda.empty_cache()
+
+    free()
+    for system in ("base", "tuned"):
+        if "rates" in given.parts or "profile" in given.parts:
+            loaded = load(record, adapter=given.work / "adapter" if system == "tuned" else None)
+            print(speed_up_inference(loaded.model))
+            if "rates" in given.parts:
+                rates(loaded, tree, index, images, given.batches, system, note)
+            if "profile" in given.parts:
+                profile(loaded, tree, index, images, 256)
+            del loaded
+            free()
+    if "reference" in given.parts:
+        one_at_a_time(record, tree, images, 4, note)
+        free()
+    if "pass" in given.parts:
+        wall_of_the_step(record, tree, index, images, given.work, given.rows, given.batches[0], note)
     (given.out / "infer_gpu.json").write_text(json.dumps(results, indent=2))
 
 

@@ -1,7 +1,8 @@
 """Pairs per second of a model judge on one GPU: random weights in the judges' shapes, fixed numbers of new tokens.
 
-`python benchmarks/judge_gpu.py [--tiny]` prints, for GREEN's 7B Llama (600 + 200 tokens) and CRIMSON's 4B Gemma 3
-(1,900 + 300 tokens), pairs per second batched and one at a time in the same run. `--tiny` tries the script on a CPU.
+`python -m benchmarks.judge_gpu [--tiny]` prints, for GREEN's 7B Llama (600 + 200 tokens) and CRIMSON's 4B Gemma 3
+(1,900 + 300 tokens), pairs per second batched, and one at a time by the library's own generation in the same run.
+`--tiny` tries the script on a CPU.
 """
 
 import argparse
@@ -37,22 +38,31 @@ def measure(config, device: str, shape: tuple[int, int], pairs: int, batch: int,
     torch.set_default_dtype(torch.bfloat16 if device == "cuda" else torch.float32)
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(config)
-    generator = Generator(model, pad=0, stops={1})
     rng = random.Random(0)
     prompts = [
         [rng.randrange(2, config.vocab_size) for _ in range(int(prompt * rng.uniform(0.9, 1.1)))] for _ in range(pairs)
     ]
-    generator.generate(prompts[:2], batch=2, max_new_tokens=4, fixed=True)  # warm
 
-    def rate(listed: list[list[int]], size: int) -> float:
+    def rate(listed: list[list[int]], ask) -> float:
+        ask(listed[:2], 8)  # warm
         start = time.perf_counter()
-        generator.generate(listed, batch=size, max_new_tokens=new, fixed=True)
+        ask(listed, new)
         if device == "cuda":
             torch.cuda.synchronize()
         return len(listed) / (time.perf_counter() - start)
 
-    found = {"pairs": pairs, "batch": batch, "batched, pairs/s": rate(prompts, batch)}
-    found["one at a time, pairs/s"] = rate(prompts[:alone], 1)
+    def one_by_one(listed: list[list[int]], count: int) -> None:
+        for ids in listed:
+            tensor = torch.tensor([ids], device=device)
+            mask = torch.ones_like(tensor)
+            options = {"max_new_tokens": count, "min_new_tokens": count, "do_sample": False, "pad_token_id": 0}
+            model.generate(input_ids=tensor, attention_mask=mask, **options)
+
+    found = {"pairs": pairs, "batch": batch, "one at a time, pairs/s": rate(prompts[:alone], one_by_one)}
+    generator = Generator(model, pad=0, stops={1})
+    found["batched, pairs/s"] = rate(
+        prompts, lambda listed, count: generator.generate(listed, batch=batch, max_new_tokens=count, fixed=True)
+    )
     if device == "cuda":
         found["peak, GiB"] = torch.cuda.max_memory_allocated() / 2**30
         torch.cuda.reset_peak_memory_stats()
@@ -62,7 +72,7 @@ def measure(config, device: str, shape: tuple[int, int], pairs: int, batch: int,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiny", action="store_true", help="small shapes, for a trial on a CPU")
-    parser.add_argument("--green-batch", type=int, default=192)
+    parser.add_argument("--green-batch", type=int, default=160)
     parser.add_argument("--crimson-batch", type=int, default=128)
     given = parser.parse_args()
     if given.tiny:

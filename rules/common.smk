@@ -60,11 +60,37 @@ def features_for_tuning(wildcards):
     )
 
 
+def cohort_of(system):
+    """The systems that are answered together with this one, joined by `+`; most stand alone."""
+    return next(("+".join(cohort) for cohort in CONFIG.inference.together if system in cohort), system)
+
+
+def model_of(cohort):
+    """The one model that the systems of a cohort share."""
+    return CONFIG.systems[cohort.split("+")[0]].model
+
+
 def features_for_answering(wildcards):
     """The index of the split's features; nothing for a system whose own tower was tuned."""
-    system = CONFIG.systems[wildcards.system]
-    tuned_tower = system.recipe is not None and CONFIG.recipes[system.recipe].tunes_tower
-    return [] if tuned_tower else f"{R}/features/{system.model}/{wildcards.split}/index.parquet"
+    recipes = [CONFIG.systems[system].recipe for system in wildcards.cohort.split("+")]
+    tuned_tower = any(recipe is not None and CONFIG.recipes[recipe].tunes_tower for recipe in recipes)
+    return [] if tuned_tower else f"{R}/features/{model_of(wildcards.cohort)}/{wildcards.split}/index.parquet"
+
+
+def adapter_of(system):
+    """The tuned system's weights; nothing for a base model."""
+    return [f"{R}/systems/{system}/adapter/adapter_model.safetensors"] if CONFIG.systems[system].recipe else []
+
+
+def asked(system):
+    """What the step is told of a system that it answers with."""
+    entry = CONFIG.systems[system]
+    return {
+        "system": system,
+        "adapter": f"{R}/systems/{system}/adapter" if entry.recipe else None,
+        "prompt": entry.prompt.model_dump(mode="json"),
+        "constrained": entry.constrained,
+    }
 
 
 def per_model(value_of):
@@ -72,21 +98,14 @@ def per_model(value_of):
     values = {value_of(entry.gpus) for entry in CONFIG.models.values()}
     if len(values) == 1:
         return values.pop()
-    return lambda w: value_of(CONFIG.models[w.get("model") or CONFIG.systems[w.system].model].gpus)
+    return lambda w: value_of(CONFIG.models[w.get("model") or model_of(w.get("cohort") or w.system)].gpus)
 
 
-def shards_of(wildcards):
-    """The shards to gather: as many as are configured, or as finished answers were made with."""
-    answers = f"{R}/predictions/{wildcards.split}/{wildcards.system}"
-    items = shards_behind(Path(f"{answers}.parquet"))
-    return [f"{answers}/{item}.parquet" for item in items] or gather.infer(f"{answers}/{{scatteritem}}.parquet")
-
-
-def adapter_of(wildcards):
-    """The tuned system's weights; nothing for a base model."""
-    if CONFIG.systems[wildcards.system].recipe is None:
-        return []
-    return f"{R}/systems/{wildcards.system}/adapter/adapter_model.safetensors"
+def shards_of_system(wildcards):
+    """The shards that hold a system's answers: as many as are configured, or as finished answers were made with."""
+    folder = f"{R}/predictions/{wildcards.split}/{cohort_of(wildcards.system)}"
+    items = shards_behind(Path(f"{R}/predictions/{wildcards.split}/{wildcards.system}.parquet"), Path(folder))
+    return [f"{folder}/{item}.parquet" for item in items] or gather.infer(f"{folder}/{{scatteritem}}.parquet")
 
 
 def alone(gpus):
@@ -108,6 +127,7 @@ def gpus_of_judge(judge):
     return getattr(CONFIG.judges[judge], "gpus", 0)
 
 
+ANSWERING = [name for name, system in CONFIG.systems.items() if isinstance(system, ModelSystem)]
 TRAINING_SPLITS = sorted({s.train for s in CONFIG.systems.values() if isinstance(s, ModelSystem) and s.train})
 
 Gated = namedtuple("Gated", "repo page record")
@@ -132,4 +152,5 @@ wildcard_constraints:
     split="[A-Za-z0-9_-]+",
     model="[A-Za-z0-9_-]+",
     system="[A-Za-z0-9_-]+",
+    cohort="[A-Za-z0-9_+-]+",
     judge="[A-Za-z0-9_-]+",

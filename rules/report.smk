@@ -14,6 +14,7 @@ rule report_tables:
     conda:
         CONDA
     resources:
+        results=R,
         mem_mb=1000,
         runtime=10,
     params:
@@ -23,7 +24,7 @@ rule report_tables:
         "Writing the tables of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.report.tables --metrics {input.metrics:q} --systems {params.systems:q}"
-        " --csv {output.csv:q} --markdown {output.markdown:q} 2>&1 | tee {log:q}"
+        " --csv {output.csv:q} --markdown {output.markdown:q} --results {resources.results:q} 2>&1 | tee {log:q}"
 
 
 rule report_page:

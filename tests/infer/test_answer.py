@@ -1,68 +1,155 @@
 """The same text in every way of asking, each row once, and a killed job goes on."""
 
+import shutil
 from collections import Counter
 
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 
 from tests.conftest import make_row
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
 from workflow_scripts.engines.exchange import Picture, Request, Response
 from workflow_scripts.engines.transformers_engine import TransformersEngine
-from workflow_scripts.infer.answer import answer
+from workflow_scripts.infer.answer import Asked, answer
 from workflow_scripts.infer.gather import gather
 from workflow_scripts.infer.progress import Progress, key_of
 from workflow_scripts.infer.trivial import answer_trivially, usual_answer
+from workflow_scripts.models.loading import load
 
 BUDGETS = {"counting": 6}
 
 
-def run(split, tree, tiny, features, out, shard=(0, 1), batch=3, adapter=None):
+def run(split, tree, tiny, features, out, shard=(0, 1), batch=3, cohort=None):
     options = {"threads": 1, "store": out.with_suffix(".kept")}
-    answer(split, shard, tree, tiny, adapter, features, "base", Prompt(), BUDGETS, batch, out, **options)
+    answer(split, shard, tree, tiny, features, cohort or [Asked("base")], BUDGETS, batch, out, **options)
     return read_table(out, PREDICTIONS).to_pylist()
 
 
 @pytest.fixture(scope="module")
-def one_by_one(split, tree, tiny, features, tmp_path_factory):
-    return run(split, tree, tiny, features, tmp_path_factory.mktemp("one") / "all.parquet", batch=1)
+def adapter(tiny, tmp_path_factory):
+    """An adapter with random weights, far enough from zero that it changes the answers."""
+    torch.manual_seed(0)
+    loaded = load(tiny)
+    tuned = get_peft_model(
+        loaded.model, LoraConfig(r=4, lora_alpha=8, target_modules=loaded.family.LORA_TARGETS["language"])
+    )
+    for name, parameter in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    folder = tmp_path_factory.mktemp("system") / "adapter"
+    tuned.save_pretrained(folder)
+    return folder
 
 
-def test_batched_equals_one_by_one(split, tree, tiny, features, tmp_path, one_by_one):
-    assert run(split, tree, tiny, features, tmp_path / "all.parquet", batch=8) == one_by_one
+@pytest.fixture(scope="module", params=["base", "tuned"])
+def cohort(request, adapter):
+    return [Asked(request.param, adapter if request.param == "tuned" else None)]
 
 
-def test_sharded_and_gathered_equals_whole(split, tree, tiny, features, tmp_path, one_by_one):
+@pytest.fixture(scope="module")
+def one_by_one(split, tree, tiny, features, cohort, tmp_path_factory):
+    return run(split, tree, tiny, features, tmp_path_factory.mktemp("one") / "all.parquet", batch=1, cohort=cohort)
+
+
+def test_batched_equals_one_by_one(split, tree, tiny, features, tmp_path, one_by_one, cohort):
+    assert run(split, tree, tiny, features, tmp_path / "all.parquet", batch=8, cohort=cohort) == one_by_one
+
+
+def test_sharded_and_gathered_equals_whole(split, tree, tiny, features, tmp_path, one_by_one, cohort):
     shards = [tmp_path / f"{number}.parquet" for number in range(3)]
     for number, shard in enumerate(shards):
-        run(split, tree, tiny, features, shard, (number, 3))
-    gather(split, shards[::-1], tmp_path / "all.parquet")
+        run(split, tree, tiny, features, shard, (number, 3), cohort=cohort)
+    gather(split, shards[::-1], cohort[0].system, tmp_path / "all.parquet")
     assert read_table(tmp_path / "all.parquet", PREDICTIONS).to_pylist() == one_by_one
 
 
-def test_a_killed_run_answers_only_what_is_left(split, tree, tiny, features, tmp_path, one_by_one, monkeypatch):
+def test_base_and_tuned_by_one_load_answer_as_each_alone(split, tree, tiny, features, tmp_path, adapter):
+    base, tuned = Asked("base"), Asked("tuned", adapter)
+    alone = [run(split, tree, tiny, features, tmp_path / f"{a.system}.parquet", cohort=[a]) for a in (base, tuned)]
+    assert [row["text"] for row in alone[0]] != [row["text"] for row in alone[1]]
+    together = run(split, tree, tiny, features, tmp_path / "both.parquet", cohort=[base, tuned])
+    assert together == [*alone[0], *alone[1]]
+    for system, wanted in zip(("base", "tuned"), alone, strict=True):
+        gather(split, [tmp_path / "both.parquet"], system, tmp_path / "gathered.parquet")
+        assert read_table(tmp_path / "gathered.parquet", PREDICTIONS).to_pylist() == wanted
+
+
+def test_another_adapter_asks_the_base_of_its_cohort_nothing(
+    split, tree, tiny, features, tmp_path, adapter, monkeypatch
+):
+    asked = Counter()
+    generate = TransformersEngine.generate
+    monkeypatch.setattr(
+        TransformersEngine,
+        "generate",
+        lambda self, batch, adapted: (asked.update([adapted] * len(batch)), generate(self, batch, adapted=adapted))[1],
+    )
+    out = tmp_path / "both.parquet"
+    first = run(split, tree, tiny, features, out, cohort=[Asked("base"), Asked("tuned", adapter)])
+    assert asked == {False: 8, True: 8}
+    other = shutil.copytree(adapter, tmp_path / "other")
+    weights = load_file(other / "adapter_model.safetensors")
+    save_file({name: -value for name, value in weights.items()}, other / "adapter_model.safetensors")
+    again = run(split, tree, tiny, features, out, cohort=[Asked("base"), Asked("tuned", other)])
+    assert asked == {False: 8, True: 16}
+    assert again[:8] == first[:8]
+
+
+def test_two_adapters_in_one_load_are_refused(split, tree, tiny, features, tmp_path, adapter):
+    with pytest.raises(Refused, match="a, b: one load holds one adapter"):
+        run(split, tree, tiny, features, tmp_path / "x", cohort=[Asked("a", adapter), Asked("b", tmp_path)])
+
+
+def test_constrained_answers_are_read_strictly_and_say_so(split, tree, tiny, features, tmp_path, one_by_one):
+    free = run(split, tree, tiny, features, tmp_path / "free.parquet")
+    bound = run(split, tree, tiny, features, tmp_path / "bound.parquet", cohort=[Asked("base", constrained=True)])
+    assert {row["constrained"] for row in bound} == {True} and {row["constrained"] for row in free} == {False}
+    assert all(row["text"].isdigit() and row["finish"] == "stop" for row in bound)
+    assert not any(row["text"].isdigit() for row in free)
+
+
+def test_a_batch_that_does_not_fit_is_halved_for_good(
+    split, tree, tiny, features, tmp_path, one_by_one, cohort, monkeypatch
+):
+    sizes = []
+    generate = TransformersEngine.generate
+
+    def scarce(self, batch, **how):
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError
+        return generate(self, batch, **how)
+
+    monkeypatch.setattr(TransformersEngine, "generate", scarce)
+    assert run(split, tree, tiny, features, tmp_path / "all.parquet", batch=8, cohort=cohort) == one_by_one
+    assert sizes == [8, 4, 2, 2, 2, 2]
+
+
+def test_a_killed_run_answers_only_what_is_left(split, tree, tiny, features, tmp_path, one_by_one, cohort, monkeypatch):
     out = tmp_path / "all.parquet"
     asked = Counter()
     generate = TransformersEngine.generate
 
-    def counted(self, batch):
+    def counted(self, batch, **how):
         if sum(asked.values()) >= 3:
             raise KeyboardInterrupt
         asked.update(request.uid for request, _ in batch)
-        return generate(self, batch)
+        return generate(self, batch, **how)
 
     monkeypatch.setattr(TransformersEngine, "generate", counted)
     with pytest.raises(KeyboardInterrupt):
-        run(split, tree, tiny, features, out, batch=2)
+        run(split, tree, tiny, features, out, batch=2, cohort=cohort)
     assert not out.exists()
     first = Counter(asked)
     monkeypatch.setattr(
         TransformersEngine,
         "generate",
-        lambda self, batch: (asked.update(r.uid for r, _ in batch), generate(self, batch))[1],
+        lambda self, batch, **how: (asked.update(r.uid for r, _ in batch), generate(self, batch, **how))[1],
     )
-    assert run(split, tree, tiny, features, out, batch=2) == one_by_one
+    assert run(split, tree, tiny, features, out, batch=2, cohort=cohort) == one_by_one
     assert first and set(asked.values()) == {1}
 
 
@@ -107,9 +194,9 @@ def test_gathering_refuses_a_missing_and_a_doubled_row(split, tree, tmp_path, ti
     shard = tmp_path / "0.parquet"
     run(split, tree, tiny, features, shard, (0, 2))
     with pytest.raises(Refused, match="not answered exactly once"):
-        gather(split, [shard], tmp_path / "all.parquet")
+        gather(split, [shard], "base", tmp_path / "all.parquet")
     with pytest.raises(Refused, match="not answered exactly once"):
-        gather(split, [shard, shard], tmp_path / "all.parquet")
+        gather(split, [shard, shard], "base", tmp_path / "all.parquet")
 
 
 def test_the_trivial_system_gives_mode_median_and_median_box():
@@ -133,5 +220,5 @@ def test_the_trivial_system_answers_every_row_and_refuses_an_unknown_task(split,
         answer_trivially(split, tmp_path / "other.parquet", "majority", tmp_path / "b.parquet")
 
 
-def test_a_tuned_tower_answers_on_its_own_output(split, tree, tiny, features, tmp_path, one_by_one):
-    assert run(split, tree, tiny, None, tmp_path / "all.parquet") == one_by_one
+def test_a_tuned_tower_answers_on_its_own_output(split, tree, tiny, features, tmp_path, one_by_one, cohort):
+    assert run(split, tree, tiny, None, tmp_path / "all.parquet", cohort=cohort) == one_by_one

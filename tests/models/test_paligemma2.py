@@ -27,7 +27,7 @@ from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.images import open_image
 from workflow_scripts.core.tables import HISTORY, PREDICTIONS, ROWS, read_table
 from workflow_scripts.features.extract import extract
-from workflow_scripts.infer.answer import answer
+from workflow_scripts.infer.answer import Asked, answer
 from workflow_scripts.models import paligemma2
 from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.loading import load
@@ -327,7 +327,7 @@ def test_labels_without_the_end_of_the_text_are_refused(loaded, row, asked):
 
 def answers(split, tree, record, adapter, index, out, batch):
     options = {"threads": 1, "store": out.with_suffix(".kept")}
-    answer(split, (0, 1), tree, record, adapter, index, "system", Prompt(), {"counting": 6}, batch, out, **options)
+    answer(split, (0, 1), tree, record, index, [Asked("system", adapter)], {"counting": 6}, batch, out, **options)
     return read_table(out, PREDICTIONS).to_pylist()
 
 

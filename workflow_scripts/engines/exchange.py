@@ -19,6 +19,7 @@ class Request:
     chat: list[dict]  # messages as models.prompts makes them
     images: tuple[Picture, ...]  # in the chat's order
     max_new_tokens: int
+    grammar: str | None = None  # Lark text in llguidance's dialect that bounds the answer; None leaves it free
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,38 @@
-"""Step: answer one shard of a split with a base or tuned model; what was answered before is not asked again."""
+"""Step: answer one shard of a split with the systems of a cohort; what was answered before is not asked again.
+
+A cohort is one system, or a base model and a tuned one that share a load of the model.
+"""
 
 import argparse
 import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 from tqdm import tqdm
 
-from workflow_scripts.core.command import run_step
+from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
+from workflow_scripts.engines.exchange import Request
 from workflow_scripts.engines.transformers_engine import TransformersEngine, vision_source
 from workflow_scripts.infer.progress import Progress
-from workflow_scripts.infer.requests import requests_of
-from workflow_scripts.models.kernels import fuse_layers
+from workflow_scripts.infer.requests import grammars_of, requests_of
+from workflow_scripts.models.kernels import speed_up_inference
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.record import read_record
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One system of a cohort."""
+
+    system: str
+    adapter: Path | None = None  # folder; None is the base model
+    prompt: Prompt = field(default_factory=Prompt)
+    constrained: bool = False
 
 
 def answer(
@@ -24,40 +40,60 @@ def answer(
     shard: tuple[int, int],
     tree: Path,
     record: Path,
-    adapter: Path | None,
     index: Path | None,
-    system: str,
-    prompt: Prompt,
+    cohort: list[Asked],
     budgets: dict[str, int],
     batch: int,
     out: Path,
     threads: int,
     store: Path,
 ) -> None:
-    """Answer the rows of shard `(number, of)` and write them in the split's order.
+    """Answer the rows of shard `(number, of)` with each system, and write them in the split's order.
 
     Answers that `store` has are taken from there; without a row to ask, no model is loaded.
+
+    Raises:
+        Refused: the cohort has two different adapters.
     """
     torch.set_num_threads(threads)
     number, of = shard
-    rows = read_table(split, ROWS).to_pylist()[number::of]
-    requests = requests_of(rows, prompt, budgets)
-    weights = sha256_of_file(adapter / "adapter_model.safetensors") if adapter else ""
-    progress = Progress(store, "workflow_scripts.infer.answer", [read_record(record)[0].content, weights], requests)
-    waiting = [request for request in requests if request.uid not in progress.rows]
-    print(f"answers of {system}: {len(progress.rows)} kept, {len(waiting)} asked for")
-    if waiting:
-        loaded = load(record, adapter=adapter)
-        print(f"kernels: {fuse_layers(loaded.base)}")
-        engine = TransformersEngine(loaded, vision_source(loaded, tree, index))
-        with (
-            progress,
-            tqdm(total=len(requests), initial=len(progress.rows), desc=f"answers of {system}", mininterval=5) as bar,
-        ):
-            for part in engine.batches(waiting, batch):
-                progress.keep(engine.generate(part), engine="transformers", constrained=False)
-                bar.update(len(part))
-    answers = [{**progress.rows[request.uid], "uid": request.uid, "system": system} for request in requests]
+    everything = read_table(split, ROWS).to_pylist()
+    rows = everything[number::of]
+    adapters = {asked.adapter for asked in cohort if asked.adapter}
+    if len(adapters) > 1:
+        raise Refused(f"{', '.join(asked.system for asked in cohort)}: one load holds one adapter; part them")
+    work: list[tuple[Asked, list[Request], Progress]] = []
+    for asked in cohort:
+        requests = requests_of(rows, asked.prompt, budgets)
+        if asked.constrained:
+            grammars = grammars_of(rows, everything, budgets)
+            requests = [replace(request, grammar=text) for request, text in zip(requests, grammars, strict=True)]
+        weights = sha256_of_file(asked.adapter / "adapter_model.safetensors") if asked.adapter else ""
+        progress = Progress(store, "workflow_scripts.infer.answer", [read_record(record)[0].content, weights], requests)
+        waiting = [request for request in requests if request.uid not in progress.rows]
+        print(f"answers of {asked.system}: {len(progress.rows)} kept, {len(waiting)} asked for")
+        work.append((asked, waiting, progress))
+    if any(waiting for _, waiting, _ in work):
+        loaded = load(record, adapter=next(iter(adapters), None))
+        print(f"kernels: {speed_up_inference(loaded.model)}")
+        engine = TransformersEngine(loaded, vision_source(loaded, tree, index), batch)
+        for asked, waiting, progress in work:
+            with (
+                progress,
+                tqdm(
+                    total=len(rows), initial=len(progress.rows), desc=f"answers of {asked.system}", mininterval=5
+                ) as bar,
+            ):
+                for responses in engine.answers(waiting, adapted=asked.adapter is not None):
+                    progress.keep(
+                        responses, engine="transformers", settings=engine.settings_hash, constrained=asked.constrained
+                    )
+                    bar.update(len(responses))
+    answers = [
+        {**progress.rows[row["uid"]], "uid": row["uid"], "system": asked.system}
+        for asked, _, progress in work
+        for row in rows
+    ]
     write_table(out, answers, PREDICTIONS)
 
 
@@ -66,13 +102,11 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True, help="Parquet of rows")
     parser.add_argument("--shard", required=True, help="NUMBER-of-COUNT, counted from 1")
     parser.add_argument("--model", type=Path, required=True, help="record of the model")
-    parser.add_argument("--adapter", type=Path, nargs="?", help="weights in the adapter's folder; none: a base model")
     parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
     parser.add_argument("--features", type=Path, nargs="?", help="index of the vision features; none: a tuned tower")
-    parser.add_argument("--system", required=True, help="name of the system")
-    parser.add_argument("--prompt", required=True, help="JSON of the system's prompt")
+    parser.add_argument("--cohort", required=True, help="JSON list: system, adapter or null, prompt, constrained")
     parser.add_argument("--budgets", required=True, help="JSON: most new tokens by task")
-    parser.add_argument("--batch", type=int, required=True, help="rows at once")
+    parser.add_argument("--batch", type=int, required=True, help="most rows at once")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--store", type=Path, required=True, help="folder of kept answers")
     parser.add_argument("--out", type=Path, required=True, help="Parquet to write")
@@ -83,10 +117,8 @@ def main() -> None:
         (number - 1, of),
         given.tree,
         given.model,
-        given.adapter.parent if given.adapter else None,
         given.features,
-        given.system,
-        Prompt.model_validate_json(given.prompt),
+        TypeAdapter(list[Asked]).validate_json(given.cohort),
         json.loads(given.budgets),
         given.batch,
         given.out,

@@ -1,8 +1,8 @@
 """Answers are kept as they come, by what was asked: a killed job, a changed row or a second checkout asks none again.
 
 Below the store lies one folder for each answerer: the model's files, the adapter, the step's code. In it, lines of
-JSON under the hash of what was asked: the words, the pictures and the budget. Names of rows, splits and systems are
-no part of it.
+JSON under the hash of what was asked: the words, the pictures, the budget and the grammar. Names of rows, splits and
+systems are no part of it.
 """
 
 import hashlib
@@ -18,13 +18,14 @@ from workflow_scripts.engines.exchange import Request, Response
 
 
 def key_of(request: Request) -> str:
-    """Hash of what is asked: words, pictures by their content, and budget."""
-    asked = [request.chat, [picture.sha256 for picture in request.images], request.max_new_tokens]
+    """Hash of what is asked: words, pictures by their content, budget, and the grammar of a constrained answer."""
+    shown = [picture.sha256 for picture in request.images]
+    asked = [request.chat, shown, request.max_new_tokens, request.grammar]
     return hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:32]
 
 
 class Progress:
-    """Kept answers to `requests`, in `rows` by uid; new ones are flushed row by row.
+    """A system's kept answers to `requests`, in `rows` by uid; new ones are flushed as they come.
 
     Args:
         store: folder of kept answers, shared by shards, splits, systems and checkouts.

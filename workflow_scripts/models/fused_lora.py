@@ -44,6 +44,8 @@ class FusedLora(torch.autograd.Function):
 
 
 def _forward(layer: LoraLayer, x: torch.Tensor) -> torch.Tensor:
+    if layer.disable_adapters:
+        return layer.base_layer(x)
     (name,) = layer.active_adapters
     base = layer.base_layer
     state = base.weight.quant_state if isinstance(base, Linear4bit) else None
@@ -55,13 +57,15 @@ def _forward(layer: LoraLayer, x: torch.Tensor) -> torch.Tensor:
 def fuse_lora(model: PeftModel) -> int:
     """Let the adapted projections of `model` compute in one function; return how many do.
 
-    Left as they are: adapters with dropout, and projections with a bias, which would need more than these sums.
+    Left as they are: adapters with dropout where they train, and projections with a bias, which would need more than
+    these sums.
     """
     fused = 0
     for layer in model.modules():
         if isinstance(layer, LoraLayer) and isinstance(layer.base_layer, torch.nn.Linear):
             (name,) = layer.active_adapters
-            if isinstance(layer.lora_dropout[name], torch.nn.Identity) and layer.base_layer.bias is None:
+            idle = not layer.training or isinstance(layer.lora_dropout[name], torch.nn.Identity)
+            if idle and layer.base_layer.bias is None:
                 layer.forward = MethodType(_forward, layer)
                 fused += 1
     return fused

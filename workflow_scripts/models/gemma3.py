@@ -24,6 +24,9 @@ LORA_TARGETS = {
 
 END_OF_TURN = "<end_of_turn>"
 
+FIRST_POSITION = 0
+"""Position of a prompt's first token."""
+
 
 def image_token_id(processor: Gemma3Processor) -> int:
     """The token that stands where a picture's features go."""

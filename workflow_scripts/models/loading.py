@@ -32,6 +32,11 @@ class Loaded:
         return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
 
     @property
+    def adapted(self) -> bool:
+        """Whether an adapter is loaded."""
+        return isinstance(self.model, PeftModel)
+
+    @property
     def device(self) -> torch.device:
         return self.base.device
 

@@ -23,6 +23,10 @@ LORA_TARGETS = {
 }
 
 
+FIRST_POSITION = 1
+"""Position of a prompt's first token."""
+
+
 def image_token_id(processor: PaliGemmaProcessor) -> int:
     """The token that stands where a picture's features go."""
     return processor.image_token_id

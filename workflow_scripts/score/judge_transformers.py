@@ -15,6 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from workflow_scripts.core.config.judges import TransformersJudge
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.engines.decoding import Decoder, greedily
+from workflow_scripts.models.kernels import speed_up_inference
 from workflow_scripts.score import upstream
 from workflow_scripts.score.judge_prompts import chat_of, checked
 from workflow_scripts.score.judgements import JudgeDied, Judgement, Pair
@@ -27,53 +29,42 @@ class Generator:
     """Batched generation from token ids. `calls` counts how often the model was asked."""
 
     def __init__(self, model: PreTrainedModel, pad: int, stops: set[int]) -> None:
-        self._model, self._pad, self._stops = model.eval(), pad, stops
+        self.layers = speed_up_inference(model.eval())
+        self._decoder = Decoder(model, pad, stops)
+        self._stops = stops
         self.calls = 0
 
-    @torch.inference_mode()
     def generate(
         self, prompts: Sequence[list[int]], *, batch: int, max_new_tokens: int, attempt: int = 0, fixed: bool = False
     ) -> list[list[int]]:
-        """New tokens of each prompt, in the order given. `fixed` generates exactly `max_new_tokens` (for timing).
+        """New tokens of each prompt without the stop token, in the order given.
 
         Prompts of like length share a batch, the longest first: a batch that does not fit fails at once.
+
+        Args:
+            attempt: 0 is greedy; a further try samples, with the try as its seed.
+            fixed: generate exactly `max_new_tokens` (for timing).
         """
         order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
         found: list[list[int]] = [[] for _ in prompts]
+        torch.manual_seed(attempt)
         for start in range(0, len(order), batch):
             places = order[start : start + batch]
-            for place, tokens in zip(
-                places, self._batch([prompts[p] for p in places], max_new_tokens, attempt, fixed=fixed), strict=True
-            ):
-                found[place] = tokens
+            self.calls += 1
+            new = self._decoder.generate(
+                [prompts[place] for place in places],
+                max_new_tokens,
+                choose=sample if attempt else greedily,
+                fixed=fixed,
+            )
+            for place, tokens in zip(places, new, strict=True):
+                found[place] = tokens[:-1] if not fixed and tokens[-1] in self._stops else tokens
         return found
 
-    def _batch(self, prompts: list[list[int]], max_new_tokens: int, attempt: int, *, fixed: bool) -> list[list[int]]:
-        self.calls += 1
-        longest = max(map(len, prompts))
-        ids = torch.full((len(prompts), longest), self._pad)
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):  # on the left: the reply follows the prompt at once
-            ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-            mask[row, longest - len(prompt) :] = 1
-        sampling = {"do_sample": True, "temperature": TEMPERATURE} if attempt else {"do_sample": False}
-        if attempt:
-            torch.manual_seed(attempt)
-        device = self._model.device
-        new = self._model.generate(
-            input_ids=ids.to(device),
-            attention_mask=mask.to(device),
-            max_new_tokens=max_new_tokens,
-            min_new_tokens=max_new_tokens if fixed else None,
-            pad_token_id=self._pad,
-            eos_token_id=sorted(self._stops),
-            **sampling,
-        )[:, longest:].tolist()
-        return [tokens if fixed else self._ended(tokens) for tokens in new]
 
-    def _ended(self, tokens: list[int]) -> list[int]:
-        end = next((place for place, token in enumerate(tokens) if token in self._stops), len(tokens))
-        return tokens[:end]
+def sample(logits: torch.Tensor) -> torch.Tensor:
+    """One token a row, drawn at `TEMPERATURE`."""
+    return torch.multinomial(torch.softmax(logits.float() / TEMPERATURE, -1), 1)[:, 0]
 
 
 class LoadedJudge:

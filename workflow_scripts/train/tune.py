@@ -21,6 +21,7 @@ from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file, write_json
+from workflow_scripts.core.provenance import write_provenance
 from workflow_scripts.core.tables import HISTORY, ROWS, read_table, write_table
 from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.kernels import speed_up_training
@@ -127,8 +128,8 @@ def tune(
     if tracking != "none" and importlib.util.find_spec(tracking) is None:
         raise Refused(f"tracking is {tracking!r}, which is not installed: pip install {tracking}, or set it to none")
     data_hash = sha256_of_file(split)
-    made_of = [code.identity("workflow_scripts.train.tune"), recipe.spec(), prompt.spec(), data_hash]
-    key = hashlib.sha256("\n".join([*made_of, read_record(record)[0].content]).encode()).hexdigest()[:16]
+    identity = [code.identity("workflow_scripts.train.tune"), recipe.spec(), prompt.spec(), data_hash]
+    key = hashlib.sha256("\n".join([*identity, read_record(record)[0].content]).encode()).hexdigest()[:16]
     if store is not None and (store / key).is_dir():
         print(f"nothing to train: {store / key} was made of the same")
         if os.environ.get("RANK", "0") == "0":
@@ -170,6 +171,9 @@ def tune(
     loaded.processor.save_pretrained(unfinished)
     log = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
     write_card(unfinished / "README.md", recipe, record.stem, loaded.revision, data_hash, len(rows), log)
+    made_of = {"recipe": recipe.model_dump(mode="json"), "prompt": prompt.model_dump(mode="json")}
+    made_of |= {"base": record.stem, "revision": loaded.revision, "rows": len(rows), "rows_sha256": data_hash}
+    write_provenance(unfinished / "provenance.json", made_of)
     shutil.rmtree(adapter, ignore_errors=True)
     unfinished.replace(adapter)
     write_table(history, [_history_row(entry) for entry in log], HISTORY)

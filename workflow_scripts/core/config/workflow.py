@@ -28,6 +28,11 @@ class Inference(Section):
     """How answers are generated."""
 
     shards: int = Field(2, ge=1, description="Jobs that share the rows of a split.")
+    together: tuple[tuple[Name, ...], ...] = Field(
+        (),
+        description="Systems of one model, at most one of them tuned, that one job answers with one load: "
+        "[[base, tuned]]. They are then planned together too.",
+    )
     max_new_tokens: dict[str, int] = Field(
         {
             "classification": 32,
@@ -82,6 +87,7 @@ class Configuration(Section):
                 _known(f"systems.{name}.train", system.train, "splits", self.splits)
                 if system.train in self.evaluate:
                     raise ValueError(f"systems.{name}.train: split {system.train!r} is also in `evaluate`")
+        self._cohorts_share_a_load()
         for split in self.evaluate:
             _known("evaluate", split, "splits", self.splits)
         for name, dataset in self.datasets.items():
@@ -90,6 +96,23 @@ class Configuration(Section):
                     f"datasets.{name}.path: no folder given; set it, or add `--config dataset_path=FOLDER`"
                 )
         return self
+
+    def _cohorts_share_a_load(self) -> None:
+        place = "inference.together"
+        names = [name for cohort in self.inference.together for name in cohort]
+        for name in names:
+            _known(place, name, "systems", self.systems)
+            if names.count(name) > 1:
+                raise ValueError(f"{place}: {name} stands there twice; a system is answered by one job")
+        for cohort in self.inference.together:
+            systems = [self.systems[name] for name in cohort]
+            for name, system in zip(cohort, systems, strict=True):
+                if not isinstance(system, ModelSystem) or system.engine is not None:
+                    raise ValueError(f"{place}: {name} loads no model in its job; leave it out")
+            if len({system.model for system in systems}) > 1 or sum(s.recipe is not None for s in systems) > 1:
+                raise ValueError(f"{place}: {', '.join(cohort)}: expected one model, and at most one tuned system")
+            if any(s.recipe is not None and self.recipes[s.recipe].tunes_tower for s in systems) and len(cohort) > 1:
+                raise ValueError(f"{place}: {', '.join(cohort)}: a tuned vision tower shares no features; part them")
 
     def folder_of(self, dataset: str) -> Path:
         """The folder of a `local` dataset."""

@@ -1,0 +1,195 @@
+"""A batch under grammars: what is masked, who ends, who stays; and a real model that generates under it."""
+
+from collections import Counter
+from typing import NamedTuple
+
+import pytest
+import torch
+from transformers import LogitsProcessor
+
+from tests.data.trees import converted
+from workflow_scripts.core.command import Refused
+from workflow_scripts.core.config.datasets import MadeDataset
+from workflow_scripts.core.images import open_image
+from workflow_scripts.core.tasks import TASKS
+from workflow_scripts.data.made import draw_tree
+from workflow_scripts.engines.constraint import Constraint
+from workflow_scripts.infer.grammars import answered_in_words, grammar_of
+from workflow_scripts.models.loading import load
+from workflow_scripts.models.prompts import chat
+from workflow_scripts.score.asked import asked_of
+from workflow_scripts.score.outcomes import outcome_of
+from workflow_scripts.score.strict import read_strict
+
+BUDGETS = {
+    "classification": 16,
+    "multi_label": 48,
+    "detection": 48,
+    "instance_detection": 128,
+    "counting": 8,
+    "regression": 8,
+    "report": 48,
+}
+A_TASK = 8
+"""Rows of each task that the tiny model answers."""
+DIGIT = "start: /[0-9]{1,2}/\n"
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny):
+    return load(tiny)
+
+
+@pytest.fixture(scope="module")
+def stops(loaded):
+    return set(loaded.base.generation_config.eos_token_id)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(loaded):
+    return loaded.processor.tokenizer
+
+
+def allowed(constraint: Constraint, rows: int, width: int) -> list[set[int]]:
+    masked = constraint.mask(torch.zeros(rows, width))
+    return [set(torch.isfinite(line).nonzero().flatten().tolist()) for line in masked]
+
+
+def ids(tokenizer, texts: str) -> set[int]:
+    return {tokenizer.convert_tokens_to_ids(text) for text in texts}
+
+
+def test_a_grammar_allows_its_tokens_and_the_stops_where_it_may_end(tokenizer, stops):
+    constraint = Constraint(tokenizer, [DIGIT, None, 'start: "A" | "B"\n'], stops)
+    width = len(tokenizer) + 64
+    digits, everything = ids(tokenizer, "0123456789"), set(range(width))
+    assert allowed(constraint, 3, width) == [digits, everything, ids(tokenizer, "AB")]
+    constraint.accept([*ids(tokenizer, "4"), 5, *ids(tokenizer, "B")])
+    assert allowed(constraint, 3, width) == [digits | stops, everything, stops]
+    constraint.accept([*ids(tokenizer, "2"), 5, min(stops)])
+    assert allowed(constraint, 3, width) == [stops, everything, everything], "full, free, ended"
+
+
+def test_rows_that_stay_keep_their_place_in_their_grammar(tokenizer, stops):
+    constraint = Constraint(tokenizer, ['start: "A" "B"', DIGIT, 'start: "C" "D"'], stops)
+    constraint.mask(torch.zeros(3, len(tokenizer)))
+    constraint.accept([tokenizer.convert_tokens_to_ids(text) for text in "A1C"])
+    constraint.keep([2, 0])
+    assert allowed(constraint, 2, len(tokenizer)) == [ids(tokenizer, "D"), ids(tokenizer, "B")]
+
+
+def test_copies_of_one_grammar_do_not_disturb_each_other(tokenizer, stops):
+    one = Constraint(tokenizer, [DIGIT], stops)
+    one.accept(list(ids(tokenizer, "1")))
+    other = Constraint(tokenizer, [DIGIT], stops)
+    assert allowed(other, 1, len(tokenizer)) == [ids(tokenizer, "0123456789")]
+
+
+def test_special_tokens_are_never_allowed_in_text(tokenizer, stops):
+    constraint = Constraint(tokenizer, ["start: /(.|\\n)*/\n"], stops)
+    (found,) = allowed(constraint, 1, len(tokenizer))
+    assert found & set(tokenizer.added_tokens_decoder) == stops
+    assert len(found) > 500, "all text"
+
+
+def test_a_forbidden_token_and_a_grammar_that_cannot_be_read_are_refused(tokenizer, stops):
+    constraint = Constraint(tokenizer, [DIGIT], stops)
+    with pytest.raises(ValueError, match="its grammar forbids"):
+        constraint.accept(list(ids(tokenizer, "A")))
+    with pytest.raises(ValueError, match="its grammar forbids"):
+        Constraint(tokenizer, [DIGIT], stops).accept([min(stops)])
+    with pytest.raises(Refused, match=r"cannot be followed .* set `constrained: false`"):
+        Constraint(tokenizer, ["start: nothing\n"], stops)
+
+
+class Bounded(LogitsProcessor):
+    """`Constraint` in transformers' own loop."""
+
+    def __init__(self, constraint: Constraint, prompt: int) -> None:
+        self.constraint, self.prompt = constraint, prompt
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        if input_ids.shape[1] > self.prompt:
+            self.constraint.accept(input_ids[:, -1].tolist())
+        return self.constraint.mask(scores)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The made tree and some of its rows of each task."""
+    place = tmp_path_factory.mktemp("made")
+    draw_tree(MadeDataset(scale=0.05), place / "tree")
+    rows = converted(place / "tree", place).rows
+    in_words = answered_in_words(rows)
+    chosen = [row for task in TASKS for row in [row for row in rows if row["task"] == task][::3][:A_TASK]]
+    grammars = [grammar_of(row, BUDGETS[row["task"]], (row["dataset"], row["task"]) in in_words) for row in chosen]
+    return place / "tree", chosen, grammars
+
+
+class Answer(NamedTuple):
+    """What a model said, and whether it ended its turn."""
+
+    text: str
+    ended: bool
+
+
+@pytest.fixture(scope="module")
+def answers(loaded, made, stops):
+    """A function that answers the rows with the tiny model, each under its grammar or free."""
+    tree, rows, _ = made
+    family, processor, base = loaded.family, loaded.processor, loaded.base
+
+    @torch.inference_mode()
+    def run(grammars: list[str | None] | None) -> list[Answer]:
+        found = []
+        for place, row in enumerate(rows):
+            ids = torch.tensor([family.prompt_ids(processor, chat(row["question"], len(row["images"])))] * 2)
+            pictures = [open_image(tree, image["path"]) for image in row["images"]] * 2
+            processors = []
+            if grammars is not None:
+                both = [grammars[place], None]  # a free row beside each, which nothing may touch
+                processors = [Bounded(Constraint(processor.tokenizer, both, stops), ids.shape[1])]
+            generated = base.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                token_type_ids=family.token_types(processor, ids),
+                mm_encoder_outputs=family.encoder_outputs(
+                    base, family.pooled_features(base, family.pixels(processor, pictures))
+                ),
+                max_new_tokens=BUDGETS[row["task"]],
+                do_sample=False,
+                logits_processor=processors,
+            )[:, ids.shape[1] :].tolist()
+            for new in generated:
+                end = next((at for at, token in enumerate(new) if token in stops), None)
+                text = processor.tokenizer.decode(new[:end], skip_special_tokens=True)
+                found.append(Answer(text, end is not None))
+        return found
+
+    return run
+
+
+def test_an_untrained_model_answers_every_task_in_time_and_validly(made, answers):
+    _, rows, grammars = made
+    asked, finished, read, outcomes = Counter(), Counter(), Counter(), {}
+    for row, answer in zip(rows, answers(grammars)[::2], strict=True):
+        task = row["task"]
+        asked[task] += 1
+        if answer.ended:
+            strict = read_strict(asked_of(row), answer.text)
+            finished[task] += 1
+            read[task] += strict is not None
+            outcome = outcome_of(asked_of(row), answer.text, "stop", strict, strict)
+            outcomes.setdefault(task, Counter())[outcome] += 1
+    for task in TASKS:
+        print(f"{task}: {finished[task]} of {asked[task]} finished, {read[task]} read strictly, {dict(outcomes[task])}")
+        assert asked[task] >= 4
+        assert finished[task] >= 0.95 * asked[task]
+        assert read[task] == finished[task]
+
+
+def test_free_rows_are_left_as_they_are_alone_and_beside_a_bound_one(made, answers):
+    _, rows, grammars = made
+    free = answers(None)
+    assert answers([None] * len(rows)) == free
+    assert answers(grammars)[1::2] == free[1::2]

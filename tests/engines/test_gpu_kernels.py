@@ -1,0 +1,83 @@
+"""On a GPU: kernels of our own against the model's arithmetic in float32."""
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.mark.parametrize(("heads", "kv_heads", "width"), [(8, 4, 256), (32, 32, 128), (12, 2, 64)])
+def test_attention_to_slots_is_attention_under_a_mask(heads, kv_heads, width):
+    from workflow_scripts.engines.slot_attention import attend_to_slots
+
+    torch.manual_seed(0)
+    rows, slots = 7, 333
+    query, key, value = (
+        torch.randn(rows, n, length, width, device="cuda", dtype=torch.bfloat16)
+        for n, length in ((heads, 1), (kv_heads, slots), (kv_heads, slots))
+    )
+    first = torch.tensor([0, 1, 63, 64, 65, 200, 331])
+    last = torch.tensor([332, 1, 64, 64, 300, 332, 332])
+    seen = torch.stack([first, last], 1)[:, None, None].to("cuda", torch.int32)
+    got = attend_to_slots(query, key, value, seen, width**-0.5)
+    places = torch.arange(slots)
+    mask = ((places >= first[:, None]) & (places <= last[:, None]))[:, None, None].cuda()
+    wanted = torch.nn.functional.scaled_dot_product_attention(
+        query.float(), *(x.float().repeat_interleave(heads // kv_heads, 1) for x in (key, value)), attn_mask=mask
+    )
+    torch.testing.assert_close(got.float(), wanted, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize(("heads", "width"), [(8, 256), (4, 256), (1, 64)])
+def test_norm_and_rotation_in_one_pass_are_the_models(heads, width):
+    from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm, apply_rotary_pos_emb
+
+    from workflow_scripts.models.inference_kernels import norm_rope
+
+    torch.manual_seed(0)
+    x = torch.randn(3, 50, heads * width, device="cuda", dtype=torch.bfloat16)
+    norm = Gemma3RMSNorm(width).cuda().to(torch.bfloat16)
+    torch.nn.init.normal_(norm.weight)
+    angle = torch.randn(3, 50, width // 2, device="cuda").repeat(1, 1, 2)
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    got = norm_rope(x, norm.weight, norm.eps, cos, sin, heads)
+    normed = norm(x.view(3, 50, heads, width).transpose(1, 2)).float()
+    wanted, _ = apply_rotary_pos_emb(normed, normed, cos.float(), sin.float())
+    torch.testing.assert_close(got.float(), wanted, atol=1e-1, rtol=1e-2)
+
+
+def test_the_gated_unit_in_one_pass_is_the_models():
+    from workflow_scripts.models.inference_kernels import gelu_gate_
+
+    torch.manual_seed(0)
+    gate, up = (torch.randn(5, 1000, device="cuda", dtype=torch.bfloat16) * 3 for _ in range(2))
+    wanted = torch.nn.functional.gelu(gate, approximate="tanh") * up
+    torch.testing.assert_close(gelu_gate_(gate.clone(), up), wanted, atol=2e-2, rtol=2e-2)
+
+
+def test_a_captured_batch_gives_what_the_library_gives_row_by_row():
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    from workflow_scripts.engines.decoding import Decoder
+    from workflow_scripts.models.kernels import speed_up_inference
+
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=512, hidden_size=256, intermediate_size=512, num_hidden_layers=6, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=64, sliding_window=32, pad_token_id=0, eos_token_id=1, bos_token_id=2,
+    )  # fmt: skip
+    model = Gemma3ForCausalLM(config).to("cuda", torch.bfloat16).eval()
+    generator = torch.Generator().manual_seed(1)
+    prompts = [torch.randint(3, 512, (length,), generator=generator).tolist() for length in (90, 5, 33, 90, 64)]
+    plain = [
+        model.generate(
+            input_ids=torch.tensor([p], device="cuda"), max_new_tokens=40, min_new_tokens=40, do_sample=False
+        )[0, len(p) :].tolist()
+        for p in prompts
+    ]
+    speed_up_inference(model)
+    decoder = Decoder(model, 0, {1})
+    first = decoder.generate(prompts, 40, fixed=True)
+    assert decoder.generate(prompts, 40, fixed=True) == first  # on the kept buffers
+    alike = sum(a == b for x, y in zip(plain, first, strict=True) for a, b in zip(x[:8], y[:8], strict=True))
+    assert alike >= 36  # bfloat16 rounds near ties either way

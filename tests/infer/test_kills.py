@@ -1,0 +1,68 @@
+"""A process killed at ten random moments: the same predictions, and no finished row answered again."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import make_row
+from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
+
+pytestmark = pytest.mark.slow
+
+ROWS_ASKED = 400
+
+
+def start(split, tree, tiny, features, out) -> subprocess.Popen:
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "workflow_scripts.infer.answer", "--split", split, "--shard", "1-of-1"),
+            *("--model", tiny, "--tree", tree, "--features", features, "--cohort", '[{"system": "base"}]'),
+            *("--budgets", '{"counting": 24}', "--batch", "4", "--threads", "1", "--out", out),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def finished(folder) -> list[str]:
+    """Whole lines of the progress, in their order."""
+    return [
+        line
+        for path in folder.glob("*.partial.jsonl")
+        for line in path.read_text().splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
+
+
+def test_ten_kills_change_no_answer_and_repeat_no_finished_row(tree, tiny, features, tmp_path):
+    split = tmp_path / "rows.parquet"
+    write_table(split, [make_row(tree, number) for number in range(ROWS_ASKED)], ROWS)
+    whole = tmp_path / "whole" / "all.parquet"
+    assert start(split, tree, tiny, features, whole).wait() == 0
+    out = tmp_path / "killed" / "all.parquet"
+    out.parent.mkdir()
+    rng = random.Random(0)
+    before: list[str] = []
+    kills = 0
+    while kills < 10:
+        process = start(split, tree, tiny, features, out)
+        goal = len(before) + rng.randint(1, ROWS_ASKED // 12)
+        while process.poll() is None and len(finished(out.parent)) < goal:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.05))
+        assert process.poll() is None, "the run ended before it was killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        after = finished(out.parent)
+        assert after[: len(before)] == before  # what was finished stays as it was
+        assert len({json.loads(line)["uid"] for line in after}) == len(after)  # and comes once
+        assert not out.exists()
+        before = after
+    assert start(split, tree, tiny, features, out).wait() == 0
+    assert read_table(out, PREDICTIONS).to_pylist() == read_table(whole, PREDICTIONS).to_pylist()
