@@ -47,9 +47,11 @@ def snakemake(folder: Path, *arguments: str) -> tuple[str, float, float]:
     """Run Snakemake in `folder`: what it printed, wall seconds, CPU seconds."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", CONFIG, *arguments]
-    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, cwd=folder, check=True, **streams)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return done.stdout, time.monotonic() - start, sum(after[:2]) - sum(before[:2])
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return done.stdout, time.monotonic() - start, cpu
 
 
 def pretend(folder: Path) -> None:
