@@ -6,7 +6,7 @@ Paths below the results folder follow one grammar:
     models/{model}.json   record of a model, its files beside it
     features/{model}/{split}/index.parquet
     systems/{system}/     adapter/, history.parquet
-    predictions/{split}/{system}.parquet, its shards in {cohort}/
+    predictions/{split}/{system}.parquet, its shards in {cohort}/, {system}.unmatched.parquet, {system}.json
     scores/{split}/…      outcomes, judgements, report scores, metrics
     report/{split}/       table.csv, table.md, table.provenance.json, index.html
     store/                what is kept by content: features, adapters, answers, judgements
@@ -47,6 +47,8 @@ include: "rules/report.smk"
 
 localrules:
     all,
+    stability,
+    challenge,
 
 
 rule all:
@@ -57,6 +59,15 @@ rule all:
         expand(f"{R}/scores/{{split}}/{{system}}/findings.parquet", split=CONFIG.evaluate, system=CONFIG.systems),
         expand(f"{R}/splits/{{split}}/sft.jsonl", split=TRAINING_SPLITS),
         expand(f"{R}/data/{{dataset}}/audit/index.html", dataset=sorted({s.dataset for s in CONFIG.splits.values()})),
+
+
+rule challenge:
+    input:
+        expand(
+            f"{R}/predictions/{{split}}/{{system}}.json",
+            split=CONFIG.evaluate,
+            system=[name for name, system in CONFIG.systems.items() if not isinstance(system, TrivialSystem)],
+        ),
 
 
 onstart:

@@ -38,6 +38,7 @@ def made_row(rng: random.Random, number: int) -> dict:
         "case_id": f"case{number // 3}",
         "question": "?",
         "images": [],
+        "image_name": "[]",
         "answer_raw": "",
         "source_file": "questions.json",
         "source_row": number,
@@ -99,7 +100,7 @@ def score_all(folder: Path, rows: int, systems: int) -> dict[str, float]:
     score_systems(outcomes, [], Scoring(), folder / "m")
     seconds["metrics"] = time.perf_counter() - start
     start = time.perf_counter()
-    compare_systems(outcomes, [], Scoring(), folder / "c", folder / "a")
+    compare_systems(outcomes, [], [], Scoring(), folder / "c", folder / "a")
     seconds["comparisons"] = time.perf_counter() - start
     return seconds
 

@@ -9,7 +9,7 @@ from workflow_scripts.core.code import identity as code
 from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, MadeDataset
 from workflow_scripts.core.config.models import HubModel, MadeModel
 from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.config.systems import ModelSystem, TrivialSystem
+from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, TrivialSystem
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
 from workflow_scripts.core.shards import shards_behind
 from workflow_scripts.core.watched import identity_of
@@ -30,6 +30,12 @@ CONDA = "../envs/flarebench.yaml"
 def named(entries, kind):
     """A wildcard's pattern: the names of the entries of this kind, or nothing."""
     return "|".join(name for name, entry in entries.items() if isinstance(entry, kind)) or "(?!)"
+
+
+def of_models(fits):
+    """A wildcard's pattern: the names of the systems of a model that `fits` holds for, or nothing."""
+    fitting = (name for name, entry in CONFIG.systems.items() if isinstance(entry, ModelSystem) and fits(entry))
+    return "|".join(fitting) or "(?!)"
 
 
 def tree_of(dataset):
@@ -70,11 +76,12 @@ def model_of(cohort):
     return CONFIG.systems[cohort.split("+")[0]].model
 
 
-def features_for_answering(wildcards):
+def features_of(systems, split):
     """The index of the split's features; nothing for a system whose own tower was tuned."""
-    recipes = [CONFIG.systems[system].recipe for system in wildcards.cohort.split("+")]
-    tuned_tower = any(recipe is not None and CONFIG.recipes[recipe].tunes_tower for recipe in recipes)
-    return [] if tuned_tower else f"{R}/features/{model_of(wildcards.cohort)}/{wildcards.split}/index.parquet"
+    recipes = [CONFIG.systems[system].recipe for system in systems]
+    if any(recipe is not None and CONFIG.recipes[recipe].tunes_tower for recipe in recipes):
+        return []
+    return f"{R}/features/{CONFIG.systems[systems[0]].model}/{split}/index.parquet"
 
 
 def adapter_of(system):
@@ -113,6 +120,18 @@ def alone(gpus):
     return f"python -m workflow_scripts.core.devices {gpus} -- python -m" if gpus else "python -m"
 
 
+def engine_of(wildcards):
+    """The server that answers for a system."""
+    return CONFIG.engines[CONFIG.systems[wildcards.system].engine]
+
+
+def model_behind(wildcards):
+    """The model that a system's server is to hold, as JSON."""
+    return canonical_json(
+        CONFIG.models[CONFIG.systems[wildcards.system].model].model_dump(mode="json", exclude={"gpus"})
+    )
+
+
 def together(gpus):
     """How a step starts that has one process for each of its GPUs."""
     if gpus < 2:
@@ -127,7 +146,7 @@ def gpus_of_judge(judge):
     return getattr(CONFIG.judges[judge], "gpus", 0)
 
 
-ANSWERING = [name for name, system in CONFIG.systems.items() if isinstance(system, ModelSystem)]
+LOADED = [name for name, s in CONFIG.systems.items() if isinstance(s, ModelSystem) and s.engine is None]
 TRAINING_SPLITS = sorted({s.train for s in CONFIG.systems.values() if isinstance(s, ModelSystem) and s.train})
 
 Gated = namedtuple("Gated", "repo page record")
@@ -137,7 +156,10 @@ GATED = [
     if isinstance(entry, HubModel)
     and entry.gated
     and not Path(entry.checkpoint).expanduser().is_dir()
-    and any(isinstance(s, ModelSystem) and s.model == name for s in CONFIG.systems.values())
+    and any(
+        isinstance(s, ModelSystem) and s.model == name and (s.engine is None or s.recipe is not None)
+        for s in CONFIG.systems.values()
+    )
 ] + [
     Gated(entry.repo, f"https://huggingface.co/datasets/{entry.repo}", f"{R}/data/{name}/manifest.json")
     for name, entry in CONFIG.datasets.items()

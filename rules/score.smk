@@ -1,6 +1,8 @@
 # read the answers, judge the reports, and compute every metric with its interval
 
 JUDGES = sorted(CONFIG.judges)
+REPORT_SCORES = ["report_scores", "bertscore"] if CONFIG.scoring.bertscore else ["report_scores"]
+BASELINES = [name for name, system in CONFIG.systems.items() if isinstance(system, TrivialSystem)]
 
 
 rule score_outcomes:
@@ -74,17 +76,49 @@ rule score_reports:
         runtime=20,
     params:
         code=code("workflow_scripts.score.report_metrics"),
+        nltk_data=["--nltk-data", CONFIG.scoring.nltk_data] if CONFIG.scoring.nltk_data else [],
     message:
         "Scoring the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.report_metrics --split {input.split:q} --predictions {input.predictions:q}"
-        " --judgements {input.judgements:q} --out {output.scores:q} 2>&1 | tee {log:q}"
+        " --judgements {input.judgements:q} {params.nltk_data:q} --out {output.scores:q} 2>&1 | tee {log:q}"
+
+
+rule score_bertscore:
+    input:
+        split=f"{R}/splits/{{split}}/rows.parquet",
+        predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
+    output:
+        scores=f"{R}/scores/{{split}}/{{system}}/bertscore.parquet",
+    log:
+        f"{R}/logs/score_bertscore/{{split}}.{{system}}.log",
+    benchmark:
+        f"{R}/benchmarks/score_bertscore/{{split}}.{{system}}.tsv"
+    conda:
+        CONDA
+    threads: 2
+    resources:
+        gpu=CONFIG.scoring.bertscore.gpus if CONFIG.scoring.bertscore else 0,
+        mem_mb=6000,
+        runtime=60,
+        batch=64,
+    params:
+        code=code("workflow_scripts.score.bertscore"),
+        spec=CONFIG.scoring.bertscore.spec() if CONFIG.scoring.bertscore else "",
+    message:
+        "Embedding the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.score.bertscore --split {input.split:q} --predictions {input.predictions:q}"
+        " --system {wildcards.system} --spec {params.spec:q} --batch {resources.batch} --threads {threads}"
+        " --out {output.scores:q} 2>&1 | tee {log:q}"
 
 
 rule score_metrics:
     input:
         outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
-        scores=expand(f"{R}/scores/{{{{split}}}}/{{system}}/report_scores.parquet", system=CONFIG.systems),
+        scores=expand(
+            f"{R}/scores/{{{{split}}}}/{{system}}/{{kind}}.parquet", system=CONFIG.systems, kind=REPORT_SCORES
+        ),
     output:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
         facts=f"{R}/scores/{{split}}/facts.parquet",
@@ -111,7 +145,9 @@ rule score_metrics:
 rule score_comparisons:
     input:
         outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
-        scores=expand(f"{R}/scores/{{{{split}}}}/{{system}}/report_scores.parquet", system=CONFIG.systems),
+        scores=expand(
+            f"{R}/scores/{{{{split}}}}/{{system}}/{{kind}}.parquet", system=CONFIG.systems, kind=REPORT_SCORES
+        ),
     output:
         comparisons=f"{R}/scores/{{split}}/comparisons.parquet",
         agreement=f"{R}/scores/{{split}}/agreement.parquet",
@@ -128,11 +164,12 @@ rule score_comparisons:
     params:
         code=code("workflow_scripts.score.comparisons"),
         spec=CONFIG.scoring.spec(),
+        baselines=BASELINES,
     message:
-        "Comparing every two systems on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Comparing the systems on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.comparisons --outcomes {input.outcomes:q} --report-scores {input.scores:q}"
-        " --spec {params.spec:q} --out {output.comparisons:q} --agreement {output.agreement:q} 2>&1 | tee {log:q}"
+        " --baselines {params.baselines} --spec {params.spec:q} --out {output.comparisons:q} --agreement {output.agreement:q} 2>&1 | tee {log:q}"
 
 
 rule score_findings:

@@ -1,5 +1,6 @@
 """What tests of several rooms share: a tiny untrained model, and a few rows with pictures."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,7 @@ def make_row(tree: Path, number: int, **changes) -> dict:
         "images": [
             {"path": f"{i}.png", "sha256": sha256_of_file(tree / f"{i}.png"), "width": 112, "height": 96} for i in shown
         ],
+        "image_name": json.dumps([f"{i}.png" for i in shown]),
         "notes": [],
         "answer": str(number),
         "answer_raw": str(number),

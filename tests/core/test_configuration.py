@@ -52,6 +52,19 @@ def test_a_shipped_configuration_is_valid(name):
         ("datasets__mine", {"source": "local"}, "datasets.mine.path: no folder given"),
         ("datasets__mine", {"source": "local", "path": "no/such"}, "no/such does not exist"),
         ("judges__a/b", {}, "judges"),
+        ("scoring", {"nltk_data": "no/such"}, "scoring.nltk_data: no/such is no folder"),
+        (
+            "scoring",
+            {"bertscore": {"checkpoint": "no/such", "layer": 1}},
+            "bertscore.checkpoint: no/such is no folder",
+        ),
+        ("systems__theirs", {"predictions": "no/such.json"}, "systems.theirs.predictions: no/such.json is no file"),
+        (
+            "systems__theirs",
+            {"predictions": "x.txt"},
+            "ends in .jsonl, .json or .csv (given: 'x.txt')",
+        ),
+        ("systems__theirs", {"predictions": "x.csv", "model": "tiny"}, "systems.theirs.model: unknown key; allowed: "),
     ],
 )
 def test_a_fault_is_named_with_its_place_and_the_remedy(place, value, sentence):

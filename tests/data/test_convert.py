@@ -131,6 +131,19 @@ def test_a_number_of_5000_digits_costs_its_row_and_not_the_file(tmp_path):
     assert len(result.rows) == 1
 
 
+@pytest.mark.parametrize("tree", ["made_tree", "real_tree"])
+def test_a_row_keeps_its_files_own_image_name_be_it_a_name_or_a_list(tree, request, tmp_path):
+    tree = request.getfixturevalue(tree)
+    kinds = set()
+    for kept in converted(tree, tmp_path).rows:
+        root = json.loads((tree / kept["source_file"]).read_text())
+        records = root if isinstance(root, list) else next(v for v in root.values() if isinstance(v, list))
+        name = records[kept["source_row"]]["ImageName"]
+        assert str(json.loads(kept["image_name"])) == str(name)
+        kinds.add((type(name), len(name) if isinstance(name, list) else 1))
+    assert {(str, 1)} < kinds
+
+
 def test_a_row_is_typed_as_the_schema_documents(tmp_path):
     names = ["imagesTr/0.png", "imagesTr/1.png"]
     (kept,) = convert_rows(tmp_path, [row(names, answer=" B ")]).rows
@@ -154,6 +167,7 @@ def test_a_row_is_typed_as_the_schema_documents(tmp_path):
             {"path": f"training/Xray/ds/{n}", "sha256": sha256_of(picture(i)), "width": 16, "height": 12}
             for i, n in enumerate(names)
         ],
+        "image_name": '["imagesTr/0.png", "imagesTr/1.png"]',
         "answer": "B",
         "answer_raw": '" B "',
         "labels": ["B"],

@@ -1,5 +1,6 @@
 """The same text in every way of asking, each row once, and a killed job goes on."""
 
+import json
 import shutil
 from collections import Counter
 
@@ -8,15 +9,14 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from tests.conftest import make_row
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
+from workflow_scripts.core.tables import PREDICTIONS, read_table, write_table
 from workflow_scripts.engines.exchange import Picture, Request, Response
 from workflow_scripts.engines.transformers_engine import TransformersEngine
 from workflow_scripts.infer.answer import Asked, answer
 from workflow_scripts.infer.gather import gather
 from workflow_scripts.infer.progress import Progress, key_of
-from workflow_scripts.infer.trivial import answer_trivially, usual_answer
+from workflow_scripts.infer.stability import check_stability
 from workflow_scripts.models.loading import load
 
 BUDGETS = {"counting": 6}
@@ -199,26 +199,17 @@ def test_gathering_refuses_a_missing_and_a_doubled_row(split, tree, tmp_path, ti
         gather(split, [shard, shard], "base", tmp_path / "all.parquet")
 
 
-def test_the_trivial_system_gives_mode_median_and_median_box():
-    assert usual_answer([{"task": "classification", "answer": a} for a in "BAB"]) == "B"
-    assert usual_answer([{"task": "classification", "answer": a} for a in "BA"]) == "A"
-    assert usual_answer([{"task": "counting", "number": n, "answer": str(n)} for n in (1, 3, 50)]) == "3"
-    percents = [{"task": "regression", "number": n, "answer": f"{n}%"} for n in (10.5, 20.5, 30.5)]
-    assert usual_answer(percents) == "20.5%"
-    boxes = [
-        {"task": "detection", "convention": "xywh", "boxes": [{"x1": v, "y1": 0, "x2": v + 10, "y2": 8}]}
-        for v in (0, 4, 9)
-    ]
-    assert usual_answer(boxes) == "[[4, 0, 10, 8]]"
-
-
-def test_the_trivial_system_answers_every_row_and_refuses_an_unknown_task(split, tree, tmp_path):
-    answer_trivially(split, split, "majority", tmp_path / "a.parquet")
-    assert len(read_table(tmp_path / "a.parquet", PREDICTIONS)) == 8
-    write_table(tmp_path / "other.parquet", [make_row(tree, 1, task="report")], ROWS)
-    with pytest.raises(Refused, match="has no report row to answer row/1 from"):
-        answer_trivially(split, tmp_path / "other.parquet", "majority", tmp_path / "b.parquet")
-
-
 def test_a_tuned_tower_answers_on_its_own_output(split, tree, tiny, features, tmp_path, one_by_one, cohort):
     assert run(split, tree, tiny, None, tmp_path / "all.parquet", cohort=cohort) == one_by_one
+
+
+def test_no_answer_changes_with_the_batch_in_float32(split, tree, tiny, features, tmp_path, cohort):
+    run(split, tree, tiny, features, tmp_path / "all.parquet", batch=8, cohort=cohort)
+    predictions, out = tmp_path / "all.parquet", tmp_path / "stability.json"
+    check_stability(split, predictions, tree, tiny, features, cohort[0], BUDGETS, 3, 5, out, threads=1)
+    found = json.loads(out.read_text())
+    assert (found["rows"], found["changed"], found["by_task"]["counting"]["rows"]) == (5, 0, 5)
+    rows = [{**row, "text": "other"} for row in read_table(predictions, PREDICTIONS).to_pylist()]
+    write_table(predictions, rows, PREDICTIONS)
+    check_stability(split, predictions, tree, tiny, features, cohort[0], BUDGETS, 3, 5, out, threads=1)
+    assert json.loads(out.read_text())["changed"] == 5

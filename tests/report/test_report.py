@@ -14,7 +14,7 @@ from workflow_scripts.core.tables import (
     ROWS,
     write_table,
 )
-from workflow_scripts.report.page import chosen_cases, write_page
+from workflow_scripts.report.page import chosen_cases, shown_answer, write_page
 from workflow_scripts.report.tables import cell_text, headline, markdown, number_text
 
 EVIL = "<script>alert(1)</script> & \"quoted\" '{{ 7 * 7 }}'"
@@ -69,34 +69,52 @@ def test_cases_are_spread_over_data_sets():
     assert {row["dataset"] for row in chosen_cases(rows, 4)["counting"]} == {"a", "b"}
 
 
-def test_the_page_escapes_everything_that_was_written(tmp_path, tree):
-    rows = [make_row(tree, n, question=EVIL, answer=EVIL) for n in range(2)]
-    write_table(tmp_path / "rows.parquet", rows, ROWS)
-    answers = [{"uid": r["uid"], "system": "a", "text": EVIL, "finish": "stop"} for r in rows]
-    write_table(tmp_path / "a.parquet", answers, PREDICTIONS)
+def test_a_row_without_an_answer_is_shown_as_missing_and_never_as_right():
+    row = {"answer": ""}
+    assert shown_answer("a", row, None, "missing") == {"system": "a", "text": "", "outcome": "missing", "right": False}
+    assert shown_answer("a", row, " ", "valid")["right"]
+
+
+def page_of(folder, tree, comparisons=(), baselines=(), text="x"):
+    """The page of one system with two rows, whose questions, answers and title are `text`."""
+    rows = [make_row(tree, n, question=text, answer=text) for n in range(2)]
+    write_table(folder / "rows.parquet", rows, ROWS)
+    answers = [{"uid": r["uid"], "system": "a", "text": text, "finish": "stop"} for r in rows]
+    write_table(folder / "a.parquet", answers, PREDICTIONS)
     outcomes = [
         {f.name: "x" for f in OUTCOMES if not f.nullable} | {"uid": r["uid"], "system": "a", "task": "counting"}
         for r in rows
     ]
-    write_table(tmp_path / "o.parquet", outcomes, OUTCOMES)
-    write_table(tmp_path / "m.parquet", [metric("a")], METRICS)
-    write_table(tmp_path / "q.parquet", [], QUARANTINE)
-    write_table(tmp_path / "c.parquet", [], COMPARISONS)
-    write_table(tmp_path / "g.parquet", [], AGREEMENT)
-    page = tmp_path / "index.html"
+    write_table(folder / "o.parquet", outcomes, OUTCOMES)
+    write_table(folder / "m.parquet", [metric("a")], METRICS)
+    write_table(folder / "q.parquet", [], QUARANTINE)
+    write_table(folder / "c.parquet", comparisons, COMPARISONS)
+    write_table(folder / "g.parquet", [], AGREEMENT)
+    page = folder / "index.html"
     write_page(
-        Report(title=EVIL),
+        Report(title=text),
         ["a"],
-        tmp_path / "m.parquet",
-        tmp_path / "c.parquet",
-        tmp_path / "g.parquet",
-        tmp_path / "rows.parquet",
+        list(baselines),
+        *(folder / f"{name}.parquet" for name in ("m", "c", "g", "rows")),
         tree,
-        [tmp_path / "o.parquet"],
-        [tmp_path / "a.parquet"],
-        tmp_path / "q.parquet",
+        [folder / "o.parquet"],
+        [folder / "a.parquet"],
+        folder / "q.parquet",
         page,
     )
-    text = page.read_text()
+    return page.read_text()
+
+
+def test_comparisons_with_base_lines_are_folded_below_those_between_systems(tmp_path, tree):
+    shared = {"task": "counting", "dataset": "macro", "metric": "mae", "better": "lower", "rows": 2, "clusters": 2}
+    pairs = [shared | {"system_a": one, "system_b": two} for one, two in (("base", "tuned"), ("majority", "tuned"))]
+    shown, folded = page_of(tmp_path, tree, pairs, ["majority"]).split("<details>")
+    assert "<td>base</td><td>tuned</td>" in shown and "majority" not in shown
+    assert "(1 lines)" in folded and "<td>majority</td><td>tuned</td>" in folded
+    assert "<details>" not in page_of(tmp_path, tree, pairs[:1], ["majority"])
+
+
+def test_the_page_escapes_everything_that_was_written(tmp_path, tree):
+    text = page_of(tmp_path, tree, text=EVIL)
     assert "<script" not in text and "&lt;script&gt;" in text and "49" not in text.split("<body>")[1].split("base64")[0]
     assert "http://" not in text and "https://" not in text

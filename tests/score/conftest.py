@@ -15,6 +15,7 @@ _EMPTY = {
     "choices": None,
     "separator": None,
     "images": [],
+    "image_name": "[]",
     "labels": None,
     "number": None,
     "boxes": None,

@@ -6,16 +6,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.chat_server import ChatServer, Fault, Reply
 from tests.score.test_judging import reply
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.judges import ServerJudge
+from workflow_scripts.engines import openai_server
 from workflow_scripts.score import upstream
 from workflow_scripts.score.judge_server import Server
-from workflow_scripts.score.judgements import Pair
+from workflow_scripts.score.judgements import Pair, Store, judge_pairs
 
 pytestmark = pytest.mark.skipif(
     upstream.importlib.util.find_spec("CRIMSON") is None, reason="needs `pip install --no-deps crimson-score`"
 )
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(openai_server, "PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -73,3 +80,25 @@ def test_the_token_comes_from_the_environment_and_stays_out_of_the_identity(serv
     backend.ask([Pair("a", "b")], 0)
     assert asked[0][1] == "Bearer secret"
     assert "secret" not in json.dumps(backend.identity)
+
+
+def test_a_request_that_a_further_try_mends_is_a_reply():
+    faults = [Fault(503), Fault(429, "", {"Retry-After": "0"}), Fault(cut=10), Fault(200, "<html>"), Fault(500)]
+    with ChatServer(lambda _: Reply(reply())) as server:
+        server.faults.extend(faults)
+        answers = Server(judge(server.url)).ask([Pair("a", "b"), Pair("c", "d"), Pair("e", "f")], 0)
+    assert [answer.status for answer in answers] == ["valid"] * 3
+    assert len(server.bodies) == 3 + len(faults)
+
+
+def test_a_server_that_gives_no_reply_at_all_is_asked_no_more_and_named(tmp_path, capsys):
+    backend = Server(judge("http://127.0.0.1:9/v1"))
+    pairs = [Pair(f"{n}", "b") for n in range(600)]
+    judged = judge_pairs(pairs, Store(tmp_path, backend.identity), backend, retries=2)
+    reasons = {judgement.reason for judgement in judged.values()}
+    assert any(
+        reason.startswith("the judge died: http://127.0.0.1:9/v1/chat/completions was asked") for reason in reasons
+    )
+    assert {judgement.status for judgement in judged.values()} == {"invalid"}
+    assert not list(tmp_path.rglob("*.json"))
+    assert capsys.readouterr().err.count("no reply: ") == 1

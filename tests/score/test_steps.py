@@ -24,7 +24,13 @@ from workflow_scripts.core.tables import (
     write_table,
 )
 from workflow_scripts.core.tasks import TASKS
-from workflow_scripts.score.comparisons import agreement_rows, compare_systems, corrected, warnings
+from workflow_scripts.score.comparisons import (
+    agreement_rows,
+    compare_systems,
+    corrected,
+    pairs_to_compare,
+    warnings,
+)
 from workflow_scripts.score.judge import judge_system
 from workflow_scripts.score.metrics import score_systems, scoring_of
 from workflow_scripts.score.outcomes import read_outcomes
@@ -88,7 +94,7 @@ def test_every_task_gets_its_primary_metric_for_every_system(scored, tmp_path):
 def test_the_systems_are_compared_pairwise_and_corrected(scored, tmp_path):
     out, agreement = tmp_path / "c.parquet", tmp_path / "a.parquet"
     outcomes, scores = zip(*scored.values(), strict=True)
-    compare_systems(outcomes, scores, Scoring(resamples=200), out, agreement)
+    compare_systems(outcomes, scores, [], Scoring(resamples=200), out, agreement)
     rows = [r for r in read_table(out, COMPARISONS).to_pylist() if r["dataset"] == "macro"]
     assert [r["task"] for r in rows] == list(TASKS)
     for r in rows:
@@ -98,6 +104,32 @@ def test_the_systems_are_compared_pairwise_and_corrected(scored, tmp_path):
     assert read_table(agreement, AGREEMENT).num_rows > 0
 
 
+def test_base_lines_are_compared_with_systems_and_never_among_themselves():
+    pairs = pairs_to_compare(["base", "tuned", "majority", "empty"], ["majority", "empty"])
+    assert pairs == [
+        ("base", "tuned"), ("majority", "base"), ("empty", "base"), ("majority", "tuned"), ("empty", "tuned")
+    ]  # fmt: skip
+    assert pairs_to_compare(["majority", "empty"], ["majority", "empty"]) == []
+
+
+def test_holms_family_holds_the_pairs_with_a_system_alone(tables, tmp_path):
+    rows = [row(n, "counting", str(n), number=float(n)) for n in range(20)]
+    paths = []
+    for place, system in enumerate(("base", "majority", "empty", "constant")):
+        split, answers = tables(
+            rows, [prediction(r["uid"], str(n + place), system) for n, r in enumerate(rows)], system
+        )
+        paths.append(tmp_path / f"{system}.outcomes")
+        read_outcomes(split, answers, system, paths[-1])
+    compare_systems(
+        paths, [], ["majority", "empty", "constant"], Scoring(resamples=100), tmp_path / "c", tmp_path / "a"
+    )
+    macro = [r for r in read_table(tmp_path / "c", COMPARISONS).to_pylist() if r["dataset"] == "macro"]
+    assert [(r["system_a"], r["system_b"]) for r in macro] == [(b, "base") for b in ("majority", "empty", "constant")]
+    assert [r["difference"] for r in macro] == [-1.0, -2.0, -3.0]
+    assert [r["p_holm"] / r["p"] for r in macro] == pytest.approx([3.0] * 3)
+
+
 def test_a_system_equal_to_another_differs_by_nothing(tables, tmp_path):
     rows = [row(n, "counting", str(n), number=float(n)) for n in range(20)]
     paths = []
@@ -105,7 +137,7 @@ def test_a_system_equal_to_another_differs_by_nothing(tables, tmp_path):
         split, answers = tables(rows, [prediction(r["uid"], "7", system) for r in rows], system)
         paths.append(tmp_path / f"{system}.parquet.outcomes")
         read_outcomes(split, answers, system, paths[-1])
-    compare_systems(paths, [], Scoring(resamples=100), tmp_path / "c", tmp_path / "a")
+    compare_systems(paths, [], [], Scoring(resamples=100), tmp_path / "c", tmp_path / "a")
     for r in read_table(tmp_path / "c", COMPARISONS).to_pylist():
         assert (r["difference"], r["p"]) == (0.0, 1.0)
 

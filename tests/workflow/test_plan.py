@@ -42,16 +42,16 @@ def test_the_default_plans_every_stage_once(folder):
         "features_extract": 2,
         "infer_answer": 4,
         "infer_gather": 2,
-        "infer_trivial": 1,
+        "infer_trivial": 3,
         "model_make": 1,
         "report_page": 1,
         "report_tables": 1,
         "score_comparisons": 1,
-        "score_findings": 3,
-        "score_judge": 3,
+        "score_findings": 5,
+        "score_judge": 5,
         "score_metrics": 1,
-        "score_outcomes": 3,
-        "score_reports": 3,
+        "score_outcomes": 5,
+        "score_reports": 5,
         "train_tune": 1,
     }
 
@@ -67,6 +67,10 @@ def test_scatter_is_set_on_the_command_line(folder):
         (["--configfile", "config/local.yaml"], "add `--config dataset_path=FOLDER`"),
         (["--configfile", "config/local.yaml", "--config", "dataset_path=nowhere"], "nowhere does not exist"),
         (["--configfile", "config/local.yaml", "--config", "dataset_path=config"], "holds no question file"),
+        (
+            ["--config", "systems={theirs: {predictions: none.json}}"],
+            "systems.theirs.predictions: none.json is no file",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_before_any_job(folder, arguments, sentence):
@@ -112,3 +116,18 @@ def test_a_plan_is_priced_by_limits_and_by_what_earlier_jobs_took(folder):
     assert lines["features_extract"][0] == "2" and lines["features_extract"][3] == "at most, by the time limit"
     assert int(lines["total"][0]) == sum(int(line[0]) for rule, line in lines.items() if rule not in ("rule", "total"))
     assert lines["total"][3] == "at most"
+
+
+def test_predictions_of_another_project_are_imported_and_every_answer_can_be_exported(folder):
+    (folder / "theirs.jsonl").write_text("")
+    theirs = ("--config", "systems={theirs: {predictions: theirs.jsonl}}")
+    plan = planned(folder, *theirs)
+    assert (plan["infer_import"], plan["infer_answer"], plan["score_outcomes"]) == (1, 4, 6)
+    assert "infer_export" not in plan
+    assert planned(folder, "challenge", *theirs)["infer_export"] == 3
+
+
+def test_bertscore_is_planned_where_an_encoder_is_given(folder):
+    (folder / "encoder").mkdir()
+    plan = planned(folder, "--config", "scoring={bertscore: {checkpoint: encoder, layer: 1}}")
+    assert plan["score_bertscore"] == plan["score_reports"] == 5

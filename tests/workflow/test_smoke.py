@@ -163,3 +163,22 @@ def test_a_report_stage_line_rewrites_the_report_alone(done):
         assert planned(done, *SMOKE) == {"report_page": 1}
     finally:
         source.write_text(before)
+
+
+def test_exported_answers_come_back_as_a_system_with_the_same_numbers(done):
+    snakemake(done, "challenge", *SMOKE)
+    exported = "results/smoke/predictions/validation/tuned.json"
+    change = edited(done, "again", lambda raw: raw["systems"].update(theirs={"predictions": exported}))
+    snakemake(done, *change)
+    ours, theirs = (
+        pq.read_table(done / f"results/smoke/predictions/validation/{system}.parquet").to_pylist()
+        for system in ("tuned", "theirs")
+    )
+    assert [(row["uid"], row["text"]) for row in theirs] == [(row["uid"], row["text"]) for row in ours]
+    assert {row["finish"] for row in theirs} == {"imported"}
+    metrics = pq.read_table(done / "results/smoke/scores/validation/metrics.parquet").to_pylist()
+    by_system = {
+        system: {(r["task"], r["dataset"], r["metric"]): r["value"] for r in metrics if r["system"] == system}
+        for system in ("tuned", "theirs")
+    }
+    assert by_system["tuned"] == by_system["theirs"] and len(by_system["tuned"]) > 100

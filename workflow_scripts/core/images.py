@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from workflow_scripts.core.files import BadFile
 
@@ -114,6 +114,21 @@ def decode_image(data: bytes, name: str) -> Image.Image:
             return image.convert("RGB")
     except _DECODER_FAULTS as error:
         raise BadImage(f"{name} is not a readable picture: {_said(error)}") from None
+
+
+def plain_format(data: bytes) -> str | None:
+    """Pillow's name of the format, where any decoder makes the pixels of `data` that `decode_image` makes; else None.
+
+    Plain are single pictures of 8-bit grey or RGB that no EXIF turns: about the rest (alpha, palettes, 16 bits)
+    decoders differ.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+            plain = image.mode in ("L", "RGB") and upright and not getattr(image, "is_animated", False)
+            return image.format if plain else None
+    except _DECODER_FAULTS:
+        return None
 
 
 def _said(error: BaseException) -> str:

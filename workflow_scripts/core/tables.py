@@ -31,6 +31,7 @@ ROWS = pa.schema(
         pa.field("choices", pa.list_(pa.string())),  # label list of a multi-label question, where it names one
         pa.field("separator", pa.string()),  # of a multi-label answer: ";" or ","
         pa.field("images", pa.list_(IMAGE), nullable=False),
+        pa.field("image_name", pa.string(), nullable=False),  # JSON of the source's ImageName: a name or a list of them
         pa.field("answer", pa.string(), nullable=False),  # the text to learn
         pa.field("answer_raw", pa.string(), nullable=False),  # JSON of the source's value
         pa.field("labels", pa.list_(pa.string())),  # typed answers: one column a task, null for the others
@@ -116,13 +117,22 @@ PREDICTIONS = pa.schema(
         pa.field("uid", pa.string(), nullable=False),
         pa.field("system", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
-        pa.field("finish", pa.string(), nullable=False),  # stop, length, rule (trivial) or imported
+        pa.field("finish", pa.string(), nullable=False),  # stop, length, content_filter, rule (trivial) or imported
         pa.field("prompt_tokens", pa.int32()),
         pa.field("new_tokens", pa.int32()),
         pa.field("prompt_hash", pa.string()),
         pa.field("engine", pa.string()),  # transformers or openai; null where nothing was generated
         pa.field("settings", pa.string()),  # hash of the generation settings, 16 digits
         pa.field("constrained", pa.bool_()),  # whether a grammar bounded the answer
+    ]
+)
+
+UNMATCHED = pa.schema(
+    [
+        pa.field("place", pa.int32(), nullable=False),  # in the file: from 1, the line where it has lines
+        pa.field("key", pa.string(), nullable=False),  # as it was given; empty where none was
+        pa.field("reason", pa.string(), nullable=False),  # see infer.imported
+        pa.field("text", pa.string(), nullable=False),
     ]
 )
 

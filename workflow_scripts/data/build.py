@@ -173,6 +173,7 @@ def _row(
             {"path": path, "sha256": probes[path].sha256, "width": probes[path].width, "height": probes[path].height}
             for path in paths
         ],
+        "image_name": json.dumps(record["ImageName"], ensure_ascii=False),
         "answer": typed.answer,
         "answer_raw": json.dumps(record.get("Answer"), ensure_ascii=False),
         "labels": typed.labels,

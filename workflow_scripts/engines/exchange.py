@@ -24,11 +24,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """One answer. `finish` is `stop` where the model ended its turn, `length` where the budget did."""
+    """One answer. `finish` is `stop` where the model ended its turn, `length` where the budget did.
+
+    A server may also say `content_filter`: it withheld the answer, or a part of it.
+    """
 
     uid: str
     text: str
     finish: str
-    prompt_tokens: int
-    new_tokens: int
-    prompt_hash: str  # sha256 over token ids and image hashes, 16 digits
+    prompt_tokens: int | None  # None where a server does not say
+    new_tokens: int | None
+    prompt_hash: str  # sha256 over the prompt (token ids; messages of a server) and image hashes, 16 digits

@@ -29,7 +29,7 @@ from workflow_scripts.core.tables import (
     read_table,
 )
 from workflow_scripts.core.tasks import TASKS
-from workflow_scripts.report.tables import cell_text, headline, number_text
+from workflow_scripts.report.tables import cell_parts, headline, number_text
 
 SIDE = 176
 """Longest side of an embedded picture, in pixels."""
@@ -64,9 +64,20 @@ def _rank(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()
 
 
+def shown_answer(system: str, row: dict, text: str | None, outcome: str) -> dict:
+    """What a case shows of one system; `text` is None where it gave no answer."""
+    return {
+        "system": system,
+        "text": text or "",
+        "outcome": outcome,
+        "right": text is not None and text.strip() == row["answer"].strip(),
+    }
+
+
 def write_page(
     spec: Report,
     systems: list[str],
+    baselines: list[str],
     metrics: Path,
     comparisons: Path,
     agreement: Path,
@@ -79,7 +90,9 @@ def write_page(
 ) -> None:
     """Write the page of one split."""
     rows = read_table(split, ROWS).to_pylist()
-    texts = {(r["uid"], r["system"]): r for path in predictions for r in read_table(path, PREDICTIONS).to_pylist()}
+    texts = {
+        (r["uid"], r["system"]): r["text"] for path in predictions for r in read_table(path, PREDICTIONS).to_pylist()
+    }
     judged = {(r["uid"], r["system"]): r["outcome"] for p in outcomes for r in read_table(p, OUTCOMES).to_pylist()}
     lines = headline(read_table(metrics, METRICS).to_pylist(), systems)
     left_out = Counter(read_table(quarantine, QUARANTINE)["reason"].to_pylist())
@@ -89,12 +102,7 @@ def write_page(
                 "row": row,
                 "pictures": [thumbnail(open_image(tree, image["path"])) for image in row["images"]],
                 "answers": [
-                    {
-                        "system": system,
-                        "text": texts[row["uid"], system]["text"],
-                        "outcome": judged[row["uid"], system],
-                        "right": texts[row["uid"], system]["text"].strip() == row["answer"].strip(),
-                    }
+                    shown_answer(system, row, texts.get((row["uid"], system)), judged[row["uid"], system])
                     for system in systems
                 ],
             }
@@ -105,6 +113,11 @@ def write_page(
     outcome_counts = {
         system: Counter(outcome for (_, of), outcome in judged.items() if of == system) for system in systems
     }
+    compared = [row for row in read_table(comparisons, COMPARISONS).to_pylist() if row["dataset"] == "macro"]
+
+    def against_baseline(row: dict) -> bool:
+        return bool({row["system_a"], row["system_b"]} & set(baselines))
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -118,9 +131,10 @@ def write_page(
         split=split.parent.name,
         rows=len(rows),
         lines=lines,
-        cell_text=cell_text,
+        cell_parts=cell_parts,
         number_text=number_text,
-        differences=[row for row in read_table(comparisons, COMPARISONS).to_pylist() if row["dataset"] == "macro"],
+        differences=[row for row in compared if not against_baseline(row)],
+        gains=[row for row in compared if against_baseline(row)],
         opposed=[row for row in read_table(agreement, AGREEMENT).to_pylist() if row["opposed"]],
         cases=cases,
         outcomes=outcome_counts,
@@ -133,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", required=True, help="JSON of the report section")
     parser.add_argument("--systems", required=True, help="JSON list: the systems in their order")
+    parser.add_argument("--baselines", nargs="*", default=[], help="those of them that look at no picture")
     parser.add_argument("--metrics", type=Path, required=True, help="Parquet of metrics")
     parser.add_argument("--comparisons", type=Path, required=True, help="Parquet of paired comparisons")
     parser.add_argument("--agreement", type=Path, required=True, help="Parquet of agreement between metrics")
@@ -146,6 +161,7 @@ def main() -> None:
     write_page(
         Report.model_validate_json(given.spec),
         json.loads(given.systems),
+        given.baselines,
         given.metrics,
         given.comparisons,
         given.agreement,

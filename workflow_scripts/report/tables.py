@@ -32,14 +32,18 @@ def headline(metrics: list[dict], systems: list[str]) -> list[dict]:
     return [found[key] for key in sorted(found)]
 
 
-def cell_text(cell: dict | None) -> str:
-    """`value [low, high]` with the digits that its size deserves; a dash where there is no value."""
+def cell_parts(cell: dict | None) -> tuple[str, str]:
+    """Value and `[low, high]` with the digits that their size deserves; a dash where there is no value."""
     if cell is None or cell["value"] is None:
-        return "–"
-    value = number_text(cell["value"])
+        return "–", ""
     if cell["low"] is None or cell["high"] is None:
-        return value
-    return f"{value} [{number_text(cell['low'])}, {number_text(cell['high'])}]"
+        return number_text(cell["value"]), ""
+    return number_text(cell["value"]), f"[{number_text(cell['low'])}, {number_text(cell['high'])}]"
+
+
+def cell_text(cell: dict | None) -> str:
+    """Value and interval on one line."""
+    return " ".join(cell_parts(cell)).strip()
 
 
 def number_text(value: float) -> str:

@@ -1,11 +1,12 @@
-"""Compare every two systems on every primary metric: paired difference, interval, p value, Holm's correction.
+"""Compare systems in pairs on every primary metric: paired difference, interval, p value, Holm's correction.
 
 `python -m workflow_scripts.score.comparisons --outcomes A.parquet B.parquet … [--report-scores R.parquet …]
---spec JSON --out C.parquet --agreement G.parquet`; the spec is the configuration's `scoring`.
+[--baselines NAME …] --spec JSON --out C.parquet --agreement G.parquet`; the spec is the configuration's `scoring`.
 """
 
 import argparse
 import sys
+from collections.abc import Collection, Iterable
 from itertools import combinations
 from pathlib import Path
 
@@ -23,6 +24,18 @@ from workflow_scripts.score.task_metrics import TaskFacts, facts_of_tasks, parts
 
 TESTS_PER_RESAMPLE = 10
 """Rearrangements of a randomisation test for each resample of an interval: a p value needs more of them."""
+
+
+def pairs_to_compare(systems: Iterable[str], baselines: Collection[str]) -> list[tuple[str, str]]:
+    """Every two systems, but not two base lines: no one asks which is better, and each test costs the others power.
+
+    A base line comes first, so that a difference says what the system adds to it.
+    """
+    return [
+        (second, first) if second in baselines else (first, second)
+        for first, second in combinations(systems, 2)
+        if not (first in baselines and second in baselines)
+    ]
 
 
 def compare(task: TaskFacts, first: str, second: str, scoring: Scoring) -> list[dict]:
@@ -133,13 +146,13 @@ def corrected(rows: list[dict]) -> list[dict]:
     return rows
 
 
-def agreement_rows(scores: ReportScores) -> list[dict]:
+def agreement_rows(scores: ReportScores, baselines: Collection[str] = ()) -> list[dict]:
     """AGREEMENT rows: for two systems and two report metrics, whether they move the same way.
 
     `tau` is Kendall's over the rows' differences between the systems; `opposed` marks mean differences of unlike sign.
     """
     rows = []
-    for first, second in combinations(sorted(scores), 2):
+    for first, second in pairs_to_compare(sorted(scores), baselines):
         names = sorted(
             name for name in scores[first] if name in scores[second] and not name.endswith("normal") and "." not in name
         )
@@ -186,14 +199,24 @@ def warnings(rows: list[dict]) -> list[str]:
 
 
 def compare_systems(
-    outcomes: list[Path], report_scores: list[Path], scoring: Scoring, out: Path, agreement: Path
+    outcomes: list[Path],
+    report_scores: list[Path],
+    baselines: Collection[str],
+    scoring: Scoring,
+    out: Path,
+    agreement: Path,
 ) -> None:
     """Write the COMPARISONS and AGREEMENT tables."""
     scores = read_report_scores(report_scores)
     tasks = facts_of_tasks([read_table(path, OUTCOMES) for path in outcomes], scores)
-    rows = [row for task in tasks for pair in combinations(task.systems, 2) for row in compare(task, *pair, scoring)]
+    rows = [
+        row
+        for task in tasks
+        for pair in pairs_to_compare(task.systems, baselines)
+        for row in compare(task, *pair, scoring)
+    ]
     write_table(out, corrected(rows), COMPARISONS)
-    agreed = agreement_rows(scores)
+    agreed = agreement_rows(scores, baselines)
     for line in warnings(agreed):
         print(line, file=sys.stderr)
     write_table(agreement, agreed, AGREEMENT)
@@ -203,11 +226,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--outcomes", type=Path, nargs="+", required=True)
     parser.add_argument("--report-scores", type=Path, nargs="*", default=[])
+    parser.add_argument("--baselines", nargs="*", default=[], help="systems that are not compared among themselves")
     parser.add_argument("--spec", required=True, help="the configuration's `scoring` as JSON")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--agreement", type=Path, required=True)
     given = parser.parse_args()
-    compare_systems(given.outcomes, given.report_scores, scoring_of(given.spec), given.out, given.agreement)
+    scoring = scoring_of(given.spec)
+    compare_systems(given.outcomes, given.report_scores, given.baselines, scoring, given.out, given.agreement)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,30 @@
 """A judge behind an OpenAI-compatible server: temperature 0, seed 42, JSON mode for CRIMSON, as upstream asks."""
 
-import json
-import os
-import urllib.error
-import urllib.request
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.judges import ServerJudge
+from workflow_scripts.engines.openai_server import OpenAIServer, ServerFault
 from workflow_scripts.score.judge_prompts import chat_of, checked
-from workflow_scripts.score.judgements import Judgement, Pair
+from workflow_scripts.score.judgements import JudgeDied, Judgement, Pair
 
 SEED = 42
 
+RETRIES = 3
+"""Further tries of a request that a further try may mend. A pair without a reply is asked for again besides."""
+
 
 class Server:
-    """A chat model behind HTTP. A request that fails gives no reply; the token reaches no log and no identity."""
+    """A chat model behind HTTP. A request that fails for good gives no reply; the token reaches no log and no identity.
+
+    Raises:
+        Refused: the token's environment variable is not set.
+    """
 
     def __init__(self, judge: ServerJudge) -> None:
         self._judge = judge
-        self._token = None
-        if judge.token_variable is not None:
-            self._token = os.environ.get(judge.token_variable)
-            if not self._token:
-                raise Refused(f"the environment variable {judge.token_variable} is not set; the judge needs it")
+        self._server = OpenAIServer(judge.url, judge.token_variable, judge.timeout, RETRIES, judge.workers)
+        self._silent: str | None = None
         self.identity = {
             "backend": "openai",
             "metric": judge.metric,
@@ -34,11 +35,22 @@ class Server:
         }
 
     def ask(self, pairs: list[Pair], attempt: int) -> list[Judgement | None]:
-        """Replies to all pairs; a further try asks with another seed."""
+        """Replies to all pairs; a further try asks with another seed.
+
+        Raises:
+            JudgeDied: no pair of the call before got a reply.
+        """
+        if self._silent is not None:
+            raise JudgeDied(self._silent)
         bodies = [self._body(pair, attempt) for pair in pairs]
         with ThreadPoolExecutor(self._judge.workers) as pool:
             replies = list(pool.map(self._reply, bodies))
-        return [checked(reply, self._judge.metric) for reply in replies]
+        faults = dict.fromkeys(str(reply) for reply in replies if isinstance(reply, ServerFault))
+        for fault in faults:
+            print(f"no reply: {fault}", file=sys.stderr, flush=True)
+        if replies and all(isinstance(reply, ServerFault) for reply in replies):
+            self._silent = next(iter(faults))
+        return [None if isinstance(reply, ServerFault) else checked(reply, self._judge.metric) for reply in replies]
 
     def _body(self, pair: Pair, attempt: int) -> dict:
         body: dict = {
@@ -52,16 +64,8 @@ class Server:
             body["response_format"] = {"type": "json_object"}
         return body
 
-    def _reply(self, body: dict) -> str | None:
-        headers = {"Content-Type": "application/json"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        request = urllib.request.Request(
-            f"{self._judge.url.rstrip('/')}/chat/completions", json.dumps(body).encode(), headers
-        )
+    def _reply(self, body: dict) -> str | ServerFault:
         try:
-            with urllib.request.urlopen(request, timeout=self._judge.timeout) as response:
-                answer = json.loads(response.read())
-            return str(answer["choices"][0]["message"]["content"])
-        except (OSError, ValueError, KeyError, IndexError, TypeError):
-            return None
+            return self._server.complete(body)["choices"][0]["message"]["content"] or ""
+        except ServerFault as fault:
+            return fault

@@ -116,7 +116,9 @@ _loaded: LoadedJudge | None = None  # of a worker process
 
 def _load(judge: TransformersJudge, devices: "multiprocessing.Queue[str]") -> None:
     global _loaded
-    _loaded = LoadedJudge(judge, devices.get())
+    device = devices.get()
+    torch.cuda.set_device(device)  # kernels start on the current device
+    _loaded = LoadedJudge(judge, device)
 
 
 def _answer(pairs: list[Pair], attempt: int) -> list[str]:

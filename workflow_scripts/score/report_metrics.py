@@ -1,7 +1,7 @@
 """Scores of the report answers of one system: CRIMSON and GREEN from judgements, and lexical companions.
 
 `python -m workflow_scripts.score.report_metrics --split S.parquet --predictions P.parquet --judgements J.parquet …
---out R.parquet`
+[--nltk-data FOLDER] --out R.parquet`
 """
 
 import argparse
@@ -17,6 +17,7 @@ from workflow_scripts.core.tables import JUDGEMENTS, PREDICTIONS, REPORT_SCORES,
 from workflow_scripts.score.crimson import crimson
 from workflow_scripts.score.green import GreenCounts, green
 from workflow_scripts.score.judgements import Pair, pairs_of
+from workflow_scripts.score.meteor import Meteor
 from workflow_scripts.score.replies import read_crimson, read_green
 from workflow_scripts.score.rule_green import rule_green
 
@@ -71,9 +72,10 @@ def frozen_weights(judgements: list[dict]) -> dict[str, float]:
 
 
 class Lexical:
-    """BLEU-4 (sentence, effective order), ROUGE-L F1 and chrF from their libraries, and rule-GREEN; all in [0, 1]."""
+    """BLEU-4 (sentence, effective order), ROUGE-L F1, chrF, METEOR from their libraries, and rule-GREEN; in [0, 1]."""
 
-    def __init__(self) -> None:
+    def __init__(self, nltk_data: str | None = None) -> None:
+        self._meteor = Meteor(nltk_data)
         self._rouge = RougeScorer(["rougeL"], use_stemmer=False)
         self._bleu = sacrebleu.BLEU(effective_order=True)
         self._chrf = sacrebleu.CHRF()
@@ -85,11 +87,14 @@ class Lexical:
             ("bleu", self._bleu.sentence_score(hypothesis, [reference]).score / 100, "valid"),
             ("rouge_l", self._rouge.score(reference, hypothesis)["rougeL"].fmeasure, "valid"),
             ("chrf", self._chrf.sentence_score(hypothesis, [reference]).score / 100, "valid"),
+            (self._meteor.name, self._meteor.score(reference, hypothesis), "valid"),
             ("rule_green_2025", rule_green(pair.reference, pair.hypothesis)["overall"], "valid"),
         ]
 
 
-def score_reports(split: Path, predictions: Path, judgements: list[Path], out: Path) -> None:
+def score_reports(
+    split: Path, predictions: Path, judgements: list[Path], out: Path, nltk_data: str | None = None
+) -> None:
     """Write the REPORT_SCORES table of one system.
 
     Raises:
@@ -101,7 +106,7 @@ def score_reports(split: Path, predictions: Path, judgements: list[Path], out: P
     if len(systems) != 1:
         raise BadFile(f"{predictions}: expected the predictions of one system, found {', '.join(systems) or 'none'}")
     pairs = pairs_of(rows, {answer["uid"]: answer["text"] for answer in answers})
-    lexical = Lexical()
+    lexical = Lexical(nltk_data)
     scores: dict[Pair, list[Score]] = {pair: lexical.scores(pair) for pair in dict.fromkeys(pairs.values())}
     for path in judgements:
         table = read_table(path, JUDGEMENTS).to_pylist()
@@ -124,9 +129,10 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--predictions", type=Path, required=True)
     parser.add_argument("--judgements", type=Path, nargs="*", default=[])
+    parser.add_argument("--nltk-data", help="nltk's folder with WordNet; without it, METEOR has no synonyms")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    score_reports(given.split, given.predictions, given.judgements, given.out)
+    score_reports(given.split, given.predictions, given.judgements, given.out, given.nltk_data)
 
 
 if __name__ == "__main__":

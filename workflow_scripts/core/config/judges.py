@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field
 
+from workflow_scripts.core.config.engines import ServerURL
 from workflow_scripts.core.config.section import Revision, Section
 
 
@@ -39,7 +40,7 @@ class ServerJudge(_ModelJudge):
     """A chat model behind an OpenAI-compatible server."""
 
     backend: Literal["openai"] = "openai"
-    url: str = Field(description="Address up to and with `/v1`.")
+    url: ServerURL
     model: str = Field(description="Name of the model on the server.")
     revision: str = Field(description="What names the model's state: a commit or a date; part of the judge's identity.")
     token_variable: str | None = Field(None, description="Environment variable that holds the token, if one is needed.")

@@ -1,8 +1,9 @@
 """What is compared: a system is a model, a model with a recipe, a trivial rule, or someone's predictions."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from workflow_scripts.core.config.section import Name, Section
 
@@ -30,20 +31,37 @@ class ModelSystem(Section):
             raise ValueError("recipe and train go together: set both to tune, or neither for the base model")
         if (self.engine is None) != (self.served_as is None):
             raise ValueError("engine and served_as go together: set both for a model behind a server, or neither")
+        if self.constrained and self.engine is not None:
+            raise ValueError("constrained needs the model in the job itself: leave out engine, or constrained")
         return self
 
 
 class TrivialSystem(Section):
-    """A base line that looks at no picture: the training split's most usual answer for each question."""
+    """A base line that looks at no picture and answers from the rows of a training split."""
 
-    trivial: Literal["majority"] = Field(description="majority: mode, median, median box, commonest report.")
+    trivial: Literal["majority", "empty", "constant", "nearest"] = Field(
+        description="majority: mode, median, median box. empty: no label, box or text. "
+        "constant: the whole picture, a normal report. nearest: as the most similar question was answered."
+    )
     train: Name = Field(description="Split whose answers are summarised.")
 
 
 class ImportedSystem(Section):
     """Predictions that another project made, compared as they are."""
 
-    predictions: str = Field(description="File of predictions: JSON lines, JSON or CSV.")
+    predictions: str = Field(description="File of predictions: .jsonl, .json or .csv; see docs/predictions.md.")
+
+    @field_validator("predictions")
+    @classmethod
+    def _known_ending(cls, predictions: str) -> str:
+        if not predictions.lower().endswith((".jsonl", ".json", ".csv")):
+            raise ValueError("expected a file name that ends in .jsonl, .json or .csv")
+        return predictions
+
+    @property
+    def file(self) -> Path:
+        """The file, a leading `~` resolved."""
+        return Path(self.predictions).expanduser()
 
     @property
     def train(self) -> None:

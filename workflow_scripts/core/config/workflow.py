@@ -17,7 +17,7 @@ from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.report import Report
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.config.section import Name, Section
-from workflow_scripts.core.config.systems import ModelSystem, System
+from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, System
 
 
 class ConfigurationError(Exception):
@@ -73,6 +73,19 @@ class Configuration(Section):
     )
 
     @model_validator(mode="after")
+    def _one_model_behind_a_name(self) -> "Configuration":
+        behind: dict[tuple, tuple] = {}
+        for name, system in self.systems.items():
+            if isinstance(system, ModelSystem) and system.engine is not None:
+                weights = ("model", system.model) if system.recipe is None else ("adapter", name)
+                if behind.setdefault((system.engine, system.served_as), weights) != weights:
+                    raise ValueError(
+                        f"systems.{name}.served_as: {system.served_as!r} on {system.engine!r} already stands for other "
+                        "weights; serve each adapter under a name of its own"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _names_exist(self) -> "Configuration":
         for name, split in self.splits.items():
             _known(f"splits.{name}.dataset", split.dataset, "datasets", self.datasets)
@@ -83,6 +96,11 @@ class Configuration(Section):
                     _known(f"systems.{name}.engine", system.engine, "engines", self.engines)
                 if system.recipe is not None:
                     _known(f"systems.{name}.recipe", system.recipe, "recipes", self.recipes)
+                    if system.engine is not None and self.recipes[system.recipe].tunes_tower:
+                        raise ValueError(
+                            f"systems.{name}.engine: servers leave out the vision tower's part of an adapter, which "
+                            f"recipe {system.recipe!r} tunes; answer without an engine"
+                        )
             if system.train is not None:
                 _known(f"systems.{name}.train", system.train, "splits", self.splits)
                 if system.train in self.evaluate:
@@ -141,6 +159,20 @@ def load_configuration(raw: dict, origin: str) -> Configuration:
     for name, dataset in configuration.datasets.items():
         if isinstance(dataset, LocalDataset):
             check_tree(f"{origin}: datasets.{name}.path", configuration.folder_of(name))
+    for name, system in configuration.systems.items():
+        if isinstance(system, ImportedSystem) and not system.file.is_file():
+            raise ConfigurationError(
+                f"{origin}: systems.{name}.predictions: {system.file} is no file; give the file of predictions, "
+                "relative to the folder in which Snakemake runs"
+            )
+    scoring = configuration.scoring
+    needed = {
+        "nltk_data": scoring.nltk_data,
+        "bertscore.checkpoint": scoring.bertscore and scoring.bertscore.checkpoint,
+    }
+    for key, folder in needed.items():
+        if folder is not None and not Path(folder).expanduser().is_dir():
+            raise ConfigurationError(f"{origin}: scoring.{key}: {folder} is no folder; download it, or set null")
     return configuration
 
 
