@@ -8,7 +8,9 @@ Paths below the results folder follow one grammar:
     systems/{system}/     adapter/, history.parquet
     predictions/{split}/{system}.parquet, its shards in {cohort}/, {system}.unmatched.parquet, {system}.json
     scores/{split}/…      outcomes, judgements, report scores, metrics
-    report/{split}/       table.csv, table.md, index.html
+    report/{split}/       table.csv, table.md, table.provenance.json, index.html
+    store/                what is kept by content: features, adapters, answers, judgements
+    configuration.json    of the last run that was started
 """
 
 import os
@@ -23,6 +25,7 @@ min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts.core.environment import use_this_interpreter
+from workflow_scripts.core.files import write_json
 
 use_this_interpreter(workflow.basedir)
 
@@ -74,3 +77,4 @@ onstart:
             f"{missing[0].repo} is gated and HF_TOKEN is not set: accept its terms at "
             f"{missing[0].page}, then export HF_TOKEN"
         )
+    write_json(Path(R) / "configuration.json", CONFIG.model_dump(mode="json"))

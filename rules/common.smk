@@ -1,15 +1,21 @@
 """The configuration, and what the rules ask of it. Nothing here imports torch."""
 
+import gc
 from collections import namedtuple
 
 from snakemake.exceptions import WorkflowError
 
-from workflow_scripts.core.code import ROOT, sources
+from workflow_scripts.core.code import identity as code
 from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, MadeDataset
 from workflow_scripts.core.config.models import HubModel, MadeModel
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, TrivialSystem
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
+from workflow_scripts.core.shards import shards_behind
+from workflow_scripts.core.watched import identity_of
+
+# A plan makes millions of objects and drops few of them: looking for those every so often costs a tenth of its time.
+gc.set_threshold(100_000)
 
 try:
     CONFIG = load_configuration(config, ", ".join(map(str, workflow.configfiles)) or "the configuration")
@@ -17,6 +23,7 @@ except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
 
 R = CONFIG.results
+STORE = CONFIG.store or f"{R}/store"
 CONDA = "../envs/flarebench.yaml"
 
 
@@ -29,11 +36,6 @@ def of_models(fits):
     """A wildcard's pattern: the names of the systems of a model that `fits` holds for, or nothing."""
     fitting = (name for name, entry in CONFIG.systems.items() if isinstance(entry, ModelSystem) and fits(entry))
     return "|".join(fitting) or "(?!)"
-
-
-def code(module):
-    """The source files that a step runs, as inputs of its rule."""
-    return [os.path.join(workflow.basedir, file) for file in sources(module)]
 
 
 def tree_of(dataset):
@@ -98,13 +100,24 @@ def asked(system):
     }
 
 
+def per_model(value_of):
+    """`value_of(gpus)` for a job's model; a constant, cheap to plan with, where it is one for all models."""
+    values = {value_of(entry.gpus) for entry in CONFIG.models.values()}
+    if len(values) == 1:
+        return values.pop()
+    return lambda w: value_of(CONFIG.models[w.get("model") or model_of(w.get("cohort") or w.system)].gpus)
+
+
 def shards_of_system(wildcards):
-    """The shards that hold a system's answers."""
-    return gather.infer(f"{R}/predictions/{wildcards.split}/{cohort_of(wildcards.system)}/{{scatteritem}}.parquet")
+    """The shards that hold a system's answers: as many as are configured, or as finished answers were made with."""
+    folder = f"{R}/predictions/{wildcards.split}/{cohort_of(wildcards.system)}"
+    items = shards_behind(Path(f"{R}/predictions/{wildcards.split}/{wildcards.system}.parquet"), Path(folder))
+    return [f"{folder}/{item}.parquet" for item in items] or gather.infer(f"{folder}/{{scatteritem}}.parquet")
 
 
-def gpus_of(model):
-    return CONFIG.models[model].gpus
+def alone(gpus):
+    """How a step of one process starts: with GPUs of its own, where it has any."""
+    return f"python -m workflow_scripts.core.devices {gpus} -- python -m" if gpus else "python -m"
 
 
 def engine_of(wildcards):
@@ -119,12 +132,13 @@ def model_behind(wildcards):
     )
 
 
-def launcher_of(gpus):
-    """One process, or one for each GPU of the job."""
+def together(gpus):
+    """How a step starts that has one process for each of its GPUs."""
     if gpus < 2:
-        return "python -m"
+        return alone(gpus)
     return (
-        f"accelerate launch --num_processes {gpus} --num_machines 1 --mixed_precision no --dynamo_backend no --module"
+        f"python -m workflow_scripts.core.devices {gpus} -- accelerate launch --num_processes {gpus} --num_machines 1"
+        " --main_process_port 0 --mixed_precision no --dynamo_backend no --module"
     )
 
 

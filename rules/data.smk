@@ -2,8 +2,6 @@
 
 
 rule data_make:
-    input:
-        code=code("workflow_scripts.data.made"),
     output:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
     log:
@@ -19,6 +17,7 @@ rule data_make:
         mem_mb=2000,
         runtime=10,
     params:
+        code=code("workflow_scripts.data.made"),
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
         tree=lambda w: tree_of(w.dataset),
     message:
@@ -29,9 +28,6 @@ rule data_make:
 
 
 rule data_inventory:
-    input:
-        questions=lambda w: sorted(map(str, Path(tree_of(w.dataset)).glob("*/*/*/*.json"))),
-        code=code("workflow_scripts.data.inventory"),
     output:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
     log:
@@ -47,18 +43,19 @@ rule data_inventory:
         mem_mb=2000,
         runtime=60,
     params:
+        code=code("workflow_scripts.data.inventory"),
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
         tree=lambda w: tree_of(w.dataset),
+        content=lambda w: identity_of(Path(tree_of(w.dataset)), Path(f"{R}/data/{w.dataset}/seen.json")),
+        seen=f"{R}/data/{{dataset}}/seen.json",
     message:
         "Taking stock of {wildcards.dataset}: {params.tree} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.inventory --spec {params.spec:q} --tree {params.tree:q}"
-        " --manifest {output.manifest:q} 2>&1 | tee {log:q}"
+        " --manifest {output.manifest:q} --identity {params.content} --seen {params.seen:q} 2>&1 | tee {log:q}"
 
 
 rule data_download:
-    input:
-        code=code("workflow_scripts.data.download"),
     output:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
     log:
@@ -74,6 +71,7 @@ rule data_download:
         mem_mb=4000,
         runtime=720,
     params:
+        code=code("workflow_scripts.data.download"),
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
         tree=lambda w: tree_of(w.dataset),
     message:
@@ -86,7 +84,6 @@ rule data_download:
 rule data_convert:
     input:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
-        code=code("workflow_scripts.data.convert"),
     output:
         rows=f"{R}/data/{{dataset}}/rows.parquet",
         quarantine=f"{R}/data/{{dataset}}/quarantine.parquet",
@@ -101,6 +98,7 @@ rule data_convert:
         mem_mb=3000,
         runtime=60,
     params:
+        code=code("workflow_scripts.data.convert"),
         policies=lambda w: CONFIG.datasets[w.dataset].policies.spec(),
         tree=lambda w: tree_of(w.dataset),
         workdir=f"{R}/data/{{dataset}}/parts",
@@ -116,7 +114,6 @@ rule data_audit:
     input:
         rows=f"{R}/data/{{dataset}}/rows.parquet",
         quarantine=f"{R}/data/{{dataset}}/quarantine.parquet",
-        code=code("workflow_scripts.data.audit"),
     output:
         findings=f"{R}/data/{{dataset}}/audit/findings.parquet",
         summary=f"{R}/data/{{dataset}}/audit/summary.parquet",
@@ -132,6 +129,7 @@ rule data_audit:
         mem_mb=3000,
         runtime=30,
     params:
+        code=code("workflow_scripts.data.audit"),
         tree=lambda w: tree_of(w.dataset),
     message:
         "Auditing {wildcards.dataset} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
@@ -145,7 +143,6 @@ rule data_split:
     input:
         rows=lambda w: f"{R}/data/{CONFIG.splits[w.split].dataset}/rows.parquet",
         others=lambda w: [f"{R}/data/{dataset}/rows.parquet" for dataset in other_protected(w.split)],
-        code=code("workflow_scripts.data.split"),
     output:
         rows=f"{R}/splits/{{split}}/rows.parquet",
         left_out=f"{R}/splits/{{split}}/left_out.parquet",
@@ -159,6 +156,7 @@ rule data_split:
         mem_mb=2000,
         runtime=30,
     params:
+        code=code("workflow_scripts.data.split"),
         spec=lambda w: CONFIG.splits[w.split].spec(),
         protect=lambda w: canonical_json([split.model_dump(mode="json") for split in protected_from(w.split)]),
         others=lambda w: " ".join(
@@ -174,7 +172,6 @@ rule data_split:
 rule data_sft:
     input:
         rows=f"{R}/splits/{{split}}/rows.parquet",
-        code=code("workflow_scripts.data.sft"),
     output:
         jsonl=f"{R}/splits/{{split}}/sft.jsonl",
         parquet=f"{R}/splits/{{split}}/sft.parquet",
@@ -188,6 +185,7 @@ rule data_sft:
         mem_mb=2000,
         runtime=30,
     params:
+        code=code("workflow_scripts.data.sft"),
         tree=tree_of_split,
     message:
         "Writing {wildcards.split} as conversations for SFT [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"

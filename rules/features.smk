@@ -5,7 +5,6 @@ rule features_extract:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         record=f"{R}/models/{{model}}.json",
-        code=code("workflow_scripts.features.extract"),
     output:
         index=f"{R}/features/{{model}}/{{split}}/index.parquet",
     log:
@@ -14,17 +13,20 @@ rule features_extract:
         f"{R}/benchmarks/features_extract/{{model}}.{{split}}.tsv"
     conda:
         CONDA
-    threads: lambda w: 12 if gpus_of(w.model) else 1
+    threads: per_model(lambda gpus: 12 if gpus else 1)
     resources:
-        gpu=lambda w: gpus_of(w.model),
-        mem_mb=lambda w: 32000 if gpus_of(w.model) else 2500,
-        runtime=lambda w: 120 if gpus_of(w.model) else 20,
+        gpu=per_model(int),
+        launcher=per_model(alone),
+        mem_mb=per_model(lambda gpus: 32000 if gpus else 2500),
+        runtime=per_model(lambda gpus: 120 if gpus else 20),
         batch=32,
+        store=f"{STORE}/features",
     params:
+        code=code("workflow_scripts.features.extract"),
         tree=tree_of_split,
     message:
         "Computing vision features of {wildcards.split} with {wildcards.model} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.features.extract --split {input.split:q} --tree {params.tree:q}"
-        " --model {input.record:q} --index {output.index:q} --batch {resources.batch}"
+        "{resources.launcher} workflow_scripts.features.extract --split {input.split:q} --tree {params.tree:q}"
+        " --model {input.record:q} --index {output.index:q} --batch {resources.batch} --store {resources.store:q}"
         " --threads {threads} 2>&1 | tee {log:q}"

@@ -11,7 +11,6 @@ rule infer_answer:
         record=lambda w: f"{R}/models/{model_of(w.cohort)}.json",
         features=lambda w: features_of(w.cohort.split("+"), w.split),
         adapter=lambda w: [adapter for system in w.cohort.split("+") for adapter in adapter_of(system)],
-        code=code("workflow_scripts.infer.answer"),
     output:
         shard=f"{R}/predictions/{{split}}/{{cohort}}/{{scatteritem}}.parquet",
     log:
@@ -22,31 +21,32 @@ rule infer_answer:
         cohort="|".join(sorted({re.escape(cohort_of(system)) for system in LOADED})) or "(?!)",
     conda:
         CONDA
-    threads: lambda w: 4 if gpus_of(model_of(w.cohort)) else 1
+    threads: per_model(lambda gpus: 4 if gpus else 1)
     resources:
-        gpu=lambda w: gpus_of(model_of(w.cohort)),
-        mem_mb=lambda w: 48000 if gpus_of(model_of(w.cohort)) else 2500,
-        runtime=lambda w: 240 if gpus_of(model_of(w.cohort)) else 20,
-        batch=lambda w: 1024 if gpus_of(model_of(w.cohort)) else 64,
+        gpu=per_model(int),
+        launcher=per_model(alone),
+        mem_mb=per_model(lambda gpus: 48000 if gpus else 2500),
+        runtime=per_model(lambda gpus: 240 if gpus else 20),
+        batch=per_model(lambda gpus: 1024 if gpus else 64),
+        store=f"{STORE}/answers",
     params:
+        code=code("workflow_scripts.infer.answer"),
         tree=tree_of_split,
-        features=lambda w, input: f"--features {input.features}" if input.features else "",
         cohort=lambda w: canonical_json([asked(system) for system in w.cohort.split("+")]),
         budgets=canonical_json(CONFIG.inference.max_new_tokens),
     message:
         "Answering {wildcards.split} with {wildcards.cohort}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.infer.answer --split {input.split:q} --shard {wildcards.scatteritem}"
-        " --model {input.record:q} {params.features} --tree {params.tree:q} --cohort {params.cohort:q}"
+        "{resources.launcher} workflow_scripts.infer.answer --split {input.split:q} --shard {wildcards.scatteritem}"
+        " --model {input.record:q} --features {input.features:q} --tree {params.tree:q} --cohort {params.cohort:q}"
         " --budgets {params.budgets:q} --batch {resources.batch} --threads {threads}"
-        " --out {output.shard:q} 2>&1 | tee {log:q}"
+        " --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
 
 
 rule infer_ask:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         adapter=lambda w: adapter_of(w.system),
-        code=code("workflow_scripts.infer.ask"),
     output:
         shard=f"{R}/predictions/{{split}}/{{system}}/{{scatteritem}}.parquet",
     log:
@@ -65,8 +65,10 @@ rule infer_ask:
         timeout=lambda w: str(engine_of(w).timeout),
         retries=lambda w: engine_of(w).retries,
         url=lambda w: engine_of(w).url,
+        store=f"{STORE}/answers",
         token=lambda w: f"--token-variable {engine_of(w).token_variable}" if engine_of(w).token_variable else "",
     params:
+        code=code("workflow_scripts.infer.ask"),
         tree=tree_of_split,
         prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
         budgets=canonical_json(CONFIG.inference.max_new_tokens),
@@ -80,14 +82,13 @@ rule infer_ask:
         " --model {params.model:q} {params.adapter} --served-as {params.served_as:q} --tree {params.tree:q}"
         " --system {wildcards.system} --prompt {params.prompt:q} --budgets {params.budgets:q} --url {resources.url:q}"
         " {resources.token} --workers {resources.workers} --timeout {resources.timeout} --retries {resources.retries}"
-        " --out {output.shard:q} 2>&1 | tee {log:q}"
+        " --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
 
 
 rule infer_gather:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         shards=shards_of_system,
-        code=code("workflow_scripts.infer.gather"),
     output:
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
     log:
@@ -101,6 +102,8 @@ rule infer_gather:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=code("workflow_scripts.infer.gather"),
     message:
         "Gathering the answers of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
@@ -115,7 +118,6 @@ rule infer_stability:
         record=lambda w: f"{R}/models/{model_of(w.system)}.json",
         features=lambda w: features_of([w.system], w.split),
         adapter=lambda w: adapter_of(w.system),
-        code=code("workflow_scripts.infer.stability"),
     output:
         changed=f"{R}/predictions/{{split}}/{{system}}.stability.json",
     log:
@@ -126,12 +128,14 @@ rule infer_stability:
         system="|".join(LOADED) or "(?!)",
     conda:
         CONDA
-    threads: lambda w: 4 if gpus_of(model_of(w.system)) else 1
+    threads: per_model(lambda gpus: 4 if gpus else 1)
     resources:
-        gpu=lambda w: gpus_of(model_of(w.system)),
-        mem_mb=lambda w: 48000 if gpus_of(model_of(w.system)) else 2500,
-        runtime=lambda w: 60 if gpus_of(model_of(w.system)) else 20,
+        gpu=per_model(int),
+        launcher=per_model(alone),
+        mem_mb=per_model(lambda gpus: 48000 if gpus else 2500),
+        runtime=per_model(lambda gpus: 60 if gpus else 20),
     params:
+        code=code("workflow_scripts.infer.stability"),
         tree=tree_of_split,
         features=lambda w, input: f"--features {input.features}" if input.features else "",
         asked=lambda w: canonical_json(asked(w.system)),
@@ -140,7 +144,7 @@ rule infer_stability:
     message:
         "Asking {wildcards.system} again on a part of {wildcards.split} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.infer.stability --split {input.split:q} --predictions {input.predictions:q}"
+        "{resources.launcher} workflow_scripts.infer.stability --split {input.split:q} --predictions {input.predictions:q}"
         " --model {input.record:q} {params.features} --tree {params.tree:q} --asked {params.asked:q}"
         " --budgets {params.budgets:q} {params.sample} --threads {threads}"
         " --out {output.changed:q} 2>&1 | tee {log:q}"
@@ -155,7 +159,6 @@ rule infer_trivial:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         train=lambda w: f"{R}/splits/{CONFIG.systems[w.system].train}/rows.parquet",
-        code=code("workflow_scripts.infer.trivial"),
     output:
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
     log:
@@ -170,6 +173,7 @@ rule infer_trivial:
         mem_mb=1000,
         runtime=10,
     params:
+        code=code("workflow_scripts.infer.trivial"),
         spec=lambda w: CONFIG.systems[w.system].spec(),
     message:
         "Answering {wildcards.split} with {wildcards.system}, without looking [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
@@ -182,7 +186,6 @@ rule infer_import:
     input:
         source=lambda w: str(CONFIG.systems[w.system].file),
         split=f"{R}/splits/{{split}}/rows.parquet",
-        code=code("workflow_scripts.infer.imported"),
     output:
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
         unmatched=f"{R}/predictions/{{split}}/{{system}}.unmatched.parquet",
@@ -197,6 +200,8 @@ rule infer_import:
     resources:
         mem_mb=1500,
         runtime=10,
+    params:
+        code=code("workflow_scripts.infer.imported"),
     message:
         "Importing the predictions of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
@@ -208,7 +213,6 @@ rule infer_export:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
-        code=code("workflow_scripts.infer.export"),
     output:
         predictions=f"{R}/predictions/{{split}}/{{system}}.json",
     log:
@@ -220,6 +224,8 @@ rule infer_export:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=code("workflow_scripts.infer.export"),
     message:
         "Writing the predictions of {wildcards.system} on {wildcards.split} for the challenge [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:

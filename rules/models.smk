@@ -2,8 +2,6 @@
 
 
 rule model_make:
-    input:
-        code=code("workflow_scripts.models.tiny"),
     output:
         record=f"{R}/models/{{model}}.json",
     log:
@@ -19,6 +17,7 @@ rule model_make:
         mem_mb=3000,
         runtime=30,
     params:
+        code=code("workflow_scripts.models.tiny"),
         spec=lambda w: CONFIG.models[w.model].spec(),
     message:
         "Teaching the made model {wildcards.model} to see and to answer in format [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
@@ -28,8 +27,6 @@ rule model_make:
 
 
 rule model_fetch:
-    input:
-        code=code("workflow_scripts.models.fetch"),
     output:
         record=f"{R}/models/{{model}}.json",
     log:
@@ -45,6 +42,7 @@ rule model_fetch:
         mem_mb=4000,
         runtime=120,
     params:
+        code=code("workflow_scripts.models.fetch"),
         spec=lambda w: CONFIG.models[w.model].spec(),
     message:
         "Fetching {wildcards.model} at its revision [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"

@@ -4,7 +4,6 @@
 rule report_tables:
     input:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
-        code=code("workflow_scripts.report.tables"),
     output:
         csv=report(f"{R}/report/{{split}}/table.csv", category="Tables", labels={"split": "{split}"}),
         markdown=f"{R}/report/{{split}}/table.md",
@@ -15,15 +14,17 @@ rule report_tables:
     conda:
         CONDA
     resources:
+        results=R,
         mem_mb=1000,
         runtime=10,
     params:
+        code=code("workflow_scripts.report.tables"),
         systems=canonical_json(list(CONFIG.systems)),
     message:
         "Writing the tables of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.report.tables --metrics {input.metrics:q} --systems {params.systems:q}"
-        " --csv {output.csv:q} --markdown {output.markdown:q} 2>&1 | tee {log:q}"
+        " --csv {output.csv:q} --markdown {output.markdown:q} --results {resources.results:q} 2>&1 | tee {log:q}"
 
 
 rule report_page:
@@ -35,7 +36,6 @@ rule report_page:
         outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
         predictions=expand(f"{R}/predictions/{{{{split}}}}/{{system}}.parquet", system=CONFIG.systems),
         quarantine=lambda w: f"{R}/data/{CONFIG.splits[w.split].dataset}/quarantine.parquet",
-        code=code("workflow_scripts.report.page"),
     output:
         page=report(f"{R}/report/{{split}}/index.html", category="Pages", labels={"split": "{split}"}),
     log:
@@ -48,6 +48,7 @@ rule report_page:
         mem_mb=1500,
         runtime=10,
     params:
+        code=code("workflow_scripts.report.page"),
         spec=CONFIG.report.spec(),
         systems=canonical_json(list(CONFIG.systems)),
         baselines=BASELINES,

@@ -9,7 +9,6 @@ rule score_outcomes:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
-        code=code("workflow_scripts.score.outcomes"),
     output:
         outcomes=f"{R}/scores/{{split}}/{{system}}/outcomes.parquet",
     log:
@@ -21,6 +20,8 @@ rule score_outcomes:
     resources:
         mem_mb=1500,
         runtime=20,
+    params:
+        code=code("workflow_scripts.score.outcomes"),
     message:
         "Reading the answers of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
@@ -32,7 +33,6 @@ rule score_judge:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
-        code=code("workflow_scripts.score.judge"),
     output:
         judgements=f"{R}/scores/{{split}}/{{system}}/{{judge}}.judgements.parquet",
     log:
@@ -42,17 +42,19 @@ rule score_judge:
     conda:
         CONDA
     resources:
+        store=f"{STORE}/judgements",
         gpu=lambda w: gpus_of_judge(w.judge),
+        launcher=lambda w: alone(gpus_of_judge(w.judge)),
         mem_mb=lambda w: 48000 if gpus_of_judge(w.judge) else 1500,
         runtime=lambda w: 480 if gpus_of_judge(w.judge) else 60,
     params:
+        code=code("workflow_scripts.score.judge"),
         spec=lambda w: CONFIG.judges[w.judge].spec(),
-        store=f"{R}/judgements",
     message:
         "Judging the reports of {wildcards.system} on {wildcards.split} with {wildcards.judge} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.score.judge --split {input.split:q} --predictions {input.predictions:q}"
-        " --judge {wildcards.judge} --spec {params.spec:q} --store {params.store:q}"
+        "{resources.launcher} workflow_scripts.score.judge --split {input.split:q} --predictions {input.predictions:q}"
+        " --judge {wildcards.judge} --spec {params.spec:q} --store {resources.store:q}"
         " --out {output.judgements:q} 2>&1 | tee {log:q}"
 
 
@@ -61,7 +63,6 @@ rule score_reports:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
         judgements=expand(f"{R}/scores/{{{{split}}}}/{{{{system}}}}/{{judge}}.judgements.parquet", judge=JUDGES),
-        code=code("workflow_scripts.score.report_metrics"),
     output:
         scores=f"{R}/scores/{{split}}/{{system}}/report_scores.parquet",
     log:
@@ -74,6 +75,7 @@ rule score_reports:
         mem_mb=1500,
         runtime=20,
     params:
+        code=code("workflow_scripts.score.report_metrics"),
         nltk_data=["--nltk-data", CONFIG.scoring.nltk_data] if CONFIG.scoring.nltk_data else [],
     message:
         "Scoring the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
@@ -86,7 +88,6 @@ rule score_bertscore:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
-        code=code("workflow_scripts.score.bertscore"),
     output:
         scores=f"{R}/scores/{{split}}/{{system}}/bertscore.parquet",
     log:
@@ -102,6 +103,7 @@ rule score_bertscore:
         runtime=60,
         batch=64,
     params:
+        code=code("workflow_scripts.score.bertscore"),
         spec=CONFIG.scoring.bertscore.spec() if CONFIG.scoring.bertscore else "",
     message:
         "Embedding the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
@@ -117,7 +119,6 @@ rule score_metrics:
         scores=expand(
             f"{R}/scores/{{{{split}}}}/{{system}}/{{kind}}.parquet", system=CONFIG.systems, kind=REPORT_SCORES
         ),
-        code=code("workflow_scripts.score.metrics"),
     output:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
         facts=f"{R}/scores/{{split}}/facts.parquet",
@@ -132,6 +133,7 @@ rule score_metrics:
         mem_mb=2500,
         runtime=30,
     params:
+        code=code("workflow_scripts.score.metrics"),
         spec=CONFIG.scoring.spec(),
     message:
         "Computing every metric on {wildcards.split}, with intervals [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
@@ -146,7 +148,6 @@ rule score_comparisons:
         scores=expand(
             f"{R}/scores/{{{{split}}}}/{{system}}/{{kind}}.parquet", system=CONFIG.systems, kind=REPORT_SCORES
         ),
-        code=code("workflow_scripts.score.comparisons"),
     output:
         comparisons=f"{R}/scores/{{split}}/comparisons.parquet",
         agreement=f"{R}/scores/{{split}}/agreement.parquet",
@@ -161,6 +162,7 @@ rule score_comparisons:
         mem_mb=2500,
         runtime=30,
     params:
+        code=code("workflow_scripts.score.comparisons"),
         spec=CONFIG.scoring.spec(),
         baselines=BASELINES,
     message:
@@ -173,7 +175,6 @@ rule score_comparisons:
 rule score_findings:
     input:
         judgements=expand(f"{R}/scores/{{{{split}}}}/{{{{system}}}}/{{judge}}.judgements.parquet", judge=JUDGES),
-        code=code("workflow_scripts.score.finding_table"),
     output:
         findings=f"{R}/scores/{{split}}/{{system}}/findings.parquet",
     log:
@@ -185,6 +186,8 @@ rule score_findings:
     resources:
         mem_mb=1500,
         runtime=10,
+    params:
+        code=code("workflow_scripts.score.finding_table"),
     message:
         "Listing the judged findings of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:

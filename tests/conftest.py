@@ -80,5 +80,5 @@ def features(split, tree, tiny, tmp_path_factory) -> Path:
     from workflow_scripts.features.extract import extract
 
     index = tmp_path_factory.mktemp("features") / "index.parquet"
-    extract(split, tree, tiny, index, batch=3, threads=1)
+    extract(split, tree, tiny, index, batch=3, threads=1, store=index.parent / "store")
     return index

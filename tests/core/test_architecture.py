@@ -1,6 +1,7 @@
 """The house: data flows one way, and planning stays light."""
 
 import ast
+import shutil
 import subprocess
 import sys
 
@@ -61,3 +62,19 @@ def test_the_sources_of_a_step_are_what_it_imports_and_nothing_of_other_stages()
 
 def test_a_template_beside_a_module_counts_as_its_source():
     assert "workflow_scripts/report/page.html.jinja" in sources("workflow_scripts.report.page")
+
+
+def test_a_line_of_an_imported_module_changes_the_identity_of_a_step(tmp_path):
+    shutil.copytree(ROOT / "workflow_scripts", tmp_path / "workflow_scripts")
+    program = "from workflow_scripts.core.code import identity; print(identity('workflow_scripts.infer.gather'))"
+
+    def told():
+        return subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True).stdout
+
+    before, used = told(), tmp_path / "workflow_scripts/core/tables.py"
+    assert before.startswith("workflow_scripts.infer.gather ")
+    used.touch()
+    (tmp_path / "workflow_scripts/report/page.py").write_text("")
+    assert told() == before
+    used.write_text(used.read_text() + "\n# a line\n")
+    assert told() != before

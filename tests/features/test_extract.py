@@ -1,11 +1,16 @@
 """Features are computed once an image and equal what the model computes."""
 
+import shutil
+
 import pytest
 import torch
+from PIL import Image
+from safetensors import safe_open
 
+from tests.conftest import make_row
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.images import open_image
-from workflow_scripts.core.tables import FEATURES, ROWS, read_table
+from workflow_scripts.core.tables import FEATURES, ROWS, read_table, write_table
 from workflow_scripts.features.extract import extract
 from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.loading import load
@@ -36,18 +41,40 @@ def test_an_unknown_image_is_refused(features):
 
 
 def test_a_truncated_shard_is_refused(features, tmp_path):
-    for file in features.parent.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    shard = next(tmp_path.glob("*.safetensors"))
+    shutil.copytree(features.parent, tmp_path / "copy")
+    shard = next((tmp_path / "copy").rglob("*.safetensors"))
     shard.write_bytes(shard.read_bytes()[:40])
-    store = FeatureStore(tmp_path / features.name)
+    store = FeatureStore(tmp_path / "copy" / features.name)
     with pytest.raises(BadFile, match="not a readable feature shard"):
         store.read(read_table(features, FEATURES)["sha256"].to_pylist()[:1])
 
 
-def test_a_finished_shard_is_kept(split, tree, tiny, features, monkeypatch):
+def test_a_kept_image_is_not_computed_again(split, tree, tiny, features, monkeypatch):
     def never(*_, **__):
         raise AssertionError("computed again")
 
     monkeypatch.setattr("workflow_scripts.features.extract.compute", never)
-    extract(split, tree, tiny, features, batch=3, threads=1)
+    extract(split, tree, tiny, features, batch=3, threads=1, store=features.parent / "store")
+
+
+def test_a_changed_image_alone_is_computed_again(tree, tiny, tmp_path):
+    copy, store = shutil.copytree(tree, tmp_path / "tree"), tmp_path / "store"
+    write_table(tmp_path / "before.parquet", [make_row(copy, number) for number in range(8)], ROWS)
+    extract(tmp_path / "before.parquet", copy, tiny, tmp_path / "before/index.parquet", 3, 1, store)
+    image = Image.open(copy / "3.png").convert("RGB")
+    image.putpixel((0, 0), (1, 2, 3))
+    image.save(copy / "3.png")
+    write_table(tmp_path / "after.parquet", [make_row(copy, number) for number in range(8)], ROWS)
+    extract(tmp_path / "after.parquet", copy, tiny, tmp_path / "after/index.parquet", 3, 1, store)
+    sizes = [len(safe_open(shard, "pt").metadata()["images"].split()) for shard in store.rglob("*.safetensors")]
+    assert sorted(sizes) == [1, 8]
+    assert len(FeatureStore(tmp_path / "after/index.parquet").read(list(images_of(tmp_path / "after.parquet")))) == 8
+
+
+def test_a_damaged_shard_is_computed_again(split, tree, tiny, tmp_path):
+    extract(split, tree, tiny, tmp_path / "index.parquet", 3, 1, tmp_path / "store")
+    shard = next((tmp_path / "store").rglob("*.safetensors"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-40])
+    extract(split, tree, tiny, tmp_path / "index.parquet", 3, 1, tmp_path / "store")
+    assert shard.read_bytes() == whole

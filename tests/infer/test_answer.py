@@ -11,10 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.tables import PREDICTIONS, read_table, write_table
+from workflow_scripts.engines.exchange import Picture, Request, Response
 from workflow_scripts.engines.transformers_engine import TransformersEngine
 from workflow_scripts.infer.answer import Asked, answer
 from workflow_scripts.infer.gather import gather
-from workflow_scripts.infer.progress import Progress
+from workflow_scripts.infer.progress import Progress, key_of
 from workflow_scripts.infer.stability import check_stability
 from workflow_scripts.models.loading import load
 
@@ -22,7 +23,8 @@ BUDGETS = {"counting": 6}
 
 
 def run(split, tree, tiny, features, out, shard=(0, 1), batch=3, cohort=None):
-    answer(split, shard, tree, tiny, features, cohort or [Asked("base")], BUDGETS, batch, out, threads=1)
+    options = {"threads": 1, "store": out.with_suffix(".kept")}
+    answer(split, shard, tree, tiny, features, cohort or [Asked("base")], BUDGETS, batch, out, **options)
     return read_table(out, PREDICTIONS).to_pylist()
 
 
@@ -151,18 +153,41 @@ def test_a_killed_run_answers_only_what_is_left(split, tree, tiny, features, tmp
     assert first and set(asked.values()) == {1}
 
 
+def request(uid="a", **changes):
+    chat, images = [{"role": "user", "content": "How many?"}], (Picture("0" * 64, "a.png"),)
+    return Request(**({"uid": uid, "chat": chat, "images": images, "max_new_tokens": 6} | changes))
+
+
+def kept_progress(store, requests, identity="identity"):
+    """Progress after the first request was answered."""
+    progress = Progress(store, "workflow_scripts.infer.answer", [identity], requests)
+    with progress:
+        progress.keep([Response(requests[0].uid, "3", "stop", 9, 2, "hash")], engine="transformers")
+    return progress
+
+
 def test_a_line_that_a_kill_cut_short_is_not_an_answer(tmp_path):
-    progress = Progress(tmp_path / "all.parquet", "base", "workflow_scripts.infer.answer", ["identity"])
-    progress.path.write_text(json.dumps({"uid": "a"}) + "\n" + '{"uid": "b", "te')
-    again = Progress(tmp_path / "all.parquet", "base", "workflow_scripts.infer.answer", ["identity"])
-    assert list(again.rows) == ["a"]
-    assert again.path.read_text() == json.dumps({"uid": "a"}) + "\n"
+    requests = [request("a"), request("b", max_new_tokens=7)]
+    kept_progress(tmp_path, requests)
+    file = next(tmp_path.rglob("*.jsonl"))
+    cut = file.read_text().replace(key_of(requests[0]), key_of(requests[1]))[:60]
+    file.write_text(file.read_text() + cut)
+    assert list(Progress(tmp_path, "workflow_scripts.infer.answer", ["identity"], requests).rows) == ["a"]
 
 
-def test_answers_to_something_else_are_not_taken_over(tmp_path):
-    progress = Progress(tmp_path / "all.parquet", "base", "workflow_scripts.infer.answer", ["identity"])
-    progress.path.write_text(json.dumps({"uid": "a"}) + "\n")
-    assert not Progress(tmp_path / "all.parquet", "base", "workflow_scripts.infer.answer", ["another"]).rows
+def test_a_kept_answer_is_of_the_same_words_pictures_budget_and_answerer(tmp_path):
+    kept_progress(tmp_path, [request()])
+
+    def taken_over(identity="identity", **changes):
+        asked = request("of another split", **changes)
+        return bool(Progress(tmp_path, "workflow_scripts.infer.answer", [identity], [asked]).rows)
+
+    assert taken_over()
+    assert taken_over(images=(Picture("0" * 64, "moved.png"),))
+    assert not taken_over(images=(Picture("1" * 64, "a.png"),))
+    assert not taken_over(chat=[{"role": "user", "content": "How many cells?"}])
+    assert not taken_over(max_new_tokens=5)
+    assert not taken_over(identity="another")
 
 
 def test_gathering_refuses_a_missing_and_a_doubled_row(split, tree, tmp_path, tiny, features):

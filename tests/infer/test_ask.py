@@ -32,6 +32,8 @@ from workflow_scripts.engines.transformers_engine import TransformersEngine
 from workflow_scripts.infer.answer import Asked, answer
 from workflow_scripts.infer.ask import ask
 from workflow_scripts.infer.gather import gather
+from workflow_scripts.infer.progress import key_of
+from workflow_scripts.infer.requests import requests_of
 from workflow_scripts.models.loading import load
 
 BUDGETS = {"counting": 6}
@@ -57,9 +59,14 @@ def short_pauses(monkeypatch):
     monkeypatch.setattr(openai_server, "PAUSE", 0.01)
 
 
+def kept(out):
+    """The folder of kept answers beside `out`."""
+    return out.with_suffix(".kept")
+
+
 def run(split, tree, server, out, *, shard=(0, 1), workers=4, retries=5, timeout=10.0, token=None, served_as="base"):
     with OpenAIServer(server.url, token, timeout, retries, workers) as asked:
-        ask(split, shard, tree, "{}", None, served_as, "there", Prompt(), BUDGETS, asked, workers, out)
+        ask(split, shard, tree, "{}", None, served_as, "there", Prompt(), BUDGETS, asked, workers, out, kept(out))
     return read_table(out, PREDICTIONS).to_pylist()
 
 
@@ -72,7 +79,7 @@ def undisturbed(split, tree, tmp_path_factory):
 def command(split, tree, server, out, *more):
     spec = ["--split", split, "--shard", "1-of-1", "--model", "{}", "--served-as", "base", "--tree", tree]
     spec += ["--system", "there", "--prompt", "{}", "--budgets", json.dumps(BUDGETS), "--url", server.url]
-    spec += ["--timeout", "10", "--retries", "1", "--out", out, *more]
+    spec += ["--timeout", "10", "--retries", "1", "--store", kept(out), "--out", out, *more]
     return [sys.executable, "-m", "workflow_scripts.infer.ask", *map(str, spec)]
 
 
@@ -103,6 +110,7 @@ def test_a_request_is_greedy_and_shows_the_pictures_in_order_before_the_question
             asked,
             1,
             tmp_path / "o",
+            tmp_path / "kept",
         )
         [body] = server.bodies
     assert {key: body[key] for key in ("model", "temperature", "seed", "max_tokens")} == {
@@ -178,7 +186,8 @@ def test_how_an_answer_ended_is_kept_as_the_server_says(split, tree, tmp_path):
 
 
 def test_the_served_model_gives_the_texts_that_it_gives_here(split, tree, tiny, features, tmp_path):
-    answer(split, (0, 1), tree, tiny, features, [Asked("there")], BUDGETS, 1, tmp_path / "here", threads=1)
+    store = tmp_path / "store"
+    answer(split, (0, 1), tree, tiny, features, [Asked("there")], BUDGETS, 1, tmp_path / "here", 1, store)
     here = read_table(tmp_path / "here", PREDICTIONS).to_pylist()
     loaded = load(tiny)
     seen = {}
@@ -271,7 +280,7 @@ def test_those_under_way_are_kept_when_a_row_fails(split, tree, tmp_path):
         server.faults.extend([refused, *[Fault(pause=0.5)] * 3])
         with pytest.raises(Refused, match=r"answered 400: too long for max_model_len; mend what the server names"):
             run(split, tree, server, tmp_path / "all.parquet", workers=4)
-        kept = next(tmp_path.glob("*.partial.jsonl")).read_text().splitlines()
+        kept = next(tmp_path.rglob("*.jsonl")).read_text().splitlines()
         assert len(kept) == 3 and len(server.bodies) == 4  # none is begun after the failure
 
 
@@ -341,7 +350,8 @@ def test_an_adapter_is_found_out_and_its_weights_are_part_of_the_identity(split,
 
         def run_with(weights):
             (adapter / "adapter_model.safetensors").write_bytes(weights)
-            ask(split, (0, 1), tree, "{}", adapter, "tuned", "t", Prompt(), BUDGETS, asked, 2, tmp_path / "all.parquet")
+            out = tmp_path / "all.parquet"
+            ask(split, (0, 1), tree, "{}", adapter, "tuned", "t", Prompt(), BUDGETS, asked, 2, out, kept(out))
 
         server.models = [{"id": "base", "parent": None}]
         with pytest.raises(
@@ -410,6 +420,8 @@ def questions(bodies):
 def test_a_killed_process_asks_no_finished_row_again(tree, tmp_path):
     rows = [make_row(tree, n, question=f"How many of {n}?") for n in range(60)]
     write_table(tmp_path / "rows.parquet", rows, ROWS)
+    requests = requests_of(rows, Prompt(), BUDGETS)
+    asked = {key_of(request): row["question"] for request, row in zip(requests, rows, strict=True)}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     out = tmp_path / "all.parquet"
     with ChatServer() as server:
@@ -424,8 +436,8 @@ def test_a_killed_process_asks_no_finished_row_again(tree, tmp_path):
             asking.send_signal(signal.SIGKILL)
             asking.wait()
             assert not finished & questions(server.bodies[before:])
-            lines = next(tmp_path.glob("*.partial.jsonl")).read_bytes().splitlines(keepends=True)
-            finished = {f"How many of {json.loads(line)['uid'][4:]}?" for line in lines if line.endswith(b"\n")}
+            lines = [line for file in tmp_path.rglob("*.jsonl") for line in file.read_bytes().splitlines(keepends=True)]
+            finished = {asked[json.loads(line)["key"]] for line in lines if line.endswith(b"\n")}
             assert len(finished) >= enough - 3 and not out.exists()
         before = len(server.bodies)
         subprocess.run(started, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -433,4 +445,3 @@ def test_a_killed_process_asks_no_finished_row_again(tree, tmp_path):
         assert len(server.bodies) <= 60 + 3 * 3  # what was under way at each kill
     answers = read_table(out, PREDICTIONS).to_pylist()
     assert [row["uid"] for row in answers] == [row["uid"] for row in rows]
-    assert not list(tmp_path.glob("*.partial.jsonl"))

@@ -122,7 +122,7 @@ def loaded(record):
 @pytest.fixture(scope="module")
 def index(split, tree, record, tmp_path_factory):
     path = tmp_path_factory.mktemp("features") / "index.parquet"
-    extract(split, tree, record, path, batch=3, threads=1)
+    extract(split, tree, record, path, batch=3, threads=1, store=path.parent / "store")
     return path
 
 
@@ -326,7 +326,8 @@ def test_labels_without_the_end_of_the_text_are_refused(loaded, row, asked):
 
 
 def answers(split, tree, record, adapter, index, out, batch):
-    answer(split, (0, 1), tree, record, index, [Asked("system", adapter)], {"counting": 6}, batch, out, threads=1)
+    options = {"threads": 1, "store": out.with_suffix(".kept")}
+    answer(split, (0, 1), tree, record, index, [Asked("system", adapter)], {"counting": 6}, batch, out, **options)
     return read_table(out, PREDICTIONS).to_pylist()
 
 

@@ -11,14 +11,15 @@ from workflow_scripts.core.code import ROOT
 CODE = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
 
 
-def checkout(folder: Path) -> Path:
-    """A copy of the workflow in `folder`, so that a test may edit it."""
+def checkout(folder: Path, source: Path = ROOT) -> Path:
+    """A copy of the workflow at `source` in `folder`, so that a test may edit it."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name in CODE:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        part = source / name
+        if part.is_dir():
+            shutil.copytree(part, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy2(source, folder / name)
+            shutil.copyfile(part, folder / name)
     return folder
 
 
@@ -46,3 +47,12 @@ def planned(folder: Path, *arguments: str) -> dict[str, int]:
     assert table, said[-3000:]
     counts = dict(re.findall(r"^(\w+) +(\d+)$", table[1], re.M))
     return {rule: int(count) for rule, count in counts.items() if rule not in ("all", "total")}
+
+
+def planned_files(folder: Path, results: str, *arguments: str) -> tuple[set[str], set[str]]:
+    """All files below `results` that jobs make, and those that a run would make again, relative to it."""
+    said = snakemake(folder, "--summary", *arguments)
+    lines = [line.split("\t") for line in said.splitlines() if line.startswith(f"{results}/") and "\t" in line]
+    assert lines, said[-3000:]
+    made = {line[0].removeprefix(f"{results}/"): line[-1] for line in lines}
+    return set(made), {file for file, plan in made.items() if plan == "update pending"}

@@ -1,6 +1,9 @@
 """What can be said before a run: plans without network, and refusals before any job."""
 
 import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -98,6 +101,21 @@ def test_a_local_checkpoint_and_a_mirror_need_no_token(folder, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
     said = snakemake(folder, "--configfile", "config/offline.yaml", env=environment, check=False)
     assert "HF_TOKEN is not set" not in said
+
+
+def test_a_plan_is_priced_by_limits_and_by_what_earlier_jobs_took(folder):
+    said = snakemake(folder, "-np", "--configfile", "config/minicourse.yaml")
+    earlier = folder / "results/minicourse/benchmarks/train_tune/tuned.tsv"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("s\th:m:s\n1800.0\t0:30:00\n")
+    command = [sys.executable, "-m", "workflow_scripts.core.cost"]
+    priced = subprocess.run(command, cwd=folder, input=said, capture_output=True, text=True, check=True).stdout
+    shutil.rmtree(folder / "results")
+    lines = {line.split()[0]: line.split(maxsplit=4)[1:] for line in priced.splitlines()}
+    assert lines["train_tune"] == ["1", "1.00", "0.50", "mean of 1 earlier"]
+    assert lines["features_extract"][0] == "2" and lines["features_extract"][3] == "at most, by the time limit"
+    assert int(lines["total"][0]) == sum(int(line[0]) for rule, line in lines.items() if rule not in ("rule", "total"))
+    assert lines["total"][3] == "at most"
 
 
 def test_predictions_of_another_project_are_imported_and_every_answer_can_be_exported(folder):

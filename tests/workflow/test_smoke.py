@@ -1,10 +1,15 @@
 """The whole workflow once, on config/smoke.yaml, and what a change makes it do again."""
 
+import json
+import subprocess
+import sys
+
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from tests.workflow.runs import checkout, planned, snakemake
+from workflow_scripts.core.files import sha256_of_file
 
 pytestmark = pytest.mark.workflow
 SMOKE = ("--configfile", "config/smoke.yaml")
@@ -71,6 +76,54 @@ def test_the_table_shows_every_task_of_every_system(done):
     ):
         assert f"| {task} | **macro** |" in table
     assert "| base | tuned | majority |" in table
+
+
+def explained(done, *arguments):
+    command = [sys.executable, "-m", "workflow_scripts.report.explain", "results/smoke/report/validation/table.csv"]
+    return subprocess.run([*command, *arguments], cwd=done, capture_output=True, text=True)
+
+
+def test_a_number_is_explained_down_to_the_manifest_of_its_data(done):
+    said = explained(done, "--task", "counting", "--system", "tuned").stdout
+    for name in ("metrics", "outcomes", "predictions", "adapter", "model", "training rows", "data", "configuration"):
+        assert f"\n  {name} " in said
+    assert "trained until 20" in said and '"learning_rate": 0.002' in said and "tiny at " in said
+    manifest = sha256_of_file(done / "results/smoke/data/made/manifest.json")
+    assert f"manifest.json  sha256 {manifest[:12]}\n" in said and "CHANGED" not in said
+
+
+def test_a_file_that_changed_since_the_table_is_marked(done):
+    rows = done / "results/smoke/splits/train/rows.parquet"
+    content = rows.read_bytes()
+    rows.write_bytes(content + b" ")
+    said = explained(done, "--task", "counting", "--system", "majority").stdout
+    rows.write_bytes(content)
+    (line,) = [line for line in said.splitlines() if "CHANGED since the table was written" in line]
+    assert "splits/train/rows.parquet" in line
+
+
+def test_a_number_that_is_not_there_is_refused(done):
+    said = explained(done, "--task", "counting", "--system", "nobody")
+    assert said.returncode == 1 and "has no counting of nobody on macro; there are" in said.stderr
+
+
+def test_sidecars_tell_version_git_packages_and_revisions(done):
+    table = json.loads((done / "results/smoke/report/validation/table.provenance.json").read_text())
+    adapter = json.loads((done / "results/smoke/systems/tuned/adapter/provenance.json").read_text())
+    for told in (table, adapter):
+        assert {"workflow", "git", "python", "packages", "gpus", "written"} <= set(told)
+        assert told["packages"]["pyarrow"]
+    assert table["revisions"]["tiny"] == adapter["revision"]
+    assert table["configuration"]["systems"]["tuned"]["recipe"] == "qlora"
+
+
+@pytest.mark.parametrize("arguments", [("--dag",), ("--rulegraph",), ("--summary",), ("--report", "report.html")])
+def test_snakemakes_own_views_work(done, arguments):
+    said = snakemake(done, *SMOKE, *arguments)
+    assert {"--dag": "digraph", "--rulegraph": "train_tune", "--summary": "table.csv"}.get(arguments[0], "") in said
+    if arguments[0] == "--report":
+        page = (done / "report.html").read_text()
+        assert "Tables" in page and "Pages" in page and "Audits" in page
 
 
 def test_a_learning_rate_retrains_its_system_and_what_follows_and_nothing_else(done):

@@ -1,11 +1,14 @@
 """Which source files a step really runs: the closure of its imports within this package.
 
-Rules declare these files as inputs, so that editing a line reruns the steps that use it and no others.
+Rules declare the hash of these files as a parameter: editing a line reruns the steps that use it and no others, while
+a fresh clone or a touched file reruns nothing.
 """
 
 import ast
 from functools import cache
 from pathlib import Path
+
+from workflow_scripts.core.files import sha256_of, sha256_of_file
 
 PACKAGE = "workflow_scripts"
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,13 +29,29 @@ def sources(module: str) -> list[str]:
         if name not in found:
             found[name] = _file_of(name)
             waiting += _imports_of(found[name])
-    files = set(found.values())
-    for file in list(files):
-        text = file.read_text(encoding="utf-8")
-        files |= {data for data in file.parent.glob("*.*") if data.suffix != ".py" and f'"{data.name}"' in text}
+    files = set(found.values()).union(*map(_tables_of, found.values()))
     return sorted(str(file.relative_to(ROOT)) for file in files)
 
 
+def identity(module: str) -> str:
+    """The name of `module` and a hash over the content of its sources."""
+    content = "\n".join(f"{file} {_hash_of(ROOT / file)}" for file in sources(module))
+    return f"{module} {sha256_of(content.encode())[:16]}"
+
+
+@cache
+def _hash_of(file: Path) -> str:
+    return sha256_of_file(file)
+
+
+@cache
+def _tables_of(file: Path) -> frozenset[Path]:
+    """Data files beside `file` that it names."""
+    text = file.read_text(encoding="utf-8")
+    return frozenset(data for data in file.parent.glob("*.*") if data.suffix != ".py" and f'"{data.name}"' in text)
+
+
+@cache
 def _file_of(module: str) -> Path:
     path = ROOT / Path(*module.split("."))
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
@@ -53,6 +72,7 @@ def _imports_of(file: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name.startswith(f"{PACKAGE}.") and _is_module(name)))
 
 
+@cache
 def _is_module(name: str) -> bool:
     path = ROOT / Path(*name.split("."))
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()

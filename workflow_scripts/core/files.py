@@ -1,5 +1,6 @@
 """Files: atomic writes, content hashes, and errors that name the file and the remedy."""
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,20 @@ from pathlib import Path
 
 class BadFile(Exception):
     """A file is missing or cannot be read as what it should be; the message names it and the remedy."""
+
+
+def disk_fault(error: Exception) -> str | None:
+    """One sentence for a full or read-only disk; None for any other error.
+
+    safetensors and torch say in words of their own that nothing more could be written.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    said, place = str(error), getattr(error, "filename", None) or "the output"
+    if number in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in said or "PytorchStreamWriter failed" in said:
+        return f"{place} cannot be written: no space is left on the disk; make room and run again"
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM) or "os error 30" in said:
+        return f"{place} cannot be read or written: {os.strerror(number or errno.EROFS)}; check its owner and mount"
+    return None
 
 
 @contextmanager

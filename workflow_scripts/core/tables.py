@@ -254,7 +254,7 @@ REPORT_SCORES = pa.schema(
 FEATURES = pa.schema(
     [
         pa.field("sha256", pa.string(), nullable=False),  # of the image file
-        pa.field("shard", pa.string(), nullable=False),  # file beside the index
+        pa.field("shard", pa.string(), nullable=False),  # file, relative to the index
         pa.field("row", pa.int32(), nullable=False),  # place in the shard
     ]
 )

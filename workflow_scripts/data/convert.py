@@ -10,14 +10,13 @@ from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.datasets import Policies
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.files import BadFile, sha256_of_file
-from workflow_scripts.core.tables import QUARANTINE, ROWS, write_table
+from workflow_scripts.core.tables import QUARANTINE, ROWS, read_table, write_table
 from workflow_scripts.core.tasks import Task
 from workflow_scripts.data.answers import Customs
 from workflow_scripts.data.build import Part, build_part, found_images, named_images, quarantine_entry
@@ -174,7 +173,7 @@ def _code_identity() -> str:
 
 
 def _joined(paths: list[Path], schema: pa.Schema) -> pa.Table:
-    return pa.concat_tables([schema.empty_table(), *(pq.read_table(path, schema=schema) for path in paths)])
+    return pa.concat_tables([schema.empty_table(), *(read_table(path, schema) for path in paths)])
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from workflow_scripts.core.files import BadFile, read_json, sha256_of_file, write_json
+from workflow_scripts.core.watched import Seen, stamps_below
 
 
 def files_below(tree: Path) -> Iterator[str]:
@@ -20,11 +21,12 @@ def files_below(tree: Path) -> Iterator[str]:
     return iter(sorted(found))
 
 
-def take_inventory(tree: Path, source: dict) -> dict:
+def take_inventory(tree: Path, source: dict, seen: Seen | None = None) -> dict:
     """Read every file of `tree` once and describe it.
 
     Args:
         source: what the tree is (a `datasets` entry, with the resolved revision for a hub one).
+        seen: an earlier inventory; files with the size and time that it saw are not read again.
 
     Returns:
         `{"source": …, "files": [{"path", "size", "sha256"}, …]}`, sorted by path.
@@ -35,10 +37,10 @@ def take_inventory(tree: Path, source: dict) -> dict:
     if not tree.is_dir():
         raise BadFile(f"{tree} is not a folder; give the folder that holds `training/`")
     entries = []
-    for path in tqdm(list(files_below(tree)), desc="hash files", unit="file", mininterval=1):
-        file = tree / path
-        if file.is_file():  # a dangling link is no file; rows that name it are quarantined
-            entries.append({"path": path, "size": file.stat().st_size, "sha256": sha256_of_file(file)})
+    for path, stamp in tqdm(stamps_below(tree).items(), desc="hash files", unit="file", mininterval=1):
+        known = seen is not None and seen.stamps.get(path) == stamp
+        digest = seen.hashes[path] if known else sha256_of_file(tree / path)
+        entries.append({"path": path, "size": stamp.size, "sha256": digest})
     return {"source": source, "files": entries}
 
 

@@ -1,7 +1,8 @@
-"""Step: compute the vision tower's pooled output once for every image of a split, in resumable shards."""
+"""Step: the vision tower's pooled output of every image of a split, computed once an image and model."""
 
 import argparse
 import hashlib
+import os
 from pathlib import Path
 
 import torch
@@ -10,11 +11,13 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from workflow_scripts.core import code
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import atomic
 from workflow_scripts.core.images import open_image
 from workflow_scripts.core.tables import FEATURES, ROWS, read_table, write_table
-from workflow_scripts.models.loading import Loaded, load
+from workflow_scripts.models.loading import Loaded, best_device, compute_dtype, load
+from workflow_scripts.models.record import read_record
 
 SHARD = 2048
 """Images of a shard: 2048 × 256 × 1152 values of two bytes are 1.2 GB for MedGemma."""
@@ -39,36 +42,59 @@ class _Pictures(Dataset):
         return pixels.to(self._dtype)
 
 
-def extract(split: Path, tree: Path, record: Path, index: Path, batch: int, threads: int) -> None:
-    """Write `index` and its shards. A shard that an earlier run finished for the same images is kept.
+def extract(split: Path, tree: Path, record: Path, index: Path, batch: int, threads: int, store: Path) -> None:
+    """Write `index` of the split's images; those that `store` does not have are computed and kept there, in shards.
 
-    All threads but one prepare images, in processes of their own.
+    Below the store lies one folder for each model, dtype and version of this step's code. All threads but one prepare
+    images, in processes of their own. Without an image to compute, no model is loaded.
     """
     torch.set_num_threads(threads)
     images = {image["sha256"]: image["path"] for row in read_table(split, ROWS)["images"].to_pylist() for image in row}
-    loaded = load(record)
-    if loaded.device.type == "cuda" and len(images) >= WORTH_COMPILING:
+    dtype = compute_dtype(best_device())
+    identity = [code.identity("workflow_scripts.features.extract"), read_record(record)[0].content, str(dtype)]
+    folder = store / hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+    places = places_below(folder)
+    missing = sorted(images.keys() - places.keys())
+    print(f"vision features of {len(images)} images: {len(images) - len(missing)} kept, {len(missing)} computed")
+    if missing:
+        _compute_shards(folder, missing, images, tree, load(record), batch, threads - 1)
+        places = places_below(folder)
+    beside = os.path.relpath(folder, index.parent)
+    rows = [{"sha256": sha, "shard": f"{beside}/{places[sha][0]}", "row": places[sha][1]} for sha in sorted(images)]
+    write_table(index, rows, FEATURES)
+
+
+def places_below(folder: Path) -> dict[str, tuple[str, int]]:
+    """Shard and row of each image's features in a folder of the store; shards that cannot be read count for nothing."""
+    places = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as shard:
+                hashes = (shard.metadata() or {}).get("images", "").split()
+        except (OSError, SafetensorError) as error:
+            print(f"{path} is not readable ({error}): its images are computed again")
+            continue
+        places |= {sha256: (path.name, row) for row, sha256 in enumerate(hashes)}
+    return places
+
+
+def _compute_shards(
+    folder: Path, missing: list[str], images: dict[str, str], tree: Path, loaded: Loaded, batch: int, workers: int
+) -> None:
+    """Compute features of the images `missing`, a shard at a time: a killed job goes on behind its last one."""
+    if loaded.device.type == "cuda" and len(missing) >= WORTH_COMPILING:
         loaded.family.vision_tower(loaded.base).compile(dynamic=False)
     tokens, width = _shape(loaded)
     size = torch.finfo(loaded.base.dtype).bits // 8
-    total = len(images) * tokens * width * size
-    print(f"{len(images)} images × {tokens} tokens × {width} values × {size} bytes = {total / 2**20:.1f} MiB")
-    hashes = sorted(images)
-    places = []
-    bar = tqdm(total=len(hashes), desc="vision features", mininterval=5)
-    for number, start in enumerate(range(0, len(hashes), SHARD)):
-        part = hashes[start : start + SHARD]
-        path = index.parent / f"features-{number:05d}.safetensors"
-        key = hashlib.sha256("\n".join([loaded.revision, str(loaded.base.dtype), *part]).encode()).hexdigest()
-        if _key_of(path) != key:
-            tensor = compute(loaded, [images[sha] for sha in part], tree, batch, threads - 1, bar)
-            with atomic(path) as temporary:
-                save_file({"features": tensor}, temporary, metadata={"key": key})
-        else:
-            bar.update(len(part))
-        places += [{"sha256": sha, "shard": path.name, "row": row} for row, sha in enumerate(part)]
-    bar.close()
-    write_table(index, places, FEATURES)
+    total = len(missing) * tokens * width * size
+    print(f"{len(missing)} images × {tokens} tokens × {width} values × {size} bytes = {total / 2**20:.1f} MiB")
+    with tqdm(total=len(missing), desc="vision features", mininterval=5) as bar:
+        for start in range(0, len(missing), SHARD):
+            part = missing[start : start + SHARD]
+            name = hashlib.sha256("\n".join(part).encode()).hexdigest()[:16]
+            tensor = compute(loaded, [images[sha] for sha in part], tree, batch, workers, bar)
+            with atomic(folder / f"{name}.safetensors") as temporary:
+                save_file({"features": tensor}, temporary, metadata={"images": " ".join(part)})
 
 
 @torch.inference_mode()
@@ -95,25 +121,17 @@ def _shape(loaded: Loaded) -> tuple[int, int]:
     return loaded.family.image_tokens(config), loaded.family.vision_width(config)
 
 
-def _key_of(path: Path) -> str | None:
-    """The key under which a finished shard was written; None where there is none to keep."""
-    try:
-        with safe_open(path, framework="pt") as shard:
-            return (shard.metadata() or {}).get("key")
-    except (OSError, SafetensorError):
-        return None
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--split", type=Path, required=True, help="Parquet of rows")
     parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
     parser.add_argument("--model", type=Path, required=True, help="record of the model")
-    parser.add_argument("--index", type=Path, required=True, help="index.parquet to write, shards beside it")
+    parser.add_argument("--index", type=Path, required=True, help="index.parquet to write")
+    parser.add_argument("--store", type=Path, required=True, help="folder of kept features")
     parser.add_argument("--batch", type=int, required=True, help="images at once")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     given = parser.parse_args()
-    extract(given.split, given.tree, given.model, given.index, given.batch, given.threads)
+    extract(given.split, given.tree, given.model, given.index, given.batch, given.threads, given.store)
 
 
 if __name__ == "__main__":

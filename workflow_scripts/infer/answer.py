@@ -1,4 +1,4 @@
-"""Step: answer one shard of a split with the systems of a cohort; a killed job goes on behind its last batch.
+"""Step: answer one shard of a split with the systems of a cohort; what was answered before is not asked again.
 
 A cohort is one system, or a base model and a tuned one that share a load of the model.
 """
@@ -13,7 +13,6 @@ from pydantic import TypeAdapter
 from tqdm import tqdm
 
 from workflow_scripts.core.command import Refused, run_step
-from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
@@ -23,6 +22,7 @@ from workflow_scripts.infer.progress import Progress
 from workflow_scripts.infer.requests import grammars_of, requests_of
 from workflow_scripts.models.kernels import speed_up_inference
 from workflow_scripts.models.loading import load
+from workflow_scripts.models.record import read_record
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,11 @@ def answer(
     batch: int,
     out: Path,
     threads: int,
+    store: Path,
 ) -> None:
     """Answer the rows of shard `(number, of)` with each system, and write them in the split's order.
+
+    Answers that `store` has are taken from there; without a row to ask, no model is loaded.
 
     Raises:
         Refused: the cohort has two different adapters.
@@ -61,15 +64,15 @@ def answer(
         raise Refused(f"{', '.join(asked.system for asked in cohort)}: one load holds one adapter; part them")
     work: list[tuple[Asked, list[Request], Progress]] = []
     for asked in cohort:
-        weights = sha256_of_file(asked.adapter / "adapter_model.safetensors") if asked.adapter else ""
-        identity = [sha256_of_file(split), sha256_of_file(record), weights, canonical_json(budgets)]
-        identity += [asked.prompt.spec(), str(asked.constrained)]
-        progress = Progress(out, asked.system, "workflow_scripts.infer.answer", identity)
         requests = requests_of(rows, asked.prompt, budgets)
         if asked.constrained:
             grammars = grammars_of(rows, everything, budgets)
             requests = [replace(request, grammar=text) for request, text in zip(requests, grammars, strict=True)]
-        work.append((asked, [request for request in requests if request.uid not in progress.rows], progress))
+        weights = sha256_of_file(asked.adapter / "adapter_model.safetensors") if asked.adapter else ""
+        progress = Progress(store, "workflow_scripts.infer.answer", [read_record(record)[0].content, weights], requests)
+        waiting = [request for request in requests if request.uid not in progress.rows]
+        print(f"answers of {asked.system}: {len(progress.rows)} kept, {len(waiting)} asked for")
+        work.append((asked, waiting, progress))
     if any(waiting for _, waiting, _ in work):
         loaded = load(record, adapter=next(iter(adapters), None))
         print(f"kernels: {speed_up_inference(loaded.model)}")
@@ -86,9 +89,12 @@ def answer(
                         responses, engine="transformers", settings=engine.settings_hash, constrained=asked.constrained
                     )
                     bar.update(len(responses))
-    write_table(out, [progress.rows[row["uid"]] for _, _, progress in work for row in rows], PREDICTIONS)
-    for _, _, progress in work:
-        progress.close(keep=len(cohort) > 1)
+    answers = [
+        {**progress.rows[row["uid"]], "uid": row["uid"], "system": asked.system}
+        for asked, _, progress in work
+        for row in rows
+    ]
+    write_table(out, answers, PREDICTIONS)
 
 
 def main() -> None:
@@ -97,11 +103,12 @@ def main() -> None:
     parser.add_argument("--shard", required=True, help="NUMBER-of-COUNT, counted from 1")
     parser.add_argument("--model", type=Path, required=True, help="record of the model")
     parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
-    parser.add_argument("--features", type=Path, help="index of the vision features; absent for a tuned tower")
+    parser.add_argument("--features", type=Path, nargs="?", help="index of the vision features; none: a tuned tower")
     parser.add_argument("--cohort", required=True, help="JSON list: system, adapter or null, prompt, constrained")
     parser.add_argument("--budgets", required=True, help="JSON: most new tokens by task")
     parser.add_argument("--batch", type=int, required=True, help="most rows at once")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
+    parser.add_argument("--store", type=Path, required=True, help="folder of kept answers")
     parser.add_argument("--out", type=Path, required=True, help="Parquet to write")
     given = parser.parse_args()
     number, of = (int(part) for part in given.shard.split("-of-"))
@@ -116,6 +123,7 @@ def main() -> None:
         given.batch,
         given.out,
         given.threads,
+        given.store,
     )
 
 

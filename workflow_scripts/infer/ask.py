@@ -1,4 +1,4 @@
-"""Step: answer one shard of a split with a model behind a server; a killed job goes on behind its last answer."""
+"""Step: answer one shard of a split with a model behind a server; what was answered before is not asked again."""
 
 import argparse
 import json
@@ -30,6 +30,7 @@ def ask(
     server: OpenAIServer,
     workers: int,
     out: Path,
+    store: Path,
 ) -> None:
     """Answer the rows of shard `(number, of)` and write them in the split's order.
 
@@ -44,9 +45,9 @@ def ask(
     rows = read_table(split, ROWS).to_pylist()[number::of]
     requests = requests_of(rows, prompt, budgets)
     weights = sha256_of_file(adapter / "adapter_model.safetensors") if adapter else ""
-    identity = [sha256_of_file(split), model, weights, served_as, prompt.spec(), canonical_json(budgets)]
-    progress = Progress(out, system, "workflow_scripts.infer.ask", identity)
+    progress = Progress(store, "workflow_scripts.infer.ask", [model, weights, served_as], requests)
     waiting = [request for request in requests if request.uid not in progress.rows]
+    print(f"answers of {system}: {len(progress.rows)} kept, {len(waiting)} asked for")
     if waiting:
         engine = OpenAIEngine(server, served_as, tree)
         entry = engine.check(adapter)
@@ -60,8 +61,8 @@ def ask(
                 columns = {"engine": "openai", "settings": engine.settings(request), "constrained": False}
                 progress.keep([response], **columns)
                 bar.update()
-    write_table(out, [progress.rows[request.uid] for request in requests], PREDICTIONS)
-    progress.close()
+    answers = [{**progress.rows[request.uid], "uid": request.uid, "system": system} for request in requests]
+    write_table(out, answers, PREDICTIONS)
 
 
 def main() -> None:
@@ -80,6 +81,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, required=True, help="requests under way at a time")
     parser.add_argument("--timeout", type=float, required=True, help="seconds until a try is given up")
     parser.add_argument("--retries", type=int, required=True, help="further tries of a request")
+    parser.add_argument("--store", type=Path, required=True, help="folder of kept answers")
     parser.add_argument("--out", type=Path, required=True, help="Parquet to write")
     given = parser.parse_args()
     number, of = (int(part) for part in given.shard.split("-of-"))
@@ -97,6 +99,7 @@ def main() -> None:
             server,
             given.workers,
             given.out,
+            given.store,
         )
 
 

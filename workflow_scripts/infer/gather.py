@@ -11,6 +11,8 @@ from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_ta
 def gather(split: Path, shards: list[Path], system: str, out: Path) -> None:
     """Write the system's predictions from `shards` in the order of `split`.
 
+    Shards of another number beside them are removed.
+
     Raises:
         Refused: a row is missing, doubled, or not of this split.
     """
@@ -23,6 +25,8 @@ def gather(split: Path, shards: list[Path], system: str, out: Path) -> None:
         raise Refused(f"{out}: {len(wrong)} rows are not answered exactly once, {min(wrong)} among them")
     by_uid = {row["uid"]: row for row in found}
     write_table(out, [by_uid[uid] for uid in wanted], PREDICTIONS)
+    for stranger in {*shards[0].parent.glob("*-of-*.parquet")} - {*shards}:
+        stranger.unlink()
 
 
 def main() -> None:

@@ -1,56 +1,57 @@
-"""The answers of a system to a shard as they come, flushed at once: a killed job computes none of them again."""
+"""Answers are kept as they come, by what was asked: a killed job, a changed row or a second checkout asks none again.
+
+Below the store lies one folder for each answerer: the model's files, the adapter, the step's code. In it, lines of
+JSON under the hash of what was asked: the words, the pictures, the budget and the grammar. Names of rows, splits and
+systems are no part of it.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from uuid import uuid4
 
-from workflow_scripts.core.code import sources
-from workflow_scripts.core.files import sha256_of_file
-from workflow_scripts.engines.exchange import Response
+from workflow_scripts.core import code
+from workflow_scripts.core.config.section import canonical_json
+from workflow_scripts.engines.exchange import Request, Response
+
+
+def key_of(request: Request) -> str:
+    """Hash of what is asked: words, pictures by their content, budget, and the grammar of a constrained answer."""
+    shown = [picture.sha256 for picture in request.images]
+    asked = [request.chat, shown, request.max_new_tokens, request.grammar]
+    return hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:32]
 
 
 class Progress:
-    """Finished answers of a system to the shard that will be written to `out`.
-
-    They lie beside it in a file whose name holds a hash of what the answers depend on, the step's code included: after
-    a change of any of it nothing is taken over.
+    """A system's kept answers to `requests`, in `rows` by uid; new ones are flushed as they come.
 
     Args:
-        out: the shard's Parquet file.
-        system: name of the system.
-        module: the step's module.
-        identity: text of everything else that the answers depend on.
+        store: folder of kept answers, shared by shards, splits, systems and checkouts.
+        module: the step's module; a line of its code makes all answers stale.
+        identity: text of everything else that an answer depends on besides what was asked.
+        requests: what this job is to answer.
     """
 
-    def __init__(self, out: Path, system: str, module: str, identity: Iterable[str]) -> None:
-        code = [sha256_of_file(Path(file)) for file in sources(module)]
-        digest = hashlib.sha256(repr([*code, *identity]).encode()).hexdigest()[:16]
-        self._system = system
-        self._kept = f"{out.stem}.{system}.*.partial.jsonl"
-        self.path = out.with_name(f"{out.stem}.{system}.{digest}.partial.jsonl")
-        self.rows = self._read()
+    def __init__(self, store: Path, module: str, identity: Iterable[str], requests: Sequence[Request]) -> None:
+        digest = hashlib.sha256(repr([code.identity(module), *identity]).encode()).hexdigest()[:16]
+        self.folder = store / digest
+        self._keys = {request.uid: key_of(request) for request in requests}
+        wanted = set(self._keys.values())
+        kept = {row.pop("key"): row for row in self._kept() if row["key"] in wanted}
+        self.rows = {uid: kept[key] for uid, key in self._keys.items() if key in kept}
 
-    def _read(self) -> dict[str, dict]:
-        """Finished rows by uid; a line that a kill cut short is not one, and is cut off."""
-        done: dict[str, dict] = {}
-        if not self.path.exists():
-            return done
-        whole = 0
-        for line in self.path.read_bytes().splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                break
-            row = json.loads(line)
-            done[row["uid"]] = row
-            whole += len(line)
-        with self.path.open("r+b") as stream:
-            stream.truncate(whole)
-        return done
+    def _kept(self) -> Iterator[dict]:
+        """Every kept row; a line that a kill cut short, or that another job is writing, is not one."""
+        for file in sorted(self.folder.glob("*.jsonl")):
+            for line in file.read_bytes().splitlines(keepends=True):
+                if line.endswith(b"\n"):
+                    yield json.loads(line)
 
     def __enter__(self) -> "Progress":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self.path.open("a", encoding="utf-8")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._stream = (self.folder / f"{uuid4().hex}.jsonl").open("x", encoding="utf-8")  # each job writes its own
         return self
 
     def __exit__(
@@ -61,18 +62,8 @@ class Progress:
     def keep(self, responses: Iterable[Response], **columns: object) -> None:
         """Flush answers to the disk; `columns` are the same for all of them."""
         for response in responses:
-            row = {**vars(response), "system": self._system, **columns}
-            self.rows[response.uid] = row
-            self._stream.write(json.dumps(row, ensure_ascii=True) + "\n")
+            row = {**vars(response), **columns}
+            uid = row.pop("uid")
+            self.rows[uid] = row
+            self._stream.write(json.dumps({"key": self._keys[uid], **row}) + "\n")
         self._stream.flush()
-
-    def close(self, *, keep: bool = False) -> None:
-        """Forget the answers, once the shard is written.
-
-        Args:
-            keep: hold on to them, for a shard that is written again when another system of its cohort changes; those
-                of an earlier identity go all the same.
-        """
-        for path in self.path.parent.glob(self._kept):
-            if not keep or path != self.path:
-                path.unlink()

@@ -41,7 +41,19 @@ def check_stability(
     with tempfile.TemporaryDirectory() as folder:
         write_table(Path(folder) / "rows.parquet", sample, ROWS)
         again = Path(folder) / "again.parquet"
-        answer(Path(folder) / "rows.parquet", (0, 1), tree, record, index, [asked], budgets, batch, again, threads)
+        answer(
+            Path(folder) / "rows.parquet",
+            (0, 1),
+            tree,
+            record,
+            index,
+            [asked],
+            budgets,
+            batch,
+            again,
+            threads,
+            Path(folder) / "kept",
+        )
         after = {row["uid"]: row["text"] for row in read_table(again, PREDICTIONS).to_pylist()}
     tasks = sorted({row["task"] for row in sample})
     asked_of = {task: [row["uid"] for row in sample if row["task"] == task] for task in tasks}

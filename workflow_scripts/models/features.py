@@ -1,7 +1,7 @@
 """Vision features kept on disk: shards of pooled tower outputs, found by the hash of the image file.
 
-A store is a folder with `index.parquet` (schema `FEATURES`) and `*.safetensors` shards, each with one tensor
-`features` of shape (images, image tokens, vision width) in the compute dtype.
+An `index.parquet` (schema `FEATURES`) says which `*.safetensors` shard of the store has an image, its path relative to
+the index. A shard has one tensor `features` of shape (images, image tokens, vision width) in the compute dtype.
 """
 
 from collections.abc import Sequence

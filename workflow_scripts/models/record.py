@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.files import BadFile, read_json, sha256_of_file, write_json
 
 
@@ -20,6 +21,11 @@ class ModelRecord(BaseModel):
     folder: str  # relative to the record where the workflow made it; absolute for a snapshot of the hub
     revision: str  # the hub's commit, or a hash over the files
     files: dict[str, str]  # file name → sha256
+
+    @property
+    def content(self) -> str:
+        """What the model is, wherever it lies and whatever it is called: canonical JSON."""
+        return canonical_json(self.model_dump(include={"family", "revision", "files"}))
 
 
 def write_record(path: Path, name: str, family: str, folder: Path, revision: str | None) -> ModelRecord:

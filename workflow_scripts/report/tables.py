@@ -12,8 +12,10 @@ import pyarrow.csv as pv
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import atomic, write_text
+from workflow_scripts.core.provenance import write_provenance
 from workflow_scripts.core.tables import METRICS, read_table
 from workflow_scripts.core.tasks import TASKS
+from workflow_scripts.report.lineage import lineage
 
 
 def headline(metrics: list[dict], systems: list[str]) -> list[dict]:
@@ -80,14 +82,23 @@ def write_tables(source: Path, systems: list[str], csv: Path, target: Path) -> N
     write_text(target, markdown(table.to_pylist(), systems))
 
 
+def provenance_of(table: Path) -> Path:
+    """The sidecar of a table."""
+    return table.with_name(f"{table.stem}.provenance.json")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--metrics", type=Path, required=True, help="Parquet of metrics")
     parser.add_argument("--systems", required=True, help="JSON list: the systems in the order of the columns")
     parser.add_argument("--csv", type=Path, required=True, help="CSV to write")
     parser.add_argument("--markdown", type=Path, required=True, help="Markdown to write")
+    parser.add_argument("--results", type=Path, help="results folder, to say in a sidecar what the tables stand on")
     given = parser.parse_args()
-    write_tables(given.metrics, json.loads(given.systems), given.csv, given.markdown)
+    systems = json.loads(given.systems)
+    write_tables(given.metrics, systems, given.csv, given.markdown)
+    if given.results:
+        write_provenance(provenance_of(given.csv), lineage(given.results, given.csv.parent.name, systems))
 
 
 if __name__ == "__main__":

@@ -16,17 +16,21 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import EarlyStoppingCallback
 from trl import SFTConfig, SFTTrainer
 
+from workflow_scripts.core import code
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file, write_json
+from workflow_scripts.core.provenance import write_provenance
 from workflow_scripts.core.tables import HISTORY, ROWS, read_table, write_table
 from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.kernels import speed_up_training
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.models.prompts import chat
+from workflow_scripts.models.record import read_record
 from workflow_scripts.train.card import write_card
 from workflow_scripts.train.gates import check_adapter, check_batch, check_rows
+from workflow_scripts.train.kept import keep, publish_kept
 from workflow_scripts.train.memory import TYPICAL, card_gib, micro_batch, token_parts
 from workflow_scripts.train.rows import Collator, LikeLengths, hold_back, part_of, training_row
 from workflow_scripts.train.watch import SaveOnSignal, StopWhenLost
@@ -112,14 +116,25 @@ def tune(
     checkpoints: Path,
     threads: int,
     tracking: str = "none",
+    store: Path | None = None,
 ) -> None:
     """Tune, or go on where a killed run was, and publish `adapter` and `history` when complete.
+
+    What `store` has from the same recipe, prompt, rows, model and code is published as it is.
 
     Raises:
         Refused: there is nothing to train on, or a gate found the rows or the adapter wrong.
     """
     if tracking != "none" and importlib.util.find_spec(tracking) is None:
         raise Refused(f"tracking is {tracking!r}, which is not installed: pip install {tracking}, or set it to none")
+    data_hash = sha256_of_file(split)
+    identity = [code.identity("workflow_scripts.train.tune"), recipe.spec(), prompt.spec(), data_hash]
+    key = hashlib.sha256("\n".join([*identity, read_record(record)[0].content]).encode()).hexdigest()[:16]
+    if store is not None and (store / key).is_dir():
+        print(f"nothing to train: {store / key} was made of the same")
+        if os.environ.get("RANK", "0") == "0":
+            publish_kept(store / key, adapter, history)
+        return
     torch.set_num_threads(threads)
     transformers.set_seed(recipe.seed)
     rows = read_table(split, ROWS).to_pylist()
@@ -131,9 +146,7 @@ def tune(
     check_rows(examples, chats, [row["answer"] for row in rows], loaded)
     if index is None:
         print("the recipe tunes the vision tower: no stored features are used")
-    data_hash = sha256_of_file(split)
-    key = hashlib.sha256("\n".join([recipe.spec(), prompt.spec(), data_hash, loaded.revision]).encode()).hexdigest()
-    folder = checkpoints / key[:16]
+    folder = checkpoints / key
     workers = max(0, threads - 2) if loaded.device.type == "cuda" else 0
     training, kept = hold_back(rows, recipe.evaluation.rows if recipe.evaluation else 0, recipe.seed)
     examples, held_back = [examples[place] for place in training], [examples[place] for place in kept]
@@ -158,10 +171,15 @@ def tune(
     loaded.processor.save_pretrained(unfinished)
     log = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
     write_card(unfinished / "README.md", recipe, record.stem, loaded.revision, data_hash, len(rows), log)
+    made_of = {"recipe": recipe.model_dump(mode="json"), "prompt": prompt.model_dump(mode="json")}
+    made_of |= {"base": record.stem, "revision": loaded.revision, "rows": len(rows), "rows_sha256": data_hash}
+    write_provenance(unfinished / "provenance.json", made_of)
     shutil.rmtree(adapter, ignore_errors=True)
     unfinished.replace(adapter)
     write_table(history, [_history_row(entry) for entry in log], HISTORY)
     write_json(history.with_name("speed.json"), _speed(trainer))
+    if store is not None:
+        keep(store / key, adapter, history)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -267,10 +285,11 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True, help="Parquet of training rows")
     parser.add_argument("--model", type=Path, required=True, help="record of the model")
     parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
-    parser.add_argument("--features", type=Path, help="index of the vision features; absent to tune the tower")
+    parser.add_argument("--features", type=Path, nargs="?", help="index of the vision features; none: tune the tower")
     parser.add_argument("--adapter", type=Path, required=True, help="folder to publish")
     parser.add_argument("--history", type=Path, required=True, help="Parquet of the training log to write")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder that survives a killed run")
+    parser.add_argument("--store", type=Path, help="folder of kept adapters")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--tracking", default="none", help="tensorboard, trackio or wandb; none by default")
     given = parser.parse_args()
@@ -286,6 +305,7 @@ def main() -> None:
         given.checkpoints,
         given.threads,
         given.tracking,
+        given.store,
     )
 
 

@@ -51,6 +51,11 @@ class Configuration(Section):
     """Everything that a run is made of."""
 
     results: str = Field("results", description="Folder of every output.")
+    store: str | None = Field(
+        None,
+        description="Folder of what is kept by content and may be shared by checkouts: features, adapters, answers, "
+        "judgements. null: `store` below the results.",
+    )
     dataset_path: str | None = Field(None, description="Folder for `local` datasets whose path is null.")
     datasets: dict[Name, Dataset] = Field(description="FLARE-shaped trees: made, local or on the hub.")
     splits: dict[Name, Split] = Field(description="Named selections of rows.")
