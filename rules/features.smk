@@ -15,7 +15,7 @@ rule features_extract:
         CONDA
     threads: per_model(lambda gpus: 12 if gpus else 1)
     resources:
-        gpu=per_model(int),
+        gpu=per_model(one),
         launcher=per_model(alone),
         mem_mb=per_model(lambda gpus: 32000 if gpus else 2500),
         runtime=per_model(lambda gpus: 120 if gpus else 20),

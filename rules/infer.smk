@@ -23,7 +23,7 @@ rule infer_answer:
         CONDA
     threads: per_model(lambda gpus: 4 if gpus else 1)
     resources:
-        gpu=per_model(int),
+        gpu=per_model(one),
         launcher=per_model(alone),
         mem_mb=per_model(lambda gpus: 48000 if gpus else 2500),
         runtime=per_model(lambda gpus: 240 if gpus else 20),
@@ -130,14 +130,13 @@ rule infer_stability:
         CONDA
     threads: per_model(lambda gpus: 4 if gpus else 1)
     resources:
-        gpu=per_model(int),
+        gpu=per_model(one),
         launcher=per_model(alone),
         mem_mb=per_model(lambda gpus: 48000 if gpus else 2500),
         runtime=per_model(lambda gpus: 60 if gpus else 20),
     params:
         code=code("workflow_scripts.infer.stability"),
         tree=tree_of_split,
-        features=lambda w, input: f"--features {input.features}" if input.features else "",
         asked=lambda w: canonical_json(asked(w.system)),
         budgets=canonical_json(CONFIG.inference.max_new_tokens),
         sample="--batch 7 --count 200",
@@ -145,7 +144,7 @@ rule infer_stability:
         "Asking {wildcards.system} again on a part of {wildcards.split} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "{resources.launcher} workflow_scripts.infer.stability --split {input.split:q} --predictions {input.predictions:q}"
-        " --model {input.record:q} {params.features} --tree {params.tree:q} --asked {params.asked:q}"
+        " --model {input.record:q} --features {input.features:q} --tree {params.tree:q} --asked {params.asked:q}"
         " --budgets {params.budgets:q} {params.sample} --threads {threads}"
         " --out {output.changed:q} 2>&1 | tee {log:q}"
 

@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--predictions", type=Path, required=True, help="the system's predictions on them")
     parser.add_argument("--model", type=Path, required=True, help="record of the model")
     parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
-    parser.add_argument("--features", type=Path, help="index of the vision features; absent for a tuned tower")
+    parser.add_argument("--features", type=Path, nargs="?", help="index of the vision features; none: a tuned tower")
     parser.add_argument("--asked", required=True, help="JSON: system, adapter or null, prompt, constrained")
     parser.add_argument("--budgets", required=True, help="JSON: most new tokens by task")
     parser.add_argument("--batch", type=int, required=True, help="rows at once, this time")

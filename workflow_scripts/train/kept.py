@@ -14,7 +14,6 @@ def publish_kept(kept: Path, adapter: Path, history: Path) -> None:
     unfinished.replace(adapter)
     for name in (history.name, "speed.json"):
         shutil.copyfile(kept / name, history.with_name(name))
-    return True
 
 
 def keep(kept: Path, adapter: Path, history: Path) -> None:
