@@ -85,6 +85,13 @@ def test_the_audit_reports_each_of_them(kept):
     assert [s["rows"] for s in summary(kept.rows, len)] == [1] * 7
 
 
+def test_a_picture_that_is_only_asked_about_is_no_leak(tmp_path):
+    tree = hidden_tree(tmp_path / "tree", ASKED)
+    write_set(tree, [row("imagesTr/0.png")], pictures(1))
+    rows = converted(tree, tmp_path, no_answer="keep").rows
+    assert {f["kind"] for f in findings(rows, [])} == {"kept_defect"}
+
+
 def test_an_empty_label_set_is_still_an_answer(tmp_path):
     records = [row(f"imagesTr/{i}.png", "Which?", answer, MULTI) for i, answer in enumerate(("", "None", []))]
     result = convert_rows(tmp_path, records, no_answer="keep")
