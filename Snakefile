@@ -65,7 +65,7 @@ rule challenge:
     input:
         expand(
             f"{R}/predictions/{{split}}/{{system}}.json",
-            split=CONFIG.evaluate,
+            split=CONFIG.submit or CONFIG.evaluate,
             system=[name for name, system in CONFIG.systems.items() if not isinstance(system, TrivialSystem)],
         ),
 

@@ -45,8 +45,8 @@ def tree_of(dataset):
 
 
 def protected_from(split):
-    """The evaluated splits whose images and cases a split must not share; an evaluated split itself keeps its rows."""
-    return [] if split in CONFIG.evaluate else [CONFIG.splits[name] for name in CONFIG.evaluate]
+    """The evaluated splits whose images and cases a split must not share; what is evaluated or handed in is kept."""
+    return [] if split in CONFIG.evaluate + CONFIG.submit else [CONFIG.splits[name] for name in CONFIG.evaluate]
 
 
 def other_protected(split):

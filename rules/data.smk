@@ -162,11 +162,13 @@ rule data_split:
         others=lambda w: " ".join(
             f"--protect-rows {dataset}={R}/data/{dataset}/rows.parquet" for dataset in other_protected(w.split)
         ),
+        unanswered=lambda w: "keep" if w.split in CONFIG.submit else "leave-out",
     message:
         "Selecting the split {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.split --rows {input.rows:q} --spec {params.spec:q}"
-        " --protect {params.protect:q} {params.others} --out {output.rows:q} --left-out {output.left_out:q} 2>&1 | tee {log:q}"
+        " --protect {params.protect:q} {params.others} --unanswered {params.unanswered}"
+        " --out {output.rows:q} --left-out {output.left_out:q} 2>&1 | tee {log:q}"
 
 
 rule data_sft:

@@ -43,6 +43,9 @@ def test_a_shipped_configuration_is_valid(name):
         ("splits__train__dataset", "x", "splits.train.dataset: 'x' is not in `datasets`; allowed: made"),
         ("evaluate", ["test"], "evaluate: 'test' is not in `splits`; allowed: train, validation"),
         ("evaluate", ["train"], "split 'train' is also in `evaluate`"),
+        ("submit", ["test"], "submit: 'test' is not in `splits`; allowed: train, validation"),
+        ("submit", ["validation"], "submit: split 'validation' is also in `evaluate`"),
+        ("submit", ["train"], "train: split 'train' is also in `submit`"),
         ("datasets__made__seed", -1, "datasets.made.seed: Input should be greater than or equal to 0 (given: -1)"),
         ("splits__train__folder", "train", "splits.train.folder: Input should be 'training'"),
         ("recipes__qlora__steps", 5, "set either epochs or steps"),
@@ -72,6 +75,12 @@ def test_a_fault_is_named_with_its_place_and_the_remedy(place, value, sentence):
     assert sentence in message
     assert message.startswith("my.yaml: ")
     assert "Traceback" not in message
+
+
+def test_a_submitted_split_keeps_its_rows_without_answers():
+    hidden = {"dataset": "made", "folder": "validation-hidden"}
+    said = refused(splits__hidden=hidden, submit=["hidden"])
+    assert "submit: rows of 'hidden' without an answer would not be asked; set datasets.made.policies.no_answer" in said
 
 
 def test_a_folder_without_questions_is_refused(tmp_path):

@@ -62,11 +62,11 @@ records = st.one_of(
 
 
 @QUIET
-@given(st.lists(records, max_size=8), st.booleans())
-def test_any_records_are_conserved(tmp_path_factory, rows, zipped):
+@given(st.lists(records, max_size=8), st.booleans(), st.sampled_from(["quarantine", "keep"]))
+def test_any_records_are_conserved(tmp_path_factory, rows, zipped, no_answer):
     place = tmp_path_factory.mktemp("records")
     write_set(place / "tree", rows, pictures(4), zipped=zipped)
-    result = converted(place / "tree", place)
+    result = converted(place / "tree", place, no_answer=no_answer)
     assert_conserved(result)
     assert result.counts.rows_in == len(rows)
     write_table(place / "rows.parquet", result.rows, ROWS)

@@ -127,6 +127,23 @@ def test_predictions_of_another_project_are_imported_and_every_answer_can_be_exp
     assert planned(folder, "challenge", *theirs)["infer_export"] == 3
 
 
+def test_a_split_to_submit_is_answered_and_neither_scored_nor_reported(folder):
+    hidden = (
+        "--config",
+        "splits={hidden: {dataset: made, folder: validation-public, only: [cells]}}",
+        "datasets={made: {policies: {no_answer: keep}}}",
+        "submit=[hidden]",
+    )
+    plan = planned(folder, "challenge", *hidden)
+    assert (plan["infer_answer"], plan["infer_export"]) == (4, 2)
+    assert plan["data_split"] == 2  # the training split and the submitted one
+    assert not any(rule.startswith(("score_", "report_")) for rule in plan)
+    said = snakemake(folder, "-n", "-p", "challenge", *hidden)
+    assert "predictions/hidden/tuned.json" in said and "predictions/validation/" not in said
+    assert said.count("--unanswered keep") == said.count("--unanswered leave-out") == 1
+    assert planned(folder, *hidden) == planned(folder)
+
+
 def test_bertscore_is_planned_where_an_encoder_is_given(folder):
     (folder / "encoder").mkdir()
     plan = planned(folder, "--config", "scoring={bertscore: {checkpoint: encoder, layer: 1}}")

@@ -32,7 +32,7 @@ ROWS = pa.schema(
         pa.field("separator", pa.string()),  # of a multi-label answer: ";" or ","
         pa.field("images", pa.list_(IMAGE), nullable=False),
         pa.field("image_name", pa.string(), nullable=False),  # JSON of the source's ImageName: a name or a list of them
-        pa.field("answer", pa.string(), nullable=False),  # the text to learn
+        pa.field("answer", pa.string(), nullable=False),  # the text to learn; see has_answer
         pa.field("answer_raw", pa.string(), nullable=False),  # JSON of the source's value
         pa.field("labels", pa.list_(pa.string())),  # typed answers: one column a task, null for the others
         pa.field("number", pa.float64()),
@@ -44,6 +44,12 @@ ROWS = pa.schema(
         pa.field("notes", pa.list_(pa.string()), nullable=False),  # "repaired: …", "kept_defect: …" by a policy
     ]
 )
+
+
+def has_answer(row: dict) -> bool:
+    """Whether the source answers a row of ROWS: an empty answer without labels is none, an empty label set is one."""
+    return row["answer"] != "" or row["labels"] is not None
+
 
 QUARANTINE = pa.schema(
     [
@@ -107,7 +113,7 @@ LEFT_OUT = pa.schema(
         pa.field("uid", pa.string(), nullable=False),
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("task", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),  # leaked_image, leaked_case, leaked_group
+        pa.field("reason", pa.string(), nullable=False),  # no_answer, leaked_image, leaked_case, leaked_group
         pa.field("detail", pa.string(), nullable=False),
     ]
 )

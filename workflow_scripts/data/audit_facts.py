@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import median
 
+from workflow_scripts.core.tables import has_answer
 from workflow_scripts.data.groups import ties
 
 COLUMNS = (
@@ -42,7 +43,7 @@ def findings(rows: Sequence[dict], quarantine: Sequence[dict]) -> list[dict]:
         for note in row["notes"]:
             kind, _, detail = note.partition(": ")
             found.append(_finding(row, kind, "repaired" if kind == "repaired" else "kept", detail))
-    found += _leaks(rows)
+    found += _leaks([row for row in rows if has_answer(row)])  # the others are neither trained on nor scored
     found += _swapped(rows)
     return sorted(
         found, key=lambda f: (f["source_file"], -1 if f["source_row"] is None else f["source_row"], f["kind"])

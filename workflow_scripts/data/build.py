@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from workflow_scripts.core.config.datasets import Policies
+from workflow_scripts.core.tables import has_answer
 from workflow_scripts.core.tasks import Task, normalise_task
 from workflow_scripts.data.answers import (
     BadAnswer,
@@ -152,9 +153,8 @@ def _row(
     custom = customs[task]
     convention = policies.conventions.get(file.dataset) or convention_in(question) or custom.convention
     options, choices = options_in(question), choices_in(question) if task == "multi_label" else None
-    typed = read_answer(
-        task, record.get("Answer"), options, choices, Customs(custom.separator, custom.percent, convention)
-    )
+    customs_here = Customs(custom.separator, custom.percent, convention)
+    typed = _answer(task, record.get("Answer"), options, choices, customs_here, policies, notes)
     first = probes[paths[0]]
     typed = _checked(task, typed, options, choices, (first.width, first.height), policies, notes)
     return {
@@ -211,6 +211,18 @@ def _images(record: dict, index: Index, policies: Policies, notes: list[str]) ->
     return paths
 
 
+def _answer(task: Task, raw: object, options, choices, customs: Customs, policies: Policies, notes: list[str]) -> Typed:
+    """The typed answer; an empty one, noted, where there is none and the policy keeps such rows."""
+    try:
+        return read_answer(task, raw, options, choices, customs)
+    except BadAnswer as error:
+        if error.reason != "no_answer" or policies.no_answer == "quarantine":
+            raise
+        notes.append(f"kept_defect: no_answer: {error}")
+        boxed = task in ("detection", "instance_detection")
+        return Typed("", convention=customs.convention if boxed else None)
+
+
 def _checked(
     task, typed: Typed, options, choices, size: tuple[int, int], policies: Policies, notes: list[str]
 ) -> Typed:
@@ -237,7 +249,11 @@ def _checked(
 
 
 def _among_each_other(rows: list[dict], policies: Policies) -> dict[str, Unfit]:
-    """Rows that do not go together with others of their part, by uid; notes for those that a policy keeps."""
+    """Rows that do not go together with others of their part, by uid; notes for those that a policy keeps.
+
+    Rows without an answer go together with any: each of them is to be answered.
+    """
+    rows = [row for row in rows if has_answer(row)]
     unfit: dict[str, Unfit] = {}
 
     def found(row: dict, reason: str, policy: str, detail: str) -> None:

@@ -32,11 +32,11 @@ def answered_in_words(rows: Iterable[dict]) -> frozenset[tuple[str, str]]:
     """The data sets and tasks whose questions are answered with an option's words and not its letter.
 
     No question says so; it is a custom of a data set, as a separator is, and its rows are taken together: the more
-    frequent way counts, and letters where both are.
+    frequent way counts, and letters where both are, or where no row has an answer.
     """
     lettered: Counter[tuple[str, str]] = Counter()
     for row in rows:
-        if row["task"] in ("classification", "multi_label"):
+        if row["task"] in ("classification", "multi_label") and row["answer"]:
             parts = [row["answer"]] if row["task"] == "classification" else row["labels"] or ()
             for part in parts:
                 letter = len(part.strip()) == 1 and part.strip().isalpha()

@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from workflow_scripts.core.command import run_step
+from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.tables import OUTCOMES, PREDICTIONS, ROWS, read_table, write_table
+from workflow_scripts.core.tables import OUTCOMES, PREDICTIONS, ROWS, has_answer, read_table, write_table
 from workflow_scripts.score.asked import Asked, Value, asked_of, gold_of, squeezed, words_by_question
 from workflow_scripts.score.lenient import REFUSAL, read_lenient
 from workflow_scripts.score.strict import read_strict
@@ -102,8 +102,15 @@ def predictions_by_uid(path: Path, uids: set[str]) -> dict[str, dict]:
 
 
 def read_outcomes(split: Path, predictions: Path, system: str, out: Path) -> None:
-    """Read the answers of `system` and write the outcomes."""
+    """Read the answers of `system` and write the outcomes.
+
+    Raises:
+        Refused: the source gives no answer to a row, so that nothing can be scored.
+    """
     rows = read_table(split, ROWS).to_pylist()
+    without = [row["uid"] for row in rows if not has_answer(row)]
+    if without:
+        raise Refused(f"{split}: {len(without)} rows have no answer to score by ({without[0]}); name another split")
     by_uid = predictions_by_uid(predictions, {row["uid"] for row in rows})
     write_table(out, outcome_rows(rows, by_uid, system), OUTCOMES)
 

@@ -16,6 +16,10 @@ class Policies(Section):
     missing_image: Literal["quarantine", "repair"] = Field(
         "quarantine", description="repair: a row of several images goes on with those that are there."
     )
+    no_answer: Literal["quarantine", "keep"] = Field(
+        "quarantine",
+        description="keep: for splits in `submit`; the row is neither trained on nor scored.",
+    )
     answer_not_an_option: Literal["quarantine", "keep"] = Field(
         "quarantine", description="keep: the answer stays as it is."
     )

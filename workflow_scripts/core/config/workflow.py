@@ -65,6 +65,9 @@ class Configuration(Section):
     systems: dict[Name, System] = Field(min_length=1, description="What is compared.")
     judges: dict[Name, Judge] = Field({}, description="Who reads report answers.")
     evaluate: tuple[Name, ...] = Field(min_length=1, description="Splits on which the systems are compared.")
+    submit: tuple[Name, ...] = Field(
+        (), description="Splits that `challenge` answers instead of `evaluate`; they are neither scored nor reported."
+    )
     inference: Inference = Inference()
     scoring: Scoring = Scoring()
     report: Report = Report()
@@ -105,9 +108,21 @@ class Configuration(Section):
                 _known(f"systems.{name}.train", system.train, "splits", self.splits)
                 if system.train in self.evaluate:
                     raise ValueError(f"systems.{name}.train: split {system.train!r} is also in `evaluate`")
+                if system.train in self.submit:
+                    raise ValueError(f"systems.{name}.train: split {system.train!r} is also in `submit`")
         self._cohorts_share_a_load()
         for split in self.evaluate:
             _known("evaluate", split, "splits", self.splits)
+        for split in self.submit:
+            _known("submit", split, "splits", self.splits)
+            if split in self.evaluate:
+                raise ValueError(f"submit: split {split!r} is also in `evaluate`; a split is scored or only answered")
+            dataset = self.splits[split].dataset
+            if self.datasets[dataset].policies.no_answer != "keep":
+                raise ValueError(
+                    f"submit: rows of {split!r} without an answer would not be asked; "
+                    f"set datasets.{dataset}.policies.no_answer: keep"
+                )
         for name, dataset in self.datasets.items():
             if isinstance(dataset, LocalDataset) and dataset.path is None and self.dataset_path is None:
                 raise ValueError(

@@ -1,0 +1,173 @@
+"""Rows without an answer can be asked and handed in; they are never trained on, scored, or in another row's way."""
+
+import json
+
+import pytest
+
+from tests.data.test_convert import assert_conserved
+from tests.data.trees import OPTIONS, convert_rows, converted, picture, pictures, row, write_set
+from workflow_scripts.core.command import Refused
+from workflow_scripts.core.config.datasets import Split
+from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.workflow import Inference
+from workflow_scripts.core.tables import PREDICTIONS, ROWS, has_answer, read_table, write_table
+from workflow_scripts.data.audit_facts import balance, findings, summary
+from workflow_scripts.data.split import EmptySplit, make_split
+from workflow_scripts.infer.export import export_predictions
+from workflow_scripts.infer.requests import grammars_of, requests_of
+from workflow_scripts.score.outcomes import read_outcomes
+
+HIDDEN = Split(dataset="d", folder="validation-hidden")
+BUDGETS = Inference().max_new_tokens
+MULTI = "Multi-label Classification"
+
+ASKED = [
+    row("imagesTs/0.png", OPTIONS, None),
+    row(
+        ["imagesTs/0.png", "imagesTs/1 é.png"],
+        " Which ones?  Choose from: Caries; Crown. ",
+        None,
+        "Multi-label Classification",
+    ),
+    row("imagesTs/1 é.png", "Where is it? [x, y, width, height]", None, "Detection"),
+    row("imagesTs/1 é.png", "Where is each?", None, "Instance Detection"),
+    row("imagesTs/2.png", "How many?", None, "Counting"),
+    row("imagesTs/2.png", "How old?", "", "Regression"),
+    row("imagesTs/2.png", "Describe.", None, "Report Generation"),
+]
+TASKS = ["classification", "multi_label", "detection", "instance_detection", "counting", "regression", "report"]
+
+
+def absent(record: dict) -> dict:
+    """The record without the field."""
+    return {key: value for key, value in record.items() if key != "Answer"}
+
+
+def hidden_tree(place, rows):
+    names = ("imagesTs/0.png", "imagesTs/1 é.png", "imagesTs/2.png")
+    write_set(place, rows, {name: picture(i) for i, name in enumerate(names)}, folder="validation-hidden")
+    return place
+
+
+@pytest.fixture
+def kept(tmp_path):
+    return converted(hidden_tree(tmp_path / "tree", [*ASKED[:6], absent(ASKED[6])]), tmp_path, no_answer="keep")
+
+
+def as_table(rows, place):
+    write_table(place / "table.parquet", rows, ROWS)
+    return read_table(place / "table.parquet", ROWS)
+
+
+def test_by_default_a_row_without_an_answer_is_quarantined(tmp_path):
+    result = converted(hidden_tree(tmp_path / "tree", ASKED), tmp_path)
+    assert_conserved(result)
+    assert [q["reason"] for q in result.quarantine] == ["no_answer"] * 7
+
+
+def test_kept_rows_of_every_task_have_no_typed_answer_and_a_note(kept):
+    assert_conserved(kept)
+    assert kept.quarantine == []
+    assert [r["task"] for r in kept.rows] == TASKS
+    assert {r["answer"] for r in kept.rows} == {""}
+    assert [r["answer_raw"] for r in kept.rows] == ["null"] * 5 + ['""', "null"]
+    assert all(r[column] is None for r in kept.rows for column in ("labels", "number", "boxes", "instances"))
+    assert all(len(r["notes"]) == 1 and r["notes"][0].startswith("kept_defect: no_answer: ") for r in kept.rows)
+    assert [r["convention"] for r in kept.rows] == [None, None, "xywh", "xywh", None, None, None]
+    assert not any(map(has_answer, kept.rows))
+
+
+def test_the_audit_reports_each_of_them(kept):
+    found = findings(kept.rows, kept.quarantine)
+    assert [(f["kind"], f["action"]) for f in found] == [("kept_defect", "kept")] * 7
+    assert found[0]["detail"] == "no_answer: the answer is null"
+    assert balance(kept.rows) == []
+    assert [s["rows"] for s in summary(kept.rows, len)] == [1] * 7
+
+
+def test_a_picture_that_is_only_asked_about_is_no_leak(tmp_path):
+    tree = hidden_tree(tmp_path / "tree", ASKED)
+    write_set(tree, [row("imagesTr/0.png")], pictures(1))
+    rows = converted(tree, tmp_path, no_answer="keep").rows
+    assert {f["kind"] for f in findings(rows, [])} == {"kept_defect"}
+
+
+def test_an_empty_label_set_is_still_an_answer(tmp_path):
+    records = [row(f"imagesTr/{i}.png", "Which?", answer, MULTI) for i, answer in enumerate(("", "None", []))]
+    result = convert_rows(tmp_path, records, no_answer="keep")
+    assert [r["labels"] for r in result.rows] == [[], [], []]
+    assert all(map(has_answer, result.rows))
+
+
+def test_a_file_with_answers_still_supersedes_the_one_without(tmp_path):
+    tree = tmp_path / "tree"
+    answered = [row("imagesTr/0.png"), row("imagesTr/1.png")]
+    bare = [absent(answered[0]), answered[1] | {"Answer": None}, row("imagesTr/2.png", answer=None)]
+    write_set(tree, bare, pictures(3), file="ds_questions_val.json")
+    write_set(tree, answered, {}, file="ds_questions_val_withGT.json")
+    result = converted(tree, tmp_path, no_answer="keep")
+    assert_conserved(result)
+    assert result.reasons == {("ds_questions_val.json", i): "superseded" for i in range(2)}
+    assert sorted((r["image_name"], r["answer"]) for r in result.rows) == [
+        ('"imagesTr/0.png"', "A"), ('"imagesTr/1.png"', "A"), ('"imagesTr/2.png"', ""),
+    ]  # fmt: skip
+
+
+def test_a_row_without_an_answer_is_no_duplicate_contradiction_or_outlier(tmp_path):
+    ages = [row(f"imagesTr/{i}.png", "How old?", 30 + i, "Regression") for i in range(24)]
+    records = [
+        *(row("imagesTr/0.png", answer=answer) for answer in ("A", None, None)),
+        row("imagesTr/24.png", "How old?", None, "Regression"),
+    ]
+    result = convert_rows(tmp_path, [*ages, *records], 25, no_answer="keep")
+    assert result.quarantine == [] and len(result.rows) == 28
+
+
+def test_a_split_leaves_them_out_and_chooses_as_if_they_were_not_there(tmp_path):
+    images = pictures(30)
+    records = [row(name, answer=None if i % 3 == 0 else "A") for i, name in enumerate(images)]
+    (tmp_path / "other").mkdir()
+    result = convert_rows(tmp_path, records, 30, no_answer="keep")
+    without = convert_rows(tmp_path / "other", records, 30)
+    spec = Split(dataset="d", folder="training", part={"start": 0.0, "stop": 0.5}, limit=8)
+    table, left_out = make_split(as_table(result.rows, tmp_path), spec, [])
+    plain, nothing = make_split(as_table(without.rows, tmp_path), spec, [])
+    assert table.to_pylist() == plain.to_pylist() and nothing == []
+    assert {entry["reason"] for entry in left_out} == {"no_answer"} and len(left_out) == 10
+    everything, nothing = make_split(
+        as_table(result.rows, tmp_path), Split(dataset="d", folder="training"), [], keep_unanswered=True
+    )
+    assert len(everything) == 30 and nothing == []
+
+
+def test_a_split_in_which_nothing_is_answered_says_where_it_belongs(kept, tmp_path):
+    with pytest.raises(EmptySplit, match=r"none of 7 rows of d in folder 'validation-hidden' has an answer.*`submit`"):
+        make_split(as_table(kept.rows, tmp_path), HIDDEN, [])
+
+
+def test_rows_without_answers_are_not_scored(kept, tmp_path):
+    as_table(kept.rows, tmp_path)
+    write_table(tmp_path / "p.parquet", [], PREDICTIONS)
+    with pytest.raises(Refused, match="7 rows have no answer to score by"):
+        read_outcomes(tmp_path / "table.parquet", tmp_path / "p.parquet", "s", tmp_path / "out.parquet")
+
+
+def test_a_hidden_split_is_asked_and_handed_in_row_by_row(kept, tmp_path):
+    """Tree, rows, split, requests and grammars, predictions, and the file for the challenge."""
+    table, left_out = make_split(as_table(kept.rows, tmp_path), HIDDEN, [], keep_unanswered=True)
+    rows = table.to_pylist()
+    assert left_out == []
+    requests = requests_of(rows, Prompt(), BUDGETS)
+    assert [len(request.images) for request in requests] == [1, 2, 1, 1, 1, 1, 1]
+    assert grammars_of(rows, rows, BUDGETS)[0] == 'start: "A" | "B" | "C"\n'  # letters, for want of any answer
+    predictions = [
+        {"uid": request.uid, "system": "s", "text": f"answer {n}", "finish": "stop"}
+        for n, request in enumerate(requests)
+    ]
+    write_table(tmp_path / "rows.parquet", table, ROWS)
+    write_table(tmp_path / "predictions.parquet", predictions, PREDICTIONS)
+    export_predictions(tmp_path / "rows.parquet", tmp_path / "predictions.parquet", tmp_path / "predictions.json")
+    written = json.loads((tmp_path / "predictions.json").read_text())
+    for field in ("ImageName", "Question", "TaskType"):
+        assert [record[field] for record in written] == [record[field] for record in ASKED]
+    assert [record["Answer"] for record in written] == [f"answer {n}" for n in range(7)]
