@@ -41,8 +41,11 @@ include: "rules/score.smk"
 include: "rules/report.smk"
 
 
+# What needs the internet runs where Snakemake runs: the nodes of many clusters have none.
 localrules:
     all,
+    data_download,
+    model_fetch,
 
 
 rule all:

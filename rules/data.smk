@@ -16,8 +16,8 @@ rule data_make:
         CONDA
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
         tree=lambda w: tree_of(w.dataset),
@@ -44,8 +44,8 @@ rule data_inventory:
         CONDA
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
     params:
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
         tree=lambda w: tree_of(w.dataset),
@@ -71,8 +71,8 @@ rule data_download:
         CONDA
     threads: 4
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 720 * attempt,
     params:
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
         tree=lambda w: tree_of(w.dataset),
@@ -98,8 +98,8 @@ rule data_convert:
         CONDA
     threads: 2
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=lambda w, attempt: 3000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
     params:
         policies=lambda w: CONFIG.datasets[w.dataset].policies.spec(),
         tree=lambda w: tree_of(w.dataset),
@@ -129,8 +129,8 @@ rule data_audit:
     conda:
         CONDA
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=lambda w, attempt: 3000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         tree=lambda w: tree_of(w.dataset),
     message:
@@ -156,8 +156,8 @@ rule data_split:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         spec=lambda w: CONFIG.splits[w.split].spec(),
         protect=lambda w: canonical_json([split.model_dump(mode="json") for split in protected_from(w.split)]),
@@ -185,8 +185,8 @@ rule data_sft:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         tree=tree_of_split,
     message:

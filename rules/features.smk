@@ -17,8 +17,8 @@ rule features_extract:
     threads: lambda w: 12 if gpus_of(w.model) else 1
     resources:
         gpu=lambda w: gpus_of(w.model),
-        mem_mb=lambda w: 32000 if gpus_of(w.model) else 2500,
-        runtime=lambda w: 120 if gpus_of(w.model) else 20,
+        mem_mb=lambda w, attempt: attempt * (32000 if gpus_of(w.model) else 2500),
+        runtime=lambda w, attempt: attempt * (120 if gpus_of(w.model) else 20),
         batch=32,
     params:
         tree=tree_of_split,

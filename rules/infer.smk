@@ -25,8 +25,8 @@ rule infer_answer:
     threads: lambda w: 4 if gpus_of(CONFIG.systems[w.system].model) else 1
     resources:
         gpu=lambda w: gpus_of(CONFIG.systems[w.system].model),
-        mem_mb=lambda w: 48000 if gpus_of(CONFIG.systems[w.system].model) else 2500,
-        runtime=lambda w: 240 if gpus_of(CONFIG.systems[w.system].model) else 20,
+        mem_mb=lambda w, attempt: attempt * (48000 if gpus_of(CONFIG.systems[w.system].model) else 2500),
+        runtime=lambda w, attempt: attempt * (240 if gpus_of(CONFIG.systems[w.system].model) else 20),
         batch=lambda w: 256 if gpus_of(CONFIG.systems[w.system].model) else 64,
     params:
         tree=tree_of_split,
@@ -59,8 +59,8 @@ rule infer_gather:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     message:
         "Gathering the answers of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
@@ -84,8 +84,8 @@ rule infer_trivial:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         spec=lambda w: CONFIG.systems[w.system].spec(),
     message:

@@ -17,8 +17,8 @@ rule score_outcomes:
     conda:
         CONDA
     resources:
-        mem_mb=1500,
-        runtime=20,
+        mem_mb=lambda w, attempt: 1500 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     message:
         "Reading the answers of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
@@ -41,8 +41,8 @@ rule score_judge:
         CONDA
     resources:
         gpu=lambda w: gpus_of_judge(w.judge),
-        mem_mb=lambda w: 48000 if gpus_of_judge(w.judge) else 1500,
-        runtime=lambda w: 480 if gpus_of_judge(w.judge) else 60,
+        mem_mb=lambda w, attempt: attempt * (48000 if gpus_of_judge(w.judge) else 1500),
+        runtime=lambda w, attempt: attempt * (480 if gpus_of_judge(w.judge) else 60),
     params:
         spec=lambda w: CONFIG.judges[w.judge].spec(),
         store=f"{R}/judgements",
@@ -69,8 +69,8 @@ rule score_reports:
     conda:
         CONDA
     resources:
-        mem_mb=1500,
-        runtime=20,
+        mem_mb=lambda w, attempt: 1500 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     message:
         "Scoring the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
@@ -94,8 +94,8 @@ rule score_metrics:
         CONDA
     threads: 2
     resources:
-        mem_mb=2500,
-        runtime=30,
+        mem_mb=lambda w, attempt: 2500 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         spec=CONFIG.scoring.spec(),
     message:
@@ -121,8 +121,8 @@ rule score_comparisons:
         CONDA
     threads: 2
     resources:
-        mem_mb=2500,
-        runtime=30,
+        mem_mb=lambda w, attempt: 2500 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         spec=CONFIG.scoring.spec(),
     message:
@@ -145,8 +145,8 @@ rule score_findings:
     conda:
         CONDA
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1500 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     message:
         "Listing the judged findings of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:

@@ -21,9 +21,9 @@ rule train_tune:
     threads: lambda w: 8 if gpus_of(CONFIG.systems[w.system].model) else 2
     resources:
         gpu=lambda w: gpus_of(CONFIG.systems[w.system].model),
-        mem_mb=lambda w: 48000 if gpus_of(CONFIG.systems[w.system].model) else 3500,
+        mem_mb=lambda w, attempt: attempt * (48000 if gpus_of(CONFIG.systems[w.system].model) else 3500),
         tracking=CONFIG.tracking,
-        runtime=lambda w: 720 if gpus_of(CONFIG.systems[w.system].model) else 30,
+        runtime=lambda w, attempt: attempt * (720 if gpus_of(CONFIG.systems[w.system].model) else 30),
     params:
         launcher=lambda w: launcher_of(gpus_of(CONFIG.systems[w.system].model)),
         tree=lambda w: tree_of(CONFIG.splits[CONFIG.systems[w.system].train].dataset),
