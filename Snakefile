@@ -22,6 +22,7 @@ min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts.core.environment import use_this_interpreter
+from workflow_scripts.core.resume import record_run
 
 use_this_interpreter(workflow.basedir)
 
@@ -65,3 +66,4 @@ onstart:
             f"{missing[0].repo} is gated and HF_TOKEN is not set: accept its terms at "
             f"{missing[0].page}, then export HF_TOKEN"
         )
+    record_run()

@@ -11,14 +11,7 @@ from typing import NamedTuple
 
 import yaml
 
-QUICK = (
-    "--slurm-init-seconds-before-status-checks",
-    "8",
-    "--seconds-between-status-checks",
-    "1",
-    "--latency-wait",
-    "5",
-)
+PAUSES = {"slurm-init-seconds-before-status-checks": 8, "seconds-between-status-checks": 1, "latency-wait": 5}
 """The profile's pauses are meant for jobs of minutes and shared disks."""
 PROFILE = (
     *("--workflow-profile", "profiles/slurm"),
@@ -91,7 +84,7 @@ def jobs_of(folder: Path) -> list[Job]:
         jobs.append(
             Job(
                 facts["JobId"],
-                facts["Comment"],
+                facts.get("Comment", ""),
                 facts["JobState"],
                 facts["Partition"],
                 _megabytes(facts["TRES"]),
