@@ -21,7 +21,13 @@ class Undisturbed(NamedTuple):
 
 @pytest.fixture(scope="session")
 def cluster():
-    """The folder of a running cluster, or a reason why there can be none here."""
+    """The folder of a running cluster, or a reason why there can be none here.
+
+    FLAREBENCH_SLURM names one that `python -m tests.slurm.cluster up` started, to use it again and again.
+    """
+    if "FLAREBENCH_SLURM" in os.environ:
+        yield Path(os.environ["FLAREBENCH_SLURM"])
+        return
     folder = Path(tempfile.mkdtemp(prefix="flarebench-slurm-"))
     try:
         start(folder, install=True)
