@@ -109,3 +109,23 @@ rule without_gpu:
         gpu_model="fake",
     shell:
         "echo ${{CUDA_VISIBLE_DEVICES:-none}} > {output}"
+
+
+rule fetched:  # where Snakemake runs, like downloads
+    output:
+        "out/fetched.txt",
+    localrule: True
+    shell:
+        "echo ${{HF_HUB_OFFLINE:-online}} > {output}"
+
+
+rule computed:
+    input:
+        "out/fetched.txt",
+    output:
+        "out/computed.txt",
+    resources:
+        mem_mb=600,
+        runtime=5,
+    shell:
+        "echo ${{HF_HUB_OFFLINE:-online}} > {output}"

@@ -141,3 +141,12 @@ def test_a_job_whose_node_is_lost_goes_back_to_the_queue(cluster, tmp_path):
     (job,) = jobs_of(folder)
     assert (job.state, job.restarts) == ("COMPLETED", 1)
     assert (folder / "out/steady.txt").read_text() == "whole\n"
+
+
+def test_on_nodes_without_internet_jobs_know_that_there_is_no_hub_and_downloads_do_not(cluster, tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    folder = checkout(tmp_path)
+    shutil.copy2(ROOT / "tests/slurm/faults.smk", folder)
+    run(folder, *FAULTS, "--workflow-profile", "profiles/slurm-offline", "out/computed.txt")
+    assert (folder / "out/fetched.txt").read_text() == "online\n"
+    assert (folder / "out/computed.txt").read_text() == "1\n"
