@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell nproc)
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow resume soak lint format clean
 
 $(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/requirements-judges.txt envs/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("flarebench needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -25,6 +25,12 @@ test: $(VENV)/ready  ## every test but those marked slow
 
 test-slow: $(VENV)/ready  ## real processes killed, browsers, whole runs of the workflow
 	$(BIN)/python -m pytest -q -m slow
+
+resume:  ## go on with a run whose main process was killed; no job of the dead run is left running
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m workflow_scripts.core.resume
+
+soak: $(VENV)/ready  ## ten kills of the main process of a run on SLURM; needs root and no SLURM of the machine's own
+	FLAREBENCH_KILLS=10 $(BIN)/python -m pytest -q -s tests/slurm/test_kills.py
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

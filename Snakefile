@@ -26,6 +26,7 @@ sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts.core.environment import use_this_interpreter
 from workflow_scripts.core.files import write_json
+from workflow_scripts.core.resume import record_run
 
 use_this_interpreter(workflow.basedir)
 
@@ -45,10 +46,13 @@ include: "rules/score.smk"
 include: "rules/report.smk"
 
 
+# What needs the internet runs where Snakemake runs: the nodes of many clusters have none.
 localrules:
     all,
     stability,
     challenge,
+    data_download,
+    model_fetch,
 
 
 rule all:
@@ -78,3 +82,4 @@ onstart:
             f"{missing[0].page}, then export HF_TOKEN"
         )
     write_json(Path(R) / "configuration.json", CONFIG.model_dump(mode="json"))
+    record_run()

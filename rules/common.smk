@@ -100,12 +100,17 @@ def asked(system):
     }
 
 
-def per_model(value_of):
-    """`value_of(gpus)` for a job's model; a constant, cheap to plan with, where it is one for all models."""
+def per_model(value_of, growing=False):
+    """`value_of(gpus)` for a job's model; a constant, cheap to plan with, where it is one for all models.
+
+    `growing` multiplies it by the attempt: a job that was retried gets more.
+    """
     values = {value_of(entry.gpus) for entry in CONFIG.models.values()}
-    if len(values) == 1:
-        return values.pop()
-    return lambda w: value_of(CONFIG.models[w.get("model") or model_of(w.get("cohort") or w.system)].gpus)
+    if len(values) > 1:
+        value = lambda w: value_of(CONFIG.models[w.get("model") or model_of(w.get("cohort") or w.system)].gpus)
+        return (lambda w, attempt: attempt * value(w)) if growing else value
+    constant = values.pop()
+    return (lambda w, attempt: attempt * constant) if growing else constant
 
 
 def shards_of_system(wildcards):

@@ -14,8 +14,8 @@ rule data_make:
         CONDA
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code("workflow_scripts.data.made"),
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
@@ -40,8 +40,8 @@ rule data_inventory:
         CONDA
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
     params:
         code=code("workflow_scripts.data.inventory"),
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
@@ -68,8 +68,8 @@ rule data_download:
         CONDA
     threads: 4
     resources:
-        mem_mb=4000,
-        runtime=720,
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 720 * attempt,
     params:
         code=code("workflow_scripts.data.download"),
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
@@ -95,8 +95,8 @@ rule data_convert:
         CONDA
     threads: 2
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=lambda w, attempt: 3000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
     params:
         code=code("workflow_scripts.data.convert"),
         policies=lambda w: CONFIG.datasets[w.dataset].policies.spec(),
@@ -126,8 +126,8 @@ rule data_audit:
     conda:
         CONDA
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=lambda w, attempt: 3000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         code=code("workflow_scripts.data.audit"),
         tree=lambda w: tree_of(w.dataset),
@@ -153,8 +153,8 @@ rule data_split:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         code=code("workflow_scripts.data.split"),
         spec=lambda w: CONFIG.splits[w.split].spec(),
@@ -184,8 +184,8 @@ rule data_sft:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         code=code("workflow_scripts.data.sft"),
         tree=tree_of_split,

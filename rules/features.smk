@@ -17,8 +17,8 @@ rule features_extract:
     resources:
         gpu=per_model(one),
         launcher=per_model(alone),
-        mem_mb=per_model(lambda gpus: 32000 if gpus else 2500),
-        runtime=per_model(lambda gpus: 120 if gpus else 20),
+        mem_mb=per_model(lambda gpus: 32000 if gpus else 2500, growing=True),
+        runtime=per_model(lambda gpus: 120 if gpus else 20, growing=True),
         batch=32,
         store=f"{STORE}/features",
     params:

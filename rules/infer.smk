@@ -25,8 +25,8 @@ rule infer_answer:
     resources:
         gpu=per_model(one),
         launcher=per_model(alone),
-        mem_mb=per_model(lambda gpus: 48000 if gpus else 2500),
-        runtime=per_model(lambda gpus: 240 if gpus else 20),
+        mem_mb=per_model(lambda gpus: 48000 if gpus else 2500, growing=True),
+        runtime=per_model(lambda gpus: 240 if gpus else 20, growing=True),
         batch=per_model(lambda gpus: 1024 if gpus else 64),
         store=f"{STORE}/answers",
     params:
@@ -59,8 +59,8 @@ rule infer_ask:
         CONDA
     resources:
         gpu=0,
-        mem_mb=2000,
-        runtime=240,
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 240 * attempt,
         workers=lambda w: engine_of(w).workers,
         timeout=lambda w: str(engine_of(w).timeout),
         retries=lambda w: engine_of(w).retries,
@@ -100,8 +100,8 @@ rule infer_gather:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code("workflow_scripts.infer.gather"),
     message:
@@ -132,8 +132,8 @@ rule infer_stability:
     resources:
         gpu=per_model(one),
         launcher=per_model(alone),
-        mem_mb=per_model(lambda gpus: 48000 if gpus else 2500),
-        runtime=per_model(lambda gpus: 60 if gpus else 20),
+        mem_mb=per_model(lambda gpus: 48000 if gpus else 2500, growing=True),
+        runtime=per_model(lambda gpus: 60 if gpus else 20, growing=True),
     params:
         code=code("workflow_scripts.infer.stability"),
         tree=tree_of_split,
@@ -169,8 +169,8 @@ rule infer_trivial:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code("workflow_scripts.infer.trivial"),
         spec=lambda w: CONFIG.systems[w.system].spec(),
@@ -197,8 +197,8 @@ rule infer_import:
     conda:
         CONDA
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1500 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code("workflow_scripts.infer.imported"),
     message:
@@ -221,8 +221,8 @@ rule infer_export:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code("workflow_scripts.infer.export"),
     message:

@@ -14,8 +14,8 @@ rule model_make:
         CONDA
     threads: 2
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=lambda w, attempt: 3000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         code=code("workflow_scripts.models.tiny"),
         spec=lambda w: CONFIG.models[w.model].spec(),
@@ -39,8 +39,8 @@ rule model_fetch:
         CONDA
     threads: 4
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 120 * attempt,
     params:
         code=code("workflow_scripts.models.fetch"),
         spec=lambda w: CONFIG.models[w.model].spec(),

@@ -15,8 +15,8 @@ rule report_tables:
         CONDA
     resources:
         results=R,
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code("workflow_scripts.report.tables"),
         systems=canonical_json(list(CONFIG.systems)),
@@ -45,8 +45,8 @@ rule report_page:
     conda:
         CONDA
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1500 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code("workflow_scripts.report.page"),
         spec=CONFIG.report.spec(),

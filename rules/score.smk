@@ -18,8 +18,8 @@ rule score_outcomes:
     conda:
         CONDA
     resources:
-        mem_mb=1500,
-        runtime=20,
+        mem_mb=lambda w, attempt: 1500 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         code=code("workflow_scripts.score.outcomes"),
     message:
@@ -45,8 +45,8 @@ rule score_judge:
         store=f"{STORE}/judgements",
         gpu=lambda w: gpus_of_judge(w.judge),
         launcher=lambda w: alone(gpus_of_judge(w.judge)),
-        mem_mb=lambda w: 48000 if gpus_of_judge(w.judge) else 1500,
-        runtime=lambda w: 480 if gpus_of_judge(w.judge) else 60,
+        mem_mb=lambda w, attempt: attempt * (48000 if gpus_of_judge(w.judge) else 1500),
+        runtime=lambda w, attempt: attempt * (480 if gpus_of_judge(w.judge) else 60),
     params:
         code=code("workflow_scripts.score.judge"),
         spec=lambda w: CONFIG.judges[w.judge].spec(),
@@ -72,8 +72,8 @@ rule score_reports:
     conda:
         CONDA
     resources:
-        mem_mb=1500,
-        runtime=20,
+        mem_mb=lambda w, attempt: 1500 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         code=code("workflow_scripts.score.report_metrics"),
         nltk_data=["--nltk-data", CONFIG.scoring.nltk_data] if CONFIG.scoring.nltk_data else [],
@@ -99,8 +99,8 @@ rule score_bertscore:
     threads: 2
     resources:
         gpu=CONFIG.scoring.bertscore.gpus if CONFIG.scoring.bertscore else 0,
-        mem_mb=6000,
-        runtime=60,
+        mem_mb=lambda w, attempt: 6000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
         batch=64,
     params:
         code=code("workflow_scripts.score.bertscore"),
@@ -130,8 +130,8 @@ rule score_metrics:
         CONDA
     threads: 2
     resources:
-        mem_mb=2500,
-        runtime=30,
+        mem_mb=lambda w, attempt: 2500 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         code=code("workflow_scripts.score.metrics"),
         spec=CONFIG.scoring.spec(),
@@ -159,8 +159,8 @@ rule score_comparisons:
         CONDA
     threads: 2
     resources:
-        mem_mb=2500,
-        runtime=30,
+        mem_mb=lambda w, attempt: 2500 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         code=code("workflow_scripts.score.comparisons"),
         spec=CONFIG.scoring.spec(),
@@ -184,8 +184,8 @@ rule score_findings:
     conda:
         CONDA
     resources:
-        mem_mb=1500,
-        runtime=10,
+        mem_mb=lambda w, attempt: 1500 * attempt,
+        runtime=lambda w, attempt: 10 * attempt,
     params:
         code=code("workflow_scripts.score.finding_table"),
     message:

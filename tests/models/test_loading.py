@@ -22,6 +22,16 @@ def test_a_missing_adapter_stops_the_job(tiny, tmp_path):
         load(tiny, adapter=tmp_path)
 
 
+def test_a_job_with_a_gpu_that_torch_cannot_use_stops_unless_told_to_use_the_cpu(tiny, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    monkeypatch.delenv("FLAREBENCH_DEVICE", raising=False)
+    with pytest.raises(Refused, match=r"was given GPU 1, but torch .* sees none"):
+        load(tiny)
+    monkeypatch.setenv("FLAREBENCH_DEVICE", "cpu")
+    assert load(tiny).device.type == "cpu"
+
+
 def test_a_missing_folder_is_named(tiny, tmp_path):
     moved = tmp_path / "tiny.json"
     moved.write_bytes(tiny.read_bytes())

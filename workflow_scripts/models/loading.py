@@ -10,6 +10,7 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import AutoProcessor, BitsAndBytesConfig, PreTrainedModel, ProcessorMixin
 
+from workflow_scripts.core.command import Refused
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.models import gemma3, paligemma2
 from workflow_scripts.models.record import read_record
@@ -42,10 +43,24 @@ class Loaded:
 
 
 def best_device() -> torch.device:
-    """The GPU of this process where there is one, else the CPU."""
-    if not torch.cuda.is_available():
+    """The GPU of this process where there is one, else the CPU.
+
+    FLAREBENCH_DEVICE=cpu in the environment asks for the CPU whatever the job was given.
+
+    Raises:
+        Refused: the job was given a GPU that torch cannot use.
+    """
+    if os.environ.get("FLAREBENCH_DEVICE") == "cpu":
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if given not in ("", "-1", "NoDevFiles"):
+        raise Refused(
+            f"this job was given GPU {given}, but torch {torch.__version__} sees none: install a build of torch with "
+            "CUDA for the node's driver, or export FLAREBENCH_DEVICE=cpu to compute on the CPU"
+        )
+    return torch.device("cpu")
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
