@@ -8,7 +8,6 @@ import sys
 
 import pytest
 
-from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.tables import ROWS, read_table, write_table
 
 
@@ -46,7 +45,7 @@ def step(module, *arguments):
 
 
 def gather(split, shard, out):
-    return step("infer.gather", "--split", split, "--shards", shard, "--out", out)
+    return step("infer.gather", "--split", split, "--shards", shard, "--system", "base", "--out", out)
 
 
 @pytest.fixture
@@ -105,7 +104,7 @@ def asked(split, tree, tiny, features, tmp_path):
     """Arguments of the inference, on a copy of the model that may be damaged."""
     shutil.copytree(tiny.with_suffix(""), tmp_path / "models" / tiny.stem)
     record = shutil.copyfile(tiny, tmp_path / "models" / tiny.name)
-    words = ["--prompt", Prompt().spec(), "--budgets", json.dumps({"counting": 4}), "--system", "base"]
+    words = ["--budgets", json.dumps({"counting": 4})]
     files = ["--split", split, "--tree", tree, "--model", record, "--features", features]
     return [*files, *words, "--shard", "1-of-1", "--batch", 4, "--threads", 1, "--store", tmp_path / "store"]
 
@@ -115,7 +114,7 @@ def test_truncated_model_weights_are_one_sentence(asked, tiny, tmp_path):
     weights = tmp_path / "models" / tiny.stem / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     out = tmp_path / "base.parquet"
-    said = step("infer.answer", *asked, "--out", out)
+    said = step("infer.answer", *asked, "--cohort", '[{"system": "base"}]', "--out", out)
     assert "cannot be loaded as a model" in said and "delete" in said
     assert not out.exists()
 
@@ -128,6 +127,8 @@ def test_truncated_adapter_weights_are_one_sentence(asked, tmp_path):
     (adapter / "adapter_config.json").write_text(json.dumps(config))
     (adapter / "adapter_model.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
     out = tmp_path / "base.parquet"
-    said = step("infer.answer", *asked, "--adapter", adapter / "adapter_model.safetensors", "--out", out)
+    said = step(
+        "infer.answer", *asked, "--cohort", json.dumps([{"system": "tuned", "adapter": str(adapter)}]), "--out", out
+    )
     assert f"{adapter} cannot be loaded as an adapter" in said and said.endswith("delete it and run again")
     assert not out.exists()
