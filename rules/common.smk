@@ -126,8 +126,8 @@ def one(gpus):
 
 
 def alone(gpus):
-    """How a step of one process starts: with a GPU of its own, where its model asks for any."""
-    return "python -m workflow_scripts.core.devices 1 -- python -m" if gpus else "python -m"
+    """How a step of one process starts: with GPUs of its own, where it has any."""
+    return f"python -m workflow_scripts.core.devices {gpus} -- python -m" if gpus else "python -m"
 
 
 def engine_of(wildcards):

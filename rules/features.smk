@@ -16,7 +16,7 @@ rule features_extract:
     threads: per_model(lambda gpus: 12 if gpus else 1)
     resources:
         gpu=per_model(one),
-        launcher=per_model(alone),
+        launcher=per_model(lambda gpus: alone(one(gpus))),
         mem_mb=per_model(lambda gpus: 32000 if gpus else 2500, growing=True),
         runtime=per_model(lambda gpus: 120 if gpus else 20, growing=True),
         batch=32,

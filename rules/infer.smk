@@ -24,7 +24,7 @@ rule infer_answer:
     threads: per_model(lambda gpus: 4 if gpus else 1)
     resources:
         gpu=per_model(one),
-        launcher=per_model(alone),
+        launcher=per_model(lambda gpus: alone(one(gpus))),
         mem_mb=per_model(lambda gpus: 48000 if gpus else 2500, growing=True),
         runtime=per_model(lambda gpus: 240 if gpus else 20, growing=True),
         batch=per_model(lambda gpus: 1024 if gpus else 64),
@@ -131,7 +131,7 @@ rule infer_stability:
     threads: per_model(lambda gpus: 4 if gpus else 1)
     resources:
         gpu=per_model(one),
-        launcher=per_model(alone),
+        launcher=per_model(lambda gpus: alone(one(gpus))),
         mem_mb=per_model(lambda gpus: 48000 if gpus else 2500, growing=True),
         runtime=per_model(lambda gpus: 60 if gpus else 20, growing=True),
     params:

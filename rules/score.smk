@@ -99,6 +99,7 @@ rule score_bertscore:
     threads: 2
     resources:
         gpu=CONFIG.scoring.bertscore.gpus if CONFIG.scoring.bertscore else 0,
+        launcher=alone(CONFIG.scoring.bertscore.gpus if CONFIG.scoring.bertscore else 0),
         mem_mb=lambda w, attempt: 6000 * attempt,
         runtime=lambda w, attempt: 60 * attempt,
         batch=64,
@@ -108,7 +109,7 @@ rule score_bertscore:
     message:
         "Embedding the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.score.bertscore --split {input.split:q} --predictions {input.predictions:q}"
+        "{resources.launcher} workflow_scripts.score.bertscore --split {input.split:q} --predictions {input.predictions:q}"
         " --system {wildcards.system} --spec {params.spec:q} --batch {resources.batch} --threads {threads}"
         " --out {output.scores:q} 2>&1 | tee {log:q}"
 
