@@ -1,6 +1,7 @@
 """Each fault on a real SLURM: the run ends as docs/cluster.md says, nothing is half-written, a rerun completes."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -141,6 +142,17 @@ def test_a_job_whose_node_is_lost_goes_back_to_the_queue(cluster, tmp_path):
     (job,) = jobs_of(folder)
     assert (job.state, job.restarts) == ("COMPLETED", 1)
     assert (folder / "out/steady.txt").read_text() == "whole\n"
+
+
+def test_ctrl_c_cancels_the_jobs_and_leaves_no_half_output(cluster, tmp_path):
+    folder = checkout(tmp_path)
+    shutil.copy2(ROOT / "tests/slurm/faults.smk", folder)
+    process = begin(folder, *FAULTS, "out/cancelled.txt", log=folder / "said.log")
+    wait_for((folder / "out/cancelled.txt").exists)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 1
+    assert wait_for(lambda: [job.state for job in jobs_of(folder)] == ["CANCELLED"])
+    wait_for(lambda: not (folder / "out/cancelled.txt").exists(), 20)
 
 
 def test_on_nodes_without_internet_jobs_know_that_there_is_no_hub_and_downloads_do_not(cluster, tmp_path, monkeypatch):
