@@ -67,6 +67,10 @@ def test_under_slurm_the_assigned_devices_stand(start):
     assert told(first) == told(second) == ["0"]
 
 
+def test_a_job_that_is_told_to_use_the_cpu_takes_no_device(start):
+    assert told(start(1, FLAREBENCH_DEVICE="cpu", devices="")) == [""]
+
+
 def test_too_few_devices_are_refused_in_one_sentence(start):
     job = start(4)
     assert job.stdout.read().startswith("error: the job asks for 4 GPUs and 3 are in sight: set the model's")

@@ -116,11 +116,11 @@ def overlaps(jobs: list[Job]) -> list[tuple[Job, Job]]:
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """The run's tables, pages and weights by name, without what tells of time and place."""
+    """The run's tables, pages and weights by name, without the store and what tells of time and place."""
     below = folder / "results/smoke"
     kinds = {".parquet", ".csv", ".md", ".html", ".jsonl", ".safetensors"}
     return {
         str(path.relative_to(below)): path.read_bytes()
         for path in sorted(below.rglob("*"))
-        if path.suffix in kinds and path.is_file()
+        if path.suffix in kinds and path.is_file() and path.relative_to(below).parts[0] != "store"
     }

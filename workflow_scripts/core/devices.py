@@ -2,7 +2,7 @@
 
 Snakemake counts GPUs and assigns none. This takes a lock on as many devices as the job asks for, shows the command
 these alone, and becomes the command: the locks end with its process, however that ends. Under SLURM, which assigns
-devices itself, nothing is done.
+devices itself, and where `FLAREBENCH_DEVICE=cpu` asks for the CPU, nothing is done.
 """
 
 import argparse
@@ -79,7 +79,8 @@ def main() -> None:
     parser.add_argument("count", type=int, help="GPUs of the job")
     parser.add_argument("command", nargs="+", help="what to run on them")
     given = parser.parse_args()
-    if given.count and "SLURM_JOB_ID" not in os.environ:
+    on_the_cpu = os.environ.get("FLAREBENCH_DEVICE") == "cpu"
+    if given.count and not on_the_cpu and "SLURM_JOB_ID" not in os.environ:
         taken = take(given.count, Path(tempfile.gettempdir()) / f"flarebench-devices-{os.getuid()}")
         os.environ[VARIABLE] = ",".join(taken)
         print(f"GPUs of this job: {os.environ[VARIABLE]}", flush=True)
