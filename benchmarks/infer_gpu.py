@@ -139,6 +139,7 @@ def wall_of_the_step(
             "uid": str(number), "dataset": "d", "modality": "Xray", "folder": "training", "task": "report",
             "task_raw": "report", "case_id": str(number), "question": question(tokenizer, rng), "images": [image],
             "notes": [], "answer": "", "answer_raw": "", "source_file": "q.json", "source_row": number,
+            "image_name": "[]",
         })  # fmt: skip
     write_table(work / "rows.parquet", rows, ROWS)
     tuned = {"system": "tuned", "adapter": str(work / "adapter")}
@@ -149,6 +150,7 @@ def wall_of_the_step(
                 *(sys.executable, "-m", "workflow_scripts.infer.answer", "--split", work / "rows.parquet"),
                 *("--shard", "1-of-1", "--model", record, "--tree", tree, "--features", index, "--batch", str(batch)),
                 *("--cohort", json.dumps(cohort), "--budgets", json.dumps({"report": 64}), "--threads", "8"),
+                *("--store", work / f"store of {name}"),
                 *("--out", work / f"{name}.parquet"),
             ],
             check=True,
