@@ -67,6 +67,11 @@ class KeyValues(Cache):
         values[self.filling, :, :tokens] = value_states
         return key_states, value_states
 
+    @property
+    def size(self) -> int:
+        """Bytes of the buffers."""
+        return sum(layer.nbytes for kept in (self._keys, self._values) for layer in kept)
+
     def remake(self, rows: torch.Tensor, slots: int) -> None:
         """Keep these rows alone, with this many slots. Layer by layer: two copies of one layer at most."""
         used = min(slots, self.slots)
@@ -186,6 +191,11 @@ class Decoder:
             rows = [rows[place] for place in places]
             if keep is not None:
                 keep(places)
+
+    @property
+    def held(self) -> int:
+        """Bytes of the last batch's buffers, which go when a batch needs others."""
+        return self._kept[1].size if self._kept else 0
 
     def _take(self, rows: int, slots: int, variant: bool) -> tuple[KeyValues, "Step"]:
         """Buffers and step of the last batch, where they fit this one, or new ones."""

@@ -110,7 +110,7 @@ class TransformersEngine:
         config = self._loaded.base.config.get_text_config()
         width = config.num_key_value_heads * config.head_dim * self._loaded.base.dtype.itemsize
         kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        free = torch.cuda.mem_get_info()[0] + kept
+        free = torch.cuda.mem_get_info()[0] + kept + self._decoder.held
         return max(1, int(free * 2 / 3) // (2 * config.num_hidden_layers * width * tokens))
 
     @torch.inference_mode()
