@@ -86,7 +86,7 @@ def test_systems_that_were_asked_by_unlike_means_are_told():
     assert told == "bound by a grammar — a: False; b: True"
 
 
-def page_of(folder, tree, comparisons=(), baselines=(), text="x"):
+def page_of(folder, tree, comparisons=(), baselines=(), text="x", agreement=()):
     """The page of one system with two rows, whose questions, answers and title are `text`."""
     rows = [make_row(tree, n, question=text, answer=text) for n in range(2)]
     write_table(folder / "rows.parquet", rows, ROWS)
@@ -100,7 +100,7 @@ def page_of(folder, tree, comparisons=(), baselines=(), text="x"):
     write_table(folder / "m.parquet", [metric("a")], METRICS)
     write_table(folder / "q.parquet", [], QUARANTINE)
     write_table(folder / "c.parquet", comparisons, COMPARISONS)
-    write_table(folder / "g.parquet", [], AGREEMENT)
+    write_table(folder / "g.parquet", agreement, AGREEMENT)
     page = folder / "index.html"
     write_page(
         Report(title=text),
@@ -123,6 +123,21 @@ def test_comparisons_with_base_lines_are_folded_below_those_between_systems(tmp_
     assert "<td>base</td><td>tuned</td>" in shown and "majority" not in shown
     assert "(1 lines)" in folded and "<td>majority</td><td>tuned</td>" in folded
     assert "<details>" not in page_of(tmp_path, tree, pairs[:1], ["majority"])
+
+
+def test_judges_that_disagree_are_told_loudly_and_other_metrics_below(tmp_path, tree):
+    def row(one, two, first="base"):
+        names = {"metric_1": one, "metric_2": two, "system_a": first, "system_b": "tuned"}
+        return names | {"difference_1": 0.1, "difference_2": -0.1, "rows": 2, "opposed": True}
+
+    pairs = [
+        {"task": "report", "dataset": "macro", "metric": "m", "better": "higher", "rows": 2, "clusters": 2}
+        | {"system_a": "base", "system_b": "tuned"}
+    ]
+    rows = [row("crimson_x", "green_x"), row("bleu", "chrf"), row("crimson_x", "green_x", first="majority")]
+    loud, folded = page_of(tmp_path, tree, pairs, ["majority"], agreement=rows).split("<details>")
+    assert loud.count("disagree:") == 1 and "crimson_x and green_x disagree: from base" in loud
+    assert folded.count("disagree:") == 2 and "(2 lines)" in folded
 
 
 def test_the_page_escapes_everything_that_was_written(tmp_path, tree):

@@ -136,6 +136,11 @@ def write_page(
     def against_baseline(row: dict) -> bool:
         return bool({row["system_a"], row["system_b"]} & set(baselines))
 
+    opposed = [row for row in read_table(agreement, AGREEMENT).to_pylist() if row["opposed"]]
+
+    def of_judges(row: dict) -> bool:
+        return {row[name].partition("_")[0] for name in ("metric_1", "metric_2")} == {"crimson", "green"}
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -154,7 +159,8 @@ def write_page(
         differences=[row for row in compared if not against_baseline(row)],
         gains=[row for row in compared if against_baseline(row)],
         unlike=unlike_means(answers, systems),
-        opposed=[row for row in read_table(agreement, AGREEMENT).to_pylist() if row["opposed"]],
+        opposed=[row for row in opposed if of_judges(row) and not against_baseline(row)],
+        opposed_besides=[row for row in opposed if not of_judges(row) or against_baseline(row)],
         cases=cases,
         outcomes=outcome_counts,
         left_out=sorted(left_out.items()),
