@@ -2,6 +2,8 @@
 
 import gc
 from collections import namedtuple
+from inspect import signature
+from tempfile import gettempdir
 
 from snakemake.exceptions import WorkflowError
 
@@ -14,8 +16,10 @@ from workflow_scripts.core.config.workflow import ConfigurationError, load_confi
 from workflow_scripts.core.shards import shards_behind
 from workflow_scripts.core.watched import identity_of
 
-# A plan makes millions of objects and drops few of them: looking for those every so often costs a tenth of its time.
-gc.set_threshold(100_000)
+# A plan makes millions of objects and drops few of them, and no module is ever dropped: looking for those every so
+# often, and at the end once more, costs a sixth of its time.
+gc.freeze()
+gc.set_threshold(50_000, 50, 1000)
 
 try:
     CONFIG = load_configuration(config, ", ".join(map(str, workflow.configfiles)) or "the configuration")
@@ -25,6 +29,8 @@ except ConfigurationError as error:
 R = CONFIG.results
 STORE = CONFIG.store or f"{R}/store"
 CONDA = "../envs/flarebench.yaml"
+# Snakemake's default is a function that it calls for every job.
+TMPDIR = gettempdir()
 
 
 def named(entries, kind):
@@ -54,8 +60,10 @@ def other_protected(split):
     return sorted({other.dataset for other in protected_from(split)} - {CONFIG.splits[split].dataset})
 
 
-def tree_of_split(wildcards):
-    return tree_of(CONFIG.splits[wildcards.split].dataset)
+def tree_of_split():
+    """The folder that the image paths of a job's split start from; a constant where it is one for all splits."""
+    trees = {tree_of(split.dataset) for split in CONFIG.splits.values()}
+    return trees.pop() if len(trees) == 1 else lambda w: tree_of(CONFIG.splits[w.split].dataset)
 
 
 def features_for_tuning(wildcards):
@@ -100,17 +108,34 @@ def asked(system):
     }
 
 
-def per_model(value_of, growing=False):
-    """`value_of(gpus)` for a job's model; a constant, cheap to plan with, where it is one for all models.
+def known(function):
+    """Keep a function's signature: Snakemake asks for it several times a job, and builds it anew each time."""
+    function.__signature__ = signature(function)
+    return function
 
-    `growing` multiplies it by the attempt: a job that was retried gets more.
-    """
+
+@known
+def answering(wildcards):
+    """The model, the features and the adapters that a cohort answers with."""
+    systems = wildcards.cohort.split("+")
+    return {
+        "record": f"{R}/models/{CONFIG.systems[systems[0]].model}.json",
+        "features": features_of(systems, wildcards.split),
+        "adapter": [adapter for system in systems for adapter in adapter_of(system)],
+    }
+
+
+def growing(amount):
+    """An amount, or what is one for given wildcards, multiplied by the attempt: a job that was retried gets more."""
+    return known(lambda w, attempt: attempt * (amount(w) if callable(amount) else amount))
+
+
+def per_model(value_of):
+    """`value_of(gpus)` for a job's model; a constant, cheap to plan with, where it is one for all models."""
     values = {value_of(entry.gpus) for entry in CONFIG.models.values()}
-    if len(values) > 1:
-        value = lambda w: value_of(CONFIG.models[w.get("model") or model_of(w.get("cohort") or w.system)].gpus)
-        return (lambda w, attempt: attempt * value(w)) if growing else value
-    constant = values.pop()
-    return (lambda w, attempt: attempt * constant) if growing else constant
+    if len(values) == 1:
+        return values.pop()
+    return lambda w: value_of(CONFIG.models[w.get("model") or model_of(w.get("cohort") or w.system)].gpus)
 
 
 def shards_of_system(wildcards):
@@ -123,11 +148,6 @@ def shards_of_system(wildcards):
 def one(gpus):
     """GPUs of a job of one process: shards, splits and systems use the others."""
     return min(1, gpus)
-
-
-def alone(gpus):
-    """How a step of one process starts: with GPUs of its own, where it has any."""
-    return f"python -m workflow_scripts.core.devices {gpus} -- python -m" if gpus else "python -m"
 
 
 def engine_of(wildcards):
@@ -144,12 +164,9 @@ def model_behind(wildcards):
 
 def together(gpus):
     """How a step starts that has one process for each of its GPUs."""
-    if gpus < 2:
-        return alone(gpus)
-    return (
-        f"python -m workflow_scripts.core.devices {gpus} -- accelerate launch --num_processes {gpus} --num_machines 1"
-        " --main_process_port 0 --mixed_precision no --dynamo_backend no --module"
-    )
+    several = f"accelerate launch --num_processes {gpus} --num_machines 1"
+    several += " --main_process_port 0 --mixed_precision no --dynamo_backend no --module"
+    return f"python -m workflow_scripts.core.devices {gpus} -- {several if gpus > 1 else 'python -m'}"
 
 
 def gpus_of_judge(judge):

@@ -14,8 +14,8 @@ rule data_make:
         CONDA
     threads: 2
     resources:
-        mem_mb=lambda w, attempt: 2000 * attempt,
-        runtime=lambda w, attempt: 10 * attempt,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         code=code("workflow_scripts.data.made"),
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
@@ -40,8 +40,8 @@ rule data_inventory:
         CONDA
     threads: 2
     resources:
-        mem_mb=lambda w, attempt: 2000 * attempt,
-        runtime=lambda w, attempt: 60 * attempt,
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         code=code("workflow_scripts.data.inventory"),
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
@@ -68,8 +68,8 @@ rule data_download:
         CONDA
     threads: 4
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 720 * attempt,
+        mem_mb=growing(4000),
+        runtime=growing(720),
     params:
         code=code("workflow_scripts.data.download"),
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
@@ -95,8 +95,8 @@ rule data_convert:
         CONDA
     threads: 2
     resources:
-        mem_mb=lambda w, attempt: 3000 * attempt,
-        runtime=lambda w, attempt: 60 * attempt,
+        mem_mb=growing(3000),
+        runtime=growing(60),
     params:
         code=code("workflow_scripts.data.convert"),
         policies=lambda w: CONFIG.datasets[w.dataset].policies.spec(),
@@ -126,8 +126,8 @@ rule data_audit:
     conda:
         CONDA
     resources:
-        mem_mb=lambda w, attempt: 3000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=growing(3000),
+        runtime=growing(30),
     params:
         code=code("workflow_scripts.data.audit"),
         tree=lambda w: tree_of(w.dataset),
@@ -153,8 +153,8 @@ rule data_split:
     conda:
         CONDA
     resources:
-        mem_mb=lambda w, attempt: 2000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code("workflow_scripts.data.split"),
         spec=lambda w: CONFIG.splits[w.split].spec(),
@@ -184,11 +184,11 @@ rule data_sft:
     conda:
         CONDA
     resources:
-        mem_mb=lambda w, attempt: 2000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code("workflow_scripts.data.sft"),
-        tree=tree_of_split,
+        tree=tree_of_split(),
     message:
         "Writing {wildcards.split} as conversations for SFT [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:

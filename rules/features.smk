@@ -16,17 +16,17 @@ rule features_extract:
     threads: per_model(lambda gpus: 12 if gpus else 1)
     resources:
         gpu=per_model(one),
-        launcher=per_model(lambda gpus: alone(one(gpus))),
-        mem_mb=per_model(lambda gpus: 32000 if gpus else 2500, growing=True),
-        runtime=per_model(lambda gpus: 120 if gpus else 20, growing=True),
+        mem_mb=growing(per_model(lambda gpus: 32000 if gpus else 2500)),
+        runtime=growing(per_model(lambda gpus: 120 if gpus else 20)),
         batch=32,
         store=f"{STORE}/features",
     params:
         code=code("workflow_scripts.features.extract"),
-        tree=tree_of_split,
+        tree=tree_of_split(),
     message:
         "Computing vision features of {wildcards.split} with {wildcards.model} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "{resources.launcher} workflow_scripts.features.extract --split {input.split:q} --tree {params.tree:q}"
+        "python -m workflow_scripts.core.devices {resources.gpu} -- python -m workflow_scripts.features.extract"
+        " --split {input.split:q} --tree {params.tree:q}"
         " --model {input.record:q} --index {output.index:q} --batch {resources.batch} --store {resources.store:q}"
         " --threads {threads} 2>&1 | tee {log:q}"

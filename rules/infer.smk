@@ -7,10 +7,8 @@ scattergather:
 
 rule infer_answer:
     input:
+        unpack(answering),
         split=f"{R}/splits/{{split}}/rows.parquet",
-        record=lambda w: f"{R}/models/{model_of(w.cohort)}.json",
-        features=lambda w: features_of(w.cohort.split("+"), w.split),
-        adapter=lambda w: [adapter for system in w.cohort.split("+") for adapter in adapter_of(system)],
     output:
         shard=f"{R}/predictions/{{split}}/{{cohort}}/{{scatteritem}}.parquet",
     log:
@@ -24,20 +22,21 @@ rule infer_answer:
     threads: per_model(lambda gpus: 4 if gpus else 1)
     resources:
         gpu=per_model(one),
-        launcher=per_model(lambda gpus: alone(one(gpus))),
-        mem_mb=per_model(lambda gpus: 48000 if gpus else 2500, growing=True),
-        runtime=per_model(lambda gpus: 240 if gpus else 20, growing=True),
+        mem_mb=growing(per_model(lambda gpus: 48000 if gpus else 2500)),
+        runtime=growing(per_model(lambda gpus: 240 if gpus else 20)),
         batch=per_model(lambda gpus: 1024 if gpus else 64),
+        tmpdir=TMPDIR,
         store=f"{STORE}/answers",
     params:
         code=code("workflow_scripts.infer.answer"),
-        tree=tree_of_split,
-        cohort=lambda w: canonical_json([asked(system) for system in w.cohort.split("+")]),
+        tree=tree_of_split(),
+        cohort=known(lambda w: canonical_json([asked(system) for system in w.cohort.split("+")])),
         budgets=canonical_json(CONFIG.inference.max_new_tokens),
     message:
         "Answering {wildcards.split} with {wildcards.cohort}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "{resources.launcher} workflow_scripts.infer.answer --split {input.split:q} --shard {wildcards.scatteritem}"
+        "python -m workflow_scripts.core.devices {resources.gpu} -- python -m workflow_scripts.infer.answer"
+        " --split {input.split:q} --shard {wildcards.scatteritem}"
         " --model {input.record:q} --features {input.features:q} --tree {params.tree:q} --cohort {params.cohort:q}"
         " --budgets {params.budgets:q} --batch {resources.batch} --threads {threads}"
         " --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
@@ -59,17 +58,17 @@ rule infer_ask:
         CONDA
     resources:
         gpu=0,
-        mem_mb=lambda w, attempt: 2000 * attempt,
-        runtime=lambda w, attempt: 240 * attempt,
+        mem_mb=growing(2000),
+        runtime=growing(240),
         workers=lambda w: engine_of(w).workers,
         timeout=lambda w: str(engine_of(w).timeout),
         retries=lambda w: engine_of(w).retries,
         url=lambda w: engine_of(w).url,
-        store=f"{STORE}/answers",
         token=lambda w: f"--token-variable {engine_of(w).token_variable}" if engine_of(w).token_variable else "",
+        store=f"{STORE}/answers",
     params:
         code=code("workflow_scripts.infer.ask"),
-        tree=tree_of_split,
+        tree=tree_of_split(),
         prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
         budgets=canonical_json(CONFIG.inference.max_new_tokens),
         model=model_behind,
@@ -100,8 +99,8 @@ rule infer_gather:
     conda:
         CONDA
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 10 * attempt,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         code=code("workflow_scripts.infer.gather"),
     message:
@@ -131,19 +130,19 @@ rule infer_stability:
     threads: per_model(lambda gpus: 4 if gpus else 1)
     resources:
         gpu=per_model(one),
-        launcher=per_model(lambda gpus: alone(one(gpus))),
-        mem_mb=per_model(lambda gpus: 48000 if gpus else 2500, growing=True),
-        runtime=per_model(lambda gpus: 60 if gpus else 20, growing=True),
+        mem_mb=growing(per_model(lambda gpus: 48000 if gpus else 2500)),
+        runtime=growing(per_model(lambda gpus: 60 if gpus else 20)),
     params:
         code=code("workflow_scripts.infer.stability"),
-        tree=tree_of_split,
+        tree=tree_of_split(),
         asked=lambda w: canonical_json(asked(w.system)),
         budgets=canonical_json(CONFIG.inference.max_new_tokens),
         sample="--batch 7 --count 200",
     message:
         "Asking {wildcards.system} again on a part of {wildcards.split} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "{resources.launcher} workflow_scripts.infer.stability --split {input.split:q} --predictions {input.predictions:q}"
+        "python -m workflow_scripts.core.devices {resources.gpu} -- python -m workflow_scripts.infer.stability"
+        " --split {input.split:q} --predictions {input.predictions:q}"
         " --model {input.record:q} --features {input.features:q} --tree {params.tree:q} --asked {params.asked:q}"
         " --budgets {params.budgets:q} {params.sample} --threads {threads}"
         " --out {output.changed:q} 2>&1 | tee {log:q}"
@@ -169,8 +168,8 @@ rule infer_trivial:
     conda:
         CONDA
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 10 * attempt,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         code=code("workflow_scripts.infer.trivial"),
         spec=lambda w: CONFIG.systems[w.system].spec(),
@@ -197,8 +196,8 @@ rule infer_import:
     conda:
         CONDA
     resources:
-        mem_mb=lambda w, attempt: 1500 * attempt,
-        runtime=lambda w, attempt: 10 * attempt,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("workflow_scripts.infer.imported"),
     message:
@@ -221,8 +220,8 @@ rule infer_export:
     conda:
         CONDA
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 10 * attempt,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         code=code("workflow_scripts.infer.export"),
     message:

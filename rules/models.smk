@@ -14,16 +14,15 @@ rule model_make:
         CONDA
     threads: 2
     resources:
-        mem_mb=lambda w, attempt: 3000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=growing(3000),
+        runtime=growing(30),
     params:
         code=code("workflow_scripts.models.tiny"),
         spec=lambda w: CONFIG.models[w.model].spec(),
     message:
         "Teaching the made model {wildcards.model} to see and to answer in format [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.models.tiny --spec {params.spec:q} --record {output.record:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.models.tiny --spec {params.spec:q} --record {output.record:q} 2>&1 | tee {log:q}"
 
 
 rule model_fetch:
@@ -39,8 +38,8 @@ rule model_fetch:
         CONDA
     threads: 4
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 120 * attempt,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         code=code("workflow_scripts.models.fetch"),
         spec=lambda w: CONFIG.models[w.model].spec(),

@@ -15,8 +15,8 @@ rule report_tables:
         CONDA
     resources:
         results=R,
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 10 * attempt,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         code=code("workflow_scripts.report.tables"),
         systems=canonical_json(list(CONFIG.systems)),
@@ -45,14 +45,14 @@ rule report_page:
     conda:
         CONDA
     resources:
-        mem_mb=lambda w, attempt: 1500 * attempt,
-        runtime=lambda w, attempt: 10 * attempt,
+        mem_mb=growing(1500),
+        runtime=growing(10),
     params:
         code=code("workflow_scripts.report.page"),
         spec=CONFIG.report.spec(),
         systems=canonical_json(list(CONFIG.systems)),
         baselines=BASELINES,
-        tree=tree_of_split,
+        tree=tree_of_split(),
     message:
         "Writing the page of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:

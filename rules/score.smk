@@ -18,8 +18,8 @@ rule score_outcomes:
     conda:
         CONDA
     resources:
-        mem_mb=lambda w, attempt: 1500 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         code=code("workflow_scripts.score.outcomes"),
     message:
@@ -42,18 +42,18 @@ rule score_judge:
     conda:
         CONDA
     resources:
-        store=f"{STORE}/judgements",
         gpu=lambda w: gpus_of_judge(w.judge),
-        launcher=lambda w: alone(gpus_of_judge(w.judge)),
-        mem_mb=lambda w, attempt: attempt * (48000 if gpus_of_judge(w.judge) else 1500),
-        runtime=lambda w, attempt: attempt * (480 if gpus_of_judge(w.judge) else 60),
+        mem_mb=growing(lambda w: 48000 if gpus_of_judge(w.judge) else 1500),
+        runtime=growing(lambda w: 480 if gpus_of_judge(w.judge) else 60),
+        store=f"{STORE}/judgements",
     params:
         code=code("workflow_scripts.score.judge"),
         spec=lambda w: CONFIG.judges[w.judge].spec(),
     message:
         "Judging the reports of {wildcards.system} on {wildcards.split} with {wildcards.judge} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "{resources.launcher} workflow_scripts.score.judge --split {input.split:q} --predictions {input.predictions:q}"
+        "python -m workflow_scripts.core.devices {resources.gpu} -- python -m workflow_scripts.score.judge"
+        " --split {input.split:q} --predictions {input.predictions:q}"
         " --judge {wildcards.judge} --spec {params.spec:q} --store {resources.store:q}"
         " --out {output.judgements:q} 2>&1 | tee {log:q}"
 
@@ -65,6 +65,7 @@ rule score_reports:
         judgements=expand(f"{R}/scores/{{{{split}}}}/{{{{system}}}}/{{judge}}.judgements.parquet", judge=JUDGES),
     output:
         scores=f"{R}/scores/{{split}}/{{system}}/report_scores.parquet",
+        findings=f"{R}/scores/{{split}}/{{system}}/findings.parquet",
     log:
         f"{R}/logs/score_reports/{{split}}.{{system}}.log",
     benchmark:
@@ -72,8 +73,8 @@ rule score_reports:
     conda:
         CONDA
     resources:
-        mem_mb=lambda w, attempt: 1500 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
+        mem_mb=growing(1500),
+        runtime=growing(20),
     params:
         code=code("workflow_scripts.score.report_metrics"),
         nltk_data=["--nltk-data", CONFIG.scoring.nltk_data] if CONFIG.scoring.nltk_data else [],
@@ -81,7 +82,8 @@ rule score_reports:
         "Scoring the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.report_metrics --split {input.split:q} --predictions {input.predictions:q}"
-        " --judgements {input.judgements:q} {params.nltk_data:q} --out {output.scores:q} 2>&1 | tee {log:q}"
+        " --judgements {input.judgements:q} {params.nltk_data:q} --out {output.scores:q}"
+        " --findings {output.findings:q} 2>&1 | tee {log:q}"
 
 
 rule score_bertscore:
@@ -99,9 +101,8 @@ rule score_bertscore:
     threads: 2
     resources:
         gpu=CONFIG.scoring.bertscore.gpus if CONFIG.scoring.bertscore else 0,
-        launcher=alone(CONFIG.scoring.bertscore.gpus if CONFIG.scoring.bertscore else 0),
-        mem_mb=lambda w, attempt: 6000 * attempt,
-        runtime=lambda w, attempt: 60 * attempt,
+        mem_mb=growing(6000),
+        runtime=growing(60),
         batch=64,
     params:
         code=code("workflow_scripts.score.bertscore"),
@@ -109,8 +110,9 @@ rule score_bertscore:
     message:
         "Embedding the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "{resources.launcher} workflow_scripts.score.bertscore --split {input.split:q} --predictions {input.predictions:q}"
-        " --system {wildcards.system} --spec {params.spec:q} --batch {resources.batch} --threads {threads}"
+        "python -m workflow_scripts.core.devices {resources.gpu} -- python -m workflow_scripts.score.bertscore"
+        " --split {input.split:q} --predictions {input.predictions:q}"
+        " --system {wildcards.system} --spec {params.spec:q} --batch {resources.batch}"
         " --out {output.scores:q} 2>&1 | tee {log:q}"
 
 
@@ -131,8 +133,8 @@ rule score_metrics:
         CONDA
     threads: 2
     resources:
-        mem_mb=lambda w, attempt: 2500 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=growing(2500),
+        runtime=growing(30),
     params:
         code=code("workflow_scripts.score.metrics"),
         spec=CONFIG.scoring.spec(),
@@ -160,8 +162,8 @@ rule score_comparisons:
         CONDA
     threads: 2
     resources:
-        mem_mb=lambda w, attempt: 2500 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=growing(2500),
+        runtime=growing(30),
     params:
         code=code("workflow_scripts.score.comparisons"),
         spec=CONFIG.scoring.spec(),
@@ -171,26 +173,3 @@ rule score_comparisons:
     shell:
         "python -m workflow_scripts.score.comparisons --outcomes {input.outcomes:q} --report-scores {input.scores:q}"
         " --baselines {params.baselines} --spec {params.spec:q} --out {output.comparisons:q} --agreement {output.agreement:q} 2>&1 | tee {log:q}"
-
-
-rule score_findings:
-    input:
-        judgements=expand(f"{R}/scores/{{{{split}}}}/{{{{system}}}}/{{judge}}.judgements.parquet", judge=JUDGES),
-    output:
-        findings=f"{R}/scores/{{split}}/{{system}}/findings.parquet",
-    log:
-        f"{R}/logs/score_findings/{{split}}.{{system}}.log",
-    benchmark:
-        f"{R}/benchmarks/score_findings/{{split}}.{{system}}.tsv"
-    conda:
-        CONDA
-    resources:
-        mem_mb=lambda w, attempt: 1500 * attempt,
-        runtime=lambda w, attempt: 10 * attempt,
-    params:
-        code=code("workflow_scripts.score.finding_table"),
-    message:
-        "Listing the judged findings of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
-    shell:
-        "python -m workflow_scripts.score.finding_table --judgements {input.judgements:q}"
-        " --out {output.findings:q} 2>&1 | tee {log:q}"

@@ -21,10 +21,10 @@ rule train_tune:
     resources:
         gpu=per_model(int),
         launcher=per_model(together),
-        mem_mb=per_model(lambda gpus: 48000 if gpus else 3500, growing=True),
+        mem_mb=growing(per_model(lambda gpus: 48000 if gpus else 3500)),
         tracking=CONFIG.tracking,
+        runtime=growing(per_model(lambda gpus: 720 if gpus else 30)),
         store=f"{STORE}/adapters",
-        runtime=per_model(lambda gpus: 720 if gpus else 30, growing=True),
     params:
         code=code("workflow_scripts.train.tune"),
         tree=lambda w: tree_of(CONFIG.splits[CONFIG.systems[w.system].train].dataset),

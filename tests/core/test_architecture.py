@@ -4,6 +4,7 @@ import ast
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,16 +15,20 @@ SHARED = ("core", "models", "engines")
 FILES = sorted((ROOT / "workflow_scripts").rglob("*.py"))
 
 
-def imported_rooms(file):
+def imported(file):
+    """Modules of the package that a file imports anywhere, by its syntax tree."""
+    names = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
-        for name in names:
-            if name.startswith("workflow_scripts."):
-                yield name.split(".")[1]
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in names if name.startswith("workflow_scripts.") and module_file(name).exists()}
+
+
+def module_file(name):
+    path = ROOT / Path(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
@@ -32,7 +37,7 @@ def test_a_room_imports_the_shared_rooms_and_itself(file):
     allowed = (
         {*SHARED, room} if room in STAGES else {"core", "models", "engines"} if room == "engines" else {"core", room}
     )
-    assert set(imported_rooms(file)) <= allowed
+    assert {name.split(".")[1] for name in imported(file)} <= allowed
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
@@ -58,6 +63,12 @@ def test_the_sources_of_a_step_are_what_it_imports_and_nothing_of_other_stages()
     assert "workflow_scripts/infer/gather.py" in files
     assert "workflow_scripts/core/tables.py" in files
     assert not any("/train/" in file or "/report/" in file or "tiny" in file for file in files)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_the_sources_of_a_module_hold_whatever_its_syntax_tree_imports(file):
+    module = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    assert {str(module_file(name).relative_to(ROOT)) for name in imported(file)} <= set(sources(module))
 
 
 def test_a_template_beside_a_module_counts_as_its_source():

@@ -117,12 +117,13 @@ def test_json_traps_raise_nothing(asked, text):
     "asked", [LETTER, WORDS, LABELS, BOXES, CHROMOSOMES, COUNT, SHARE, REPORT], ids=lambda a: a.task
 )
 @pytest.mark.parametrize("unit", ["a", "1,", "[1,2,", "B) ", "\n", "answer is ", "10 "])
-def test_megabytes_of_text_take_milliseconds(asked, unit):
+def test_megabytes_of_text_are_read_in_linear_time(asked, unit):
     text = unit * (4_000_000 // len(unit))
     start = time.process_time()
     strict = read_strict(asked, text)
     outcome_of(asked, text, "length", strict, read_lenient(asked, text))
-    assert time.process_time() - start < 0.3
+    # Milliseconds where it is linear; a pattern that goes back over the text would take hours on any machine.
+    assert time.process_time() - start < 10
 
 
 words = st.text(alphabet=string.ascii_letters + "'’-", min_size=2, max_size=12)

@@ -15,6 +15,7 @@ from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import (
     AGREEMENT,
     COMPARISONS,
+    JUDGED_FINDINGS,
     METRICS,
     OUTCOMES,
     PREDICTIONS,
@@ -217,20 +218,21 @@ def test_known_failures_are_one_sentence(tables, tmp_path):
 def test_each_step_runs_from_the_command_line(tables, tmp_path):
     rows = one_of_each()
     split, answers = tables(rows, [prediction(r["uid"], r["answer"]) for r in rows])
-    made = {name: tmp_path / name for name in ("outcomes", "judged", "scores", "metrics")}
+    made = {name: tmp_path / name for name in ("outcomes", "judged", "scores", "findings", "metrics")}
     store = tmp_path / "store"
     for ended in (
         run("outcomes", "--split", split, "--predictions", answers, "--system", "base", "--out", made["outcomes"]),
         run("judge", "--split", split, "--predictions", answers, "--judge", "lexicon", "--spec",
             '{"backend":"lexicon"}', "--store", store, "--out", made["judged"]),
         run("report_metrics", "--split", split, "--predictions", answers, "--judgements", made["judged"], "--out",
-            made["scores"]),
+            made["scores"], "--findings", made["findings"]),
         run("metrics", "--outcomes", made["outcomes"], "--report-scores", made["scores"], "--spec", "{}", "--out",
             made["metrics"]),
     ):  # fmt: skip
         assert ended.returncode == 0, ended.stderr
     values = {r["metric"]: r["value"] for r in read_table(made["metrics"], METRICS).to_pylist()}
     assert values["crimson_offline"] == values["green_offline"] == values["micro_f1"] == 1.0
+    assert {r["fate"] for r in read_table(made["findings"], JUDGED_FINDINGS).to_pylist()} == {"matched"}
 
 
 def test_judges_that_disagree_are_called_out_loudly():

@@ -47,7 +47,6 @@ def test_the_default_plans_every_stage_once(folder):
         "report_page": 1,
         "report_tables": 1,
         "score_comparisons": 1,
-        "score_findings": 5,
         "score_judge": 5,
         "score_metrics": 1,
         "score_outcomes": 5,

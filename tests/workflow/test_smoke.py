@@ -18,7 +18,6 @@ OF_A_SYSTEM = {
     "infer_gather": 1,
     "score_outcomes": 1,
     "score_judge": 1,
-    "score_findings": 1,
     "score_reports": 1,
     "score_comparisons": 1,
     "score_metrics": 1,

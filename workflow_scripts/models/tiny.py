@@ -30,6 +30,7 @@ from transformers import (
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.models import MadeModel
 from workflow_scripts.core.made.drawing import COLOURS, SHAPES, Mark
+from workflow_scripts.core.threads import TORCH_THREADS
 from workflow_scripts.models.record import write_record
 from workflow_scripts.models.tiny_lessons import SIDE, Lesson, lesson
 
@@ -337,9 +338,9 @@ def _descend(modules: list[torch.nn.Module], steps: int, rate: float, name: str)
             schedule.step()
 
 
-def make(spec: MadeModel, record: Path, threads: int) -> None:
+def make(spec: MadeModel, record: Path) -> None:
     """Build, teach and save the model and its processor beside `record`, which is written last."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(TORCH_THREADS)
     processor = build_processor(spec.vocabulary, spec.seed)
     model = build_model(processor, spec.width, spec.layers, spec.seed)
     teach_sight(model, processor, spec.sight_steps, spec.learning_rate, spec.seed + 1)
@@ -355,9 +356,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", required=True, help="JSON of the model's entry")
     parser.add_argument("--record", type=Path, required=True, help="JSON file to write; the model's folder beside it")
-    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     given = parser.parse_args()
-    make(MadeModel.model_validate_json(given.spec), given.record, given.threads)
+    make(MadeModel.model_validate_json(given.spec), given.record)
 
 
 if __name__ == "__main__":

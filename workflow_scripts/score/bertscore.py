@@ -19,6 +19,7 @@ from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.scoring import BertScore
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import PREDICTIONS, REPORT_SCORES, ROWS, read_table, write_table
+from workflow_scripts.core.threads import TORCH_THREADS
 from workflow_scripts.score.judgements import pairs_of
 
 Embedded = tuple[torch.Tensor, torch.Tensor]
@@ -105,14 +106,13 @@ def main() -> None:
     parser.add_argument("--system", required=True)
     parser.add_argument("--spec", required=True, help="the configuration's `scoring.bertscore` as JSON")
     parser.add_argument("--batch", type=int, default=64, help="texts embedded at a time")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     try:
         spec = BertScore.model_validate_json(given.spec)
     except ValidationError as error:
         raise Refused(f"--spec is no scoring.bertscore section: {error.errors()[0]['msg']}") from None
-    torch.set_num_threads(given.threads)
+    torch.set_num_threads(TORCH_THREADS)
     score_reports(given.split, given.predictions, given.system, spec, given.batch, given.out)
 
 

@@ -1,13 +1,8 @@
-"""What judges found in each pair of reports, one row a finding: matched, missing or false, and with which errors.
+"""What judges found in each pair of reports, one row a finding: matched, missing or false, and with which errors."""
 
-`python -m workflow_scripts.score.finding_table --judgements J.parquet … --out F.parquet`
-"""
-
-import argparse
 import json
 from pathlib import Path
 
-from workflow_scripts.core.command import run_step
 from workflow_scripts.core.tables import JUDGED_FINDINGS, JUDGEMENTS, read_table, write_table
 from workflow_scripts.score.replies import read_crimson
 
@@ -52,15 +47,3 @@ def write_findings(judgements: list[Path], out: Path) -> None:
         for judgement in read_table(path, JUDGEMENTS).to_pylist()
     }
     write_table(out, [row for key in sorted(found) for row in finding_rows(found[key])], JUDGED_FINDINGS)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--judgements", type=Path, nargs="+", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    write_findings(given.judgements, given.out)
-
-
-if __name__ == "__main__":
-    run_step(main)

@@ -1,7 +1,9 @@
 """Scores of the report answers of one system: CRIMSON and GREEN from judgements, and lexical companions.
 
+Beside them, what the judges found.
+
 `python -m workflow_scripts.score.report_metrics --split S.parquet --predictions P.parquet --judgements J.parquet …
-[--nltk-data FOLDER] --out R.parquet`
+[--nltk-data FOLDER] --out R.parquet --findings F.parquet`
 """
 
 import argparse
@@ -15,6 +17,7 @@ from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import JUDGEMENTS, PREDICTIONS, REPORT_SCORES, ROWS, read_table, write_table
 from workflow_scripts.score.crimson import crimson
+from workflow_scripts.score.finding_table import write_findings
 from workflow_scripts.score.green import GreenCounts, green
 from workflow_scripts.score.judgements import Pair, pairs_of
 from workflow_scripts.score.meteor import Meteor
@@ -131,8 +134,10 @@ def main() -> None:
     parser.add_argument("--judgements", type=Path, nargs="*", default=[])
     parser.add_argument("--nltk-data", help="nltk's folder with WordNet; without it, METEOR has no synonyms")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--findings", type=Path, required=True, help="table of what the judges found")
     given = parser.parse_args()
     score_reports(given.split, given.predictions, given.judgements, given.out, given.nltk_data)
+    write_findings(given.judgements, given.findings)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file, write_json
 from workflow_scripts.core.provenance import write_provenance
 from workflow_scripts.core.tables import HISTORY, ROWS, read_table, write_table
+from workflow_scripts.core.threads import TORCH_THREADS
 from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.kernels import speed_up_training
 from workflow_scripts.models.loading import Loaded, load
@@ -135,7 +136,7 @@ def tune(
         if os.environ.get("RANK", "0") == "0":
             publish_kept(store / key, adapter, history)
         return
-    torch.set_num_threads(threads)
+    torch.set_num_threads(TORCH_THREADS)
     transformers.set_seed(recipe.seed)
     rows = read_table(split, ROWS).to_pylist()
     if not rows:
@@ -290,7 +291,7 @@ def main() -> None:
     parser.add_argument("--history", type=Path, required=True, help="Parquet of the training log to write")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder that survives a killed run")
     parser.add_argument("--store", type=Path, help="folder of kept adapters")
-    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
+    parser.add_argument("--threads", type=int, required=True, help="processes; on a GPU all but two prepare batches")
     parser.add_argument("--tracking", default="none", help="tensorboard, trackio or wandb; none by default")
     given = parser.parse_args()
     tune(
