@@ -49,7 +49,6 @@ def test_a_shipped_configuration_is_valid(name):
         ("datasets__made__seed", -1, "datasets.made.seed: Input should be greater than or equal to 0 (given: -1)"),
         ("splits__train__folder", "train", "splits.train.folder: Input should be 'training'"),
         ("recipes__qlora__steps", 5, "set either epochs or steps"),
-        ("recipes__qlora__micro_batch", 5, "batch 16 must be a multiple of micro_batch 5"),
         ("systems__odd", {"model": "tiny", "recipe": "qlora"}, "recipe and train go together"),
         ("models__med", {"source": "hub", "family": "gemma3", "checkpoint": "a/b", "revision": "main"}, "revision"),
         ("datasets__mine", {"source": "local"}, "datasets.mine.path: no folder given"),

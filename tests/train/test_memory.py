@@ -15,10 +15,10 @@ def test_rows_at_once_follow_the_card(batch, processes, gib, rows):
     assert micro_batch(None, batch, processes, gib) == rows
 
 
-def test_what_is_asked_is_kept_or_refused():
+def test_what_a_recipe_allows_is_never_exceeded_and_shared_by_processes():
     assert micro_batch(4, 16, 2, 140) == 4
-    with pytest.raises(ValueError, match="does not divide the 8 rows"):
-        micro_batch(5, 16, 2, None)
+    assert micro_batch(16, 16, 2, 140) == 8
+    assert micro_batch(5, 16, 2, None) == 4
     with pytest.raises(ValueError, match="cannot be shared by 3 processes"):
         micro_batch(None, 16, 3, None)
 

@@ -66,6 +66,7 @@ def test_scatter_is_set_on_the_command_line(folder):
         (["--configfile", "config/local.yaml"], "add `--config dataset_path=FOLDER`"),
         (["--configfile", "config/local.yaml", "--config", "dataset_path=nowhere"], "nowhere does not exist"),
         (["--configfile", "config/local.yaml", "--config", "dataset_path=config"], "holds no question file"),
+        (["--config", "models={tiny: {source: made, gpus: 3}}"], "16 rows cannot be shared by the 3 GPUs of 'tiny'"),
         (
             ["--config", "systems={theirs: {predictions: none.json}}"],
             "systems.theirs.predictions: none.json is no file",

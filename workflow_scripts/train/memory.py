@@ -17,8 +17,10 @@ def card_gib() -> float | None:
     return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / 2**30
 
 
-def micro_batch(asked: int | None, batch: int, processes: int, gib: float | None) -> int:
-    """Rows at once on each of `processes` devices: as asked, or the largest preset that divides the batch evenly.
+def micro_batch(most: int | None, batch: int, processes: int, gib: float | None) -> int:
+    """Rows at once on each of `processes` devices: as many as divide its share evenly and are at most `most`.
+
+    None: at most the preset of a card of `gib`.
 
     Raises:
         ValueError: the batch cannot be shared evenly.
@@ -26,12 +28,9 @@ def micro_batch(asked: int | None, batch: int, processes: int, gib: float | None
     share, rest = divmod(batch, processes)
     if rest:
         raise ValueError(f"batch {batch} cannot be shared by {processes} processes; choose a multiple")
-    if asked is not None:
-        if share % asked:
-            raise ValueError(f"micro_batch {asked} does not divide the {share} rows of each of {processes} processes")
-        return asked
-    fits = share if gib is None else max([rows for size, rows in PRESETS if size <= gib * 1.05], default=2)
-    return max(rows for rows in range(1, share + 1) if share % rows == 0 and rows <= fits)
+    if most is None:
+        most = share if gib is None else max([rows for size, rows in PRESETS if size <= gib * 1.05], default=2)
+    return max(rows for rows in range(1, share + 1) if share % rows == 0 and rows <= most)
 
 
 def token_parts(lengths: list[int], budget: int | None) -> list[list[int]]:

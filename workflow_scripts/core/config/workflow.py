@@ -99,6 +99,12 @@ class Configuration(Section):
                     _known(f"systems.{name}.engine", system.engine, "engines", self.engines)
                 if system.recipe is not None:
                     _known(f"systems.{name}.recipe", system.recipe, "recipes", self.recipes)
+                    batch, gpus = self.recipes[system.recipe].batch, self.models[system.model].gpus
+                    if gpus and batch % gpus:
+                        raise ValueError(
+                            f"recipes.{system.recipe}.batch: {batch} rows cannot be shared by the {gpus} GPUs of "
+                            f"{system.model!r}; choose a multiple"
+                        )
                     if system.engine is not None and self.recipes[system.recipe].tunes_tower:
                         raise ValueError(
                             f"systems.{name}.engine: servers leave out the vision tower's part of an adapter, which "
