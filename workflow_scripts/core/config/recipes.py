@@ -39,9 +39,7 @@ class Recipe(Section):
     epochs: float | None = Field(3.0, gt=0, description="Passes over the rows; fractions are fine.")
     steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs.")
     batch: int = Field(16, ge=1, description="Rows of one optimiser step.")
-    micro_batch: int | None = Field(
-        None, ge=1, description="Most rows on a device at once; null: by its memory."
-    )
+    micro_batch: int | None = Field(None, ge=1, description="Most rows on a device at once; null: by its memory.")
     optimiser: Literal["adamw_torch", "adamw_torch_fused", "paged_adamw_8bit"] = Field(
         "adamw_torch", description="paged_adamw_8bit needs a GPU."
     )
