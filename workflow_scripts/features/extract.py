@@ -18,6 +18,7 @@ from workflow_scripts.core.images import open_image
 from workflow_scripts.core.tables import FEATURES, ROWS, read_table, write_table
 from workflow_scripts.models.loading import Loaded, best_device, compute_dtype, load
 from workflow_scripts.models.record import read_record
+from workflow_scripts.models.threads import use_threads
 
 SHARD = 2048
 """Images of a shard: 2048 × 256 × 1152 values of two bytes are 1.2 GB for MedGemma."""
@@ -48,7 +49,7 @@ def extract(split: Path, tree: Path, record: Path, index: Path, batch: int, thre
     Below the store lies one folder for each model, dtype and version of this step's code. All threads but one prepare
     images, in processes of their own. Without an image to compute, no model is loaded.
     """
-    torch.set_num_threads(threads)
+    use_threads(threads)
     images = {image["sha256"]: image["path"] for row in read_table(split, ROWS)["images"].to_pylist() for image in row}
     dtype = compute_dtype(best_device())
     identity = [code.identity("workflow_scripts.features.extract"), read_record(record)[0].content, str(dtype)]

@@ -8,7 +8,6 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
@@ -23,6 +22,7 @@ from workflow_scripts.infer.requests import grammars_of, requests_of
 from workflow_scripts.models.kernels import speed_up_inference
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.record import read_record
+from workflow_scripts.models.threads import use_threads
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def answer(
     Raises:
         Refused: the cohort has two different adapters.
     """
-    torch.set_num_threads(threads)
+    use_threads(threads)
     number, of = shard
     everything = read_table(split, ROWS).to_pylist()
     rows = everything[number::of]

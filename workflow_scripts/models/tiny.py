@@ -30,8 +30,8 @@ from transformers import (
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.models import MadeModel
 from workflow_scripts.core.made.drawing import COLOURS, SHAPES, Mark
-from workflow_scripts.core.threads import TORCH_THREADS
 from workflow_scripts.models.record import write_record
+from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 from workflow_scripts.models.tiny_lessons import SIDE, Lesson, lesson
 
 SPECIAL = {
@@ -340,7 +340,7 @@ def _descend(modules: list[torch.nn.Module], steps: int, rate: float, name: str)
 
 def make(spec: MadeModel, record: Path) -> None:
     """Build, teach and save the model and its processor beside `record`, which is written last."""
-    torch.set_num_threads(TORCH_THREADS)
+    use_threads(TORCH_THREADS)
     processor = build_processor(spec.vocabulary, spec.seed)
     model = build_model(processor, spec.width, spec.layers, spec.seed)
     teach_sight(model, processor, spec.sight_steps, spec.learning_rate, spec.seed + 1)

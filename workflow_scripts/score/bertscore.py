@@ -19,7 +19,7 @@ from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.scoring import BertScore
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import PREDICTIONS, REPORT_SCORES, ROWS, read_table, write_table
-from workflow_scripts.core.threads import TORCH_THREADS
+from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 from workflow_scripts.score.judgements import pairs_of
 
 Embedded = tuple[torch.Tensor, torch.Tensor]
@@ -112,7 +112,7 @@ def main() -> None:
         spec = BertScore.model_validate_json(given.spec)
     except ValidationError as error:
         raise Refused(f"--spec is no scoring.bertscore section: {error.errors()[0]['msg']}") from None
-    torch.set_num_threads(TORCH_THREADS)
+    use_threads(TORCH_THREADS)
     score_reports(given.split, given.predictions, given.system, spec, given.batch, given.out)
 
 

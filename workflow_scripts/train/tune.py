@@ -23,12 +23,12 @@ from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file, write_json
 from workflow_scripts.core.provenance import write_provenance
 from workflow_scripts.core.tables import HISTORY, ROWS, read_table, write_table
-from workflow_scripts.core.threads import TORCH_THREADS
 from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.kernels import speed_up_training
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.models.prompts import chat
 from workflow_scripts.models.record import read_record
+from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 from workflow_scripts.train.card import write_card
 from workflow_scripts.train.gates import check_adapter, check_batch, check_rows
 from workflow_scripts.train.kept import keep, publish_kept
@@ -136,7 +136,7 @@ def tune(
         if os.environ.get("RANK", "0") == "0":
             publish_kept(store / key, adapter, history)
         return
-    torch.set_num_threads(TORCH_THREADS)
+    use_threads(TORCH_THREADS)
     transformers.set_seed(recipe.seed)
     rows = read_table(split, ROWS).to_pylist()
     if not rows:
