@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell nproc)
 
-.PHONY: demo test test-slow resume soak lint format clean
+.PHONY: demo test test-slow test-extended resume soak lint format clean
 
 $(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/requirements-judges.txt envs/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("flarebench needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -20,11 +20,17 @@ demo: $(VENV)/ready  ## the whole workflow on the embedded default
 	@echo
 	@echo "Report: $(CURDIR)/results/report/validation/index.html"
 
-test: $(VENV)/ready  ## every test but those marked slow
-	$(BIN)/python -m pytest -q -m "not slow"
+# Tests of one file stay in one process: they share what is expensive to make.
+PYTEST := $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile $(PYTEST_FLAGS)
 
-test-slow: $(VENV)/ready  ## real processes killed, browsers, whole runs of the workflow
-	$(BIN)/python -m pytest -q -m slow
+test: $(VENV)/ready  ## every test but those marked slow or extended
+	$(PYTEST) -m "not slow and not extended"
+
+test-slow: $(VENV)/ready  ## processes killed, contracts of reruns
+	$(PYTEST) -m "slow and not extended"
+
+test-extended: $(VENV)/ready  ## a SLURM cluster, the toy model made anew: an hour or more
+	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) -m extended
 
 resume:  ## go on with a run whose main process was killed; no job of the dead run is left running
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m workflow_scripts.core.resume

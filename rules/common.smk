@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from workflow_scripts.core.code import identity as code
 from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, MadeDataset
-from workflow_scripts.core.config.models import HubModel, MadeModel
+from workflow_scripts.core.config.models import HubModel, SyntheticModel
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, TrivialSystem
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration

@@ -1,28 +1,26 @@
-# make the tiny model, or fetch a checkpoint at its revision
+# take the toy model that ships with the workflow, or fetch a checkpoint at its revision
 
 
-rule model_make:
+rule model_shipped:
     output:
         record=f"{R}/models/{{model}}.json",
     log:
-        f"{R}/logs/model_make/{{model}}.log",
+        f"{R}/logs/model_shipped/{{model}}.log",
     benchmark:
-        f"{R}/benchmarks/model_make/{{model}}.tsv"
+        f"{R}/benchmarks/model_shipped/{{model}}.tsv"
     wildcard_constraints:
-        model=named(CONFIG.models, MadeModel),
+        model=named(CONFIG.models, SyntheticModel),
     conda:
         CONDA
-    threads: 2
     resources:
-        mem_mb=growing(3000),
-        runtime=growing(30),
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
-        code=code("workflow_scripts.models.tiny"),
-        spec=lambda w: CONFIG.models[w.model].spec(),
+        code=code("workflow_scripts.models.shipped"),
     message:
-        "Teaching the made model {wildcards.model} to see and to answer in format [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Taking the toy model {wildcards.model} that ships with the workflow [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.models.tiny --spec {params.spec:q} --record {output.record:q} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.models.shipped --record {output.record:q} 2>&1 | tee {log:q}"
 
 
 rule model_fetch:

@@ -21,7 +21,7 @@ from transformers import (
 
 from tests.conftest import make_row
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.models import MadeModel
+from workflow_scripts.core.config.models import SyntheticModel
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.images import open_image
@@ -364,4 +364,4 @@ def test_generation_follows_the_logits_that_training_computes(split, tree, recor
 
 def test_the_made_model_is_of_the_gemma3_family_alone():
     with pytest.raises(ValidationError, match="family"):
-        MadeModel(family="paligemma2")
+        SyntheticModel(family="paligemma2")

@@ -1,10 +1,19 @@
-"""The made model is a function of its entry alone."""
+"""The toy model is a function of its settings alone, and what ships is what its record says."""
+
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
+import trl
+from safetensors import safe_open
 
-from workflow_scripts.core.config.models import MadeModel
-from workflow_scripts.models.tiny import make
+from workflow_scripts.core.files import BadFile, read_json
+from workflow_scripts.models.loading import load
+from workflow_scripts.models.prompts import answered, chat
+from workflow_scripts.models.record import read_record
+from workflow_scripts.models.shipped import ORIGIN, SHIPPED, take
+from workflow_scripts.models.tiny import Spec, make
 
 
 @pytest.fixture
@@ -14,11 +23,66 @@ def threads():
     torch.set_num_threads(before)
 
 
-def test_the_cores_of_a_run_change_no_bit_of_the_made_model(threads, tmp_path):
-    spec = MadeModel(width=64, layers=2, vocabulary=600, sight_steps=2, steps=2)
+def test_the_cores_of_a_run_change_no_bit_of_the_toy_model(threads, tmp_path):
+    spec = Spec(width=64, layers=2, vocabulary=600, sight_steps=2, steps=2)
     weights = []
     for count in (1, 4):
         torch.set_num_threads(count)
-        make(spec, tmp_path / f"{count}.json")
+        make(spec, tmp_path / str(count))
         weights.append((tmp_path / str(count) / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
+
+
+def test_the_shipped_model_loads_whole_from_the_names_that_vllm_knows(tmp_path):
+    take(tmp_path / "toy.json")
+    with safe_open(tmp_path / "toy/model.safetensors", "pt") as weights:
+        names = set(weights.keys())
+    assert {name.split(".")[0] for name in names} == {"language_model", "multi_modal_projector", "vision_tower"}
+    assert all(name.startswith("vision_tower.vision_model.") for name in names if name.startswith("vision_tower"))
+    model = load(tmp_path / "toy.json").model
+    state = model.state_dict()
+    assert len(names) == len(state) - 1  # the head is tied to the embedding
+    assert not any(parameter.isnan().any() or parameter.is_meta for parameter in state.values())
+
+
+def test_line_ends_are_tokens_as_in_gemma(tmp_path):
+    take(tmp_path / "toy.json")
+    tokenizer = load(tmp_path / "toy.json").processor.tokenizer
+    for count in range(1, 5):
+        text = "a" + "\n" * count + "b"
+        assert tokenizer.tokenize(text)[1] == "\n" * count
+        assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
+
+
+@pytest.mark.parametrize("system", [None, "Be brief."])
+@pytest.mark.parametrize("answer", [None, "A"])
+@pytest.mark.parametrize("images", [1, 3])
+def test_the_toy_chat_template_words_turns_as_gemmas(tmp_path, system, answer, images):
+    take(tmp_path / "toy.json")
+    processor = load(tmp_path / "toy.json").processor
+    messages = (
+        chat("Which shape?", images, system) if answer is None else answered("Which shape?", images, system, answer)
+    )
+    gemma = (Path(trl.__file__).parent / "chat_templates" / "gemma3.jinja").read_text(encoding="utf-8")
+    said = [
+        processor.apply_chat_template(messages, add_generation_prompt=answer is None, **template)
+        for template in ({}, {"chat_template": gemma})
+    ]
+    assert said[0] == said[1]
+
+
+def test_a_shipped_file_that_was_changed_is_refused(tmp_path):
+    copy = tmp_path / "toy_model"
+    shutil.copytree(SHIPPED, copy)
+    shutil.copyfile(ORIGIN, tmp_path / "toy_model.json")
+    (copy / "config.json").write_text("{}")
+    with pytest.raises(BadFile, match=r"config\.json is not the file that was shipped; restore it: git checkout"):
+        take(tmp_path / "models/tiny.json", copy)
+    assert not (tmp_path / "models/tiny.json").exists()
+
+
+def test_the_record_of_the_shipped_model_is_the_same_everywhere(tmp_path):
+    take(tmp_path / "tiny.json")
+    record, folder = read_record(tmp_path / "tiny.json")
+    assert record.files == read_json(ORIGIN)["files"]
+    assert record.folder == "tiny" and folder == tmp_path / "tiny"

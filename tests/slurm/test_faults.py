@@ -12,7 +12,7 @@ from tests.slurm.runs import begin, jobs_of, run
 from tests.workflow.runs import checkout
 from workflow_scripts.core.code import ROOT
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.workflow]
+pytestmark = [pytest.mark.slurm, pytest.mark.extended, pytest.mark.workflow]
 NODE = socket.gethostname().partition(".")[0]
 FAULTS = ("--snakefile", "faults.smk")
 

@@ -11,7 +11,7 @@ import pytest
 from tests.slurm.runs import FAKE_GPUS, begin, gpu_tagged, jobs_of, overlaps, results
 from tests.workflow.runs import checkout
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.workflow]
+pytestmark = [pytest.mark.slurm, pytest.mark.extended, pytest.mark.workflow]
 KILLS = int(os.environ.get("FLAREBENCH_KILLS", "3"))
 RESUME = (sys.executable, "-m", "workflow_scripts.core.resume")
 

@@ -12,7 +12,7 @@ import yaml
 from tests.slurm.runs import FAKE_GPUS, begin, gpu_tagged, jobs_of, results
 from tests.workflow.runs import snakemake
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.workflow]
+pytestmark = [pytest.mark.slurm, pytest.mark.extended, pytest.mark.workflow]
 TUNED = "results/smoke/systems/tuned/history.parquet"
 IN_A_COPY = ("--rerun-triggers", "mtime")
 """The code's place is another one, which is no reason to run everything again."""

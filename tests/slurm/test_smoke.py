@@ -7,7 +7,7 @@ import pytest
 from tests.slurm.runs import gpu_tagged, jobs_of, overlaps, results, run
 from tests.workflow.runs import checkout
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.workflow]
+pytestmark = [pytest.mark.slurm, pytest.mark.extended, pytest.mark.workflow]
 
 
 @pytest.fixture(scope="module")

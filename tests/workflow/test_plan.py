@@ -43,7 +43,7 @@ def test_the_default_plans_every_stage_once(folder):
         "infer_answer": 4,
         "infer_gather": 2,
         "infer_trivial": 3,
-        "model_make": 1,
+        "model_shipped": 1,
         "report_page": 1,
         "report_tables": 1,
         "score_comparisons": 1,
@@ -66,7 +66,10 @@ def test_scatter_is_set_on_the_command_line(folder):
         (["--configfile", "config/local.yaml"], "add `--config dataset_path=FOLDER`"),
         (["--configfile", "config/local.yaml", "--config", "dataset_path=nowhere"], "nowhere does not exist"),
         (["--configfile", "config/local.yaml", "--config", "dataset_path=config"], "holds no question file"),
-        (["--config", "models={tiny: {source: made, gpus: 3}}"], "16 rows cannot be shared by the 3 GPUs of 'tiny'"),
+        (
+            ["--config", "models={tiny: {source: synthetic, gpus: 3}}"],
+            "16 rows cannot be shared by the 3 GPUs of 'tiny'",
+        ),
         (
             ["--config", "systems={theirs: {predictions: none.json}}"],
             "systems.theirs.predictions: none.json is no file",

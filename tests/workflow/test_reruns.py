@@ -54,6 +54,7 @@ def done(tmp_path_factory):
         manifest = ["--manifest", str(folder / f"{name}.json")]
         subprocess.run([sys.executable, *command, *manifest], cwd=folder, check=True, capture_output=True)
     snakemake(folder, "--configfile", CONFIG)
+    shutil.copytree(folder / RESULTS / "models/tiny", folder / "checkpoints/other")
     return folder
 
 
@@ -80,7 +81,9 @@ SETTINGS = {
     "a recipe value": lambda raw: raw["recipes"]["qlora"].update(learning_rate=1e-3),
     "the prompt of a tuned system": lambda raw: raw["systems"]["tuned"].update(prompt={"system": "Be brief."}),
     "the prompt of a base system": lambda raw: raw["systems"]["base"].update(prompt={"system": "Be brief."}),
-    "a model's revision": lambda raw: raw["models"]["tiny"].update(seed=1),
+    "another checkpoint of a model": lambda raw: raw["models"].update(
+        tiny={"source": "hub", "family": "gemma3", "checkpoint": "checkpoints/other", "gated": False, "gpus": 0}
+    ),
     "a report caption": lambda raw: raw["report"].update(caption="A better one."),
     "a new system": lambda raw: raw["systems"].update(again={"model": "tiny"}),
     "a removed system": lambda raw: raw["systems"].pop("majority"),

@@ -43,7 +43,7 @@ def served(url="http://127.0.0.1:9/v1", recipe=None, **engine):
 def test_a_base_model_behind_a_server_is_neither_fetched_nor_loaded(folder):
     plan = planned(folder, *written(folder, "base", served()))
     assert plan["infer_ask"] == 1 and plan["infer_gather"] == 1
-    assert not plan.keys() & {"infer_answer", "model_make", "model_fetch", "features_extract", "train_tune"}
+    assert not plan.keys() & {"infer_answer", "model_shipped", "model_fetch", "features_extract", "train_tune"}
 
 
 def test_a_tuned_system_behind_a_server_is_trained_first(folder):
@@ -52,7 +52,7 @@ def test_a_tuned_system_behind_a_server_is_trained_first(folder):
         "data_make": 1,
         "data_convert": 1,
         "data_split": 2,
-        "model_make": 1,
+        "model_shipped": 1,
         "features_extract": 1,  # of the training split alone
         "train_tune": 1,
         "infer_ask": 1,

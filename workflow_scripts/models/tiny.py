@@ -1,4 +1,7 @@
-"""The made model: a tiny Gemma-3-shaped network and its processor, built and pre-trained from nothing.
+"""Make the toy model anew: a tiny Gemma-3-shaped network and its processor, built and pre-trained from nothing.
+
+`python -m workflow_scripts.models.tiny` writes it to `models/toy_model`, from where the workflow takes it
+(`models.shipped`): minutes on an idle machine, and other bits on another processor.
 
 It has the parts, the chat template and the special tokens of Gemma 3 at 1.5 million parameters, so that every
 step of the workflow treats it as it treats MedGemma.
@@ -6,15 +9,16 @@ step of the workflow treats it as it treats MedGemma.
 
 import argparse
 import math
+import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import trl
-from tokenizers import Tokenizer, decoders, pre_tokenizers
+from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from tqdm import tqdm
@@ -28,9 +32,8 @@ from transformers import (
 )
 
 from workflow_scripts.core.command import run_step
-from workflow_scripts.core.config.models import MadeModel
 from workflow_scripts.core.made.drawing import COLOURS, SHAPES, Mark
-from workflow_scripts.models.record import write_record
+from workflow_scripts.models.shipped import SHIPPED, write_origin
 from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 from workflow_scripts.models.tiny_lessons import SIDE, Lesson, lesson
 
@@ -44,6 +47,9 @@ SPECIAL = {
     "image_token": "<image_soft_token>",
 }
 TURN = ("<start_of_turn>", "<end_of_turn>")
+NEWLINES = tuple("\n" * count for count in range(1, 5))
+"""One to four line ends are one token each, as in Gemma's vocabulary: vLLM looks them up by name."""
+VISION_LEVEL = re.compile(r"^vision_tower\.(?!vision_model\.)")
 IMAGE_TOKENS = 16
 LESSONS = 16
 """Lessons of one step; each packs about six questions."""
@@ -57,12 +63,13 @@ def build_tokenizer(corpus: list[str], vocabulary: int) -> PreTrainedTokenizerFa
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=vocabulary - len(NEWLINES),
         special_tokens=[*SPECIAL.values(), *TURN],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(corpus, trainer)
+    tokenizer.train_from_iterator((part for text in corpus for part in text.split("\n")), trainer)
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in NEWLINES])
     named = {key: SPECIAL[key] for key in ("pad_token", "eos_token", "bos_token", "unk_token")}
     extra = {key: SPECIAL[key] for key in ("boi_token", "eoi_token", "image_token")}
     return PreTrainedTokenizerFast(
@@ -80,7 +87,7 @@ def build_processor(vocabulary: int, seed: int) -> Gemma3Processor:
     corpus = [f"{q}\n{a}" for item in (lesson(rng, 5) for _ in range(600)) for q, a in item.turns]
     tokenizer = build_tokenizer(corpus + ["user\n", "model\n"] * 50, vocabulary)
     images = Gemma3ImageProcessorPil(size={"height": SIDE, "width": SIDE}, do_pan_and_scan=False)
-    template = (Path(trl.__file__).parent / "chat_templates" / "gemma3.jinja").read_text(encoding="utf-8")
+    template = Path(__file__).with_name("toy_chat_template.jinja").read_text(encoding="utf-8")
     return Gemma3Processor(images, tokenizer, chat_template=template, image_seq_length=IMAGE_TOKENS)
 
 
@@ -338,26 +345,52 @@ def _descend(modules: list[torch.nn.Module], steps: int, rate: float, name: str)
             schedule.step()
 
 
-def make(spec: MadeModel, record: Path) -> None:
-    """Build, teach and save the model and its processor beside `record`, which is written last."""
+def save_checkpoint(model: Gemma3ForConditionalGeneration, processor: Gemma3Processor, folder: Path) -> None:
+    """Write weights in bfloat16, configuration and processor as published Gemma 3 checkpoints have them.
+
+    transformers 5 drops a level of the vision tower's names, by which vLLM finds the tensors.
+    """
+    model.to(torch.bfloat16).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    named = {VISION_LEVEL.sub("vision_tower.vision_model.", name): tensor for name, tensor in weights.items()}
+    save_file(named, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the model is made of, and how long it is taught."""
+
+    width: int = 128  # hidden size of both towers, a multiple of 64
+    layers: int = 3  # of each tower
+    vocabulary: int = 1024  # tokens of the byte-level BPE
+    sight_steps: int = 300  # that teach the vision tower, 64 images each
+    steps: int = 900  # that teach the language model, 16 lessons each
+    learning_rate: float = 1e-2  # peak of both phases
+    seed: int = 0  # of weights and lessons
+
+
+def make(spec: Spec, folder: Path) -> None:
+    """Build and teach the model, and write it with its processor to `folder`, which must not exist."""
     use_threads(TORCH_THREADS)
     processor = build_processor(spec.vocabulary, spec.seed)
     model = build_model(processor, spec.width, spec.layers, spec.seed)
     teach_sight(model, processor, spec.sight_steps, spec.learning_rate, spec.seed + 1)
     teach_language(model, processor, spec.steps, spec.learning_rate, spec.seed + 2)
-    folder = record.with_suffix("")
-    shutil.rmtree(folder, ignore_errors=True)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    write_record(record, record.stem, spec.family, folder, None)
+    folder.mkdir(parents=True)
+    save_checkpoint(model, processor, folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True, help="JSON of the model's entry")
-    parser.add_argument("--record", type=Path, required=True, help="JSON file to write; the model's folder beside it")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="folder to write; default: the shipped model")
     given = parser.parse_args()
-    make(MadeModel.model_validate_json(given.spec), given.record)
+    unfinished = given.out.with_name(f".{given.out.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    make(Spec(), unfinished)
+    shutil.rmtree(given.out, ignore_errors=True)
+    unfinished.replace(given.out)
+    write_origin(given.out, asdict(Spec()))
 
 
 if __name__ == "__main__":
