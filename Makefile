@@ -33,7 +33,7 @@ test-extended: $(VENV)/ready  ## a SLURM cluster, the toy model made anew: an ho
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) -m extended
 
 resume:  ## go on with a run whose main process was killed; no job of the dead run is left running
-	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m workflow_scripts.core.resume
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m workflow_scripts.cli.resume
 
 soak: $(VENV)/ready  ## ten kills of the main process of a run on SLURM; needs root and no SLURM of the machine's own
 	FLAREBENCH_KILLS=10 $(BIN)/python -m pytest -q -s tests/slurm/test_kills.py

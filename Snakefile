@@ -6,7 +6,7 @@ Paths below the results folder follow one grammar:
     models/{model}.json   record of a model, its files beside it
     features/{model}/{split}/index.parquet
     systems/{system}/     adapter/, history.parquet
-    predictions/{split}/{system}.parquet, its shards in {cohort}/, {system}.unmatched.parquet, {system}.json
+    predictions/{split}/{system}.parquet, its shards in {group}/, {system}.unmatched.parquet, {system}.json
     scores/{split}/…      outcomes, judgements, report scores, metrics
     report/{split}/       table.csv, table.md, table.provenance.json, index.html
     store/                what is kept by content: features, adapters, answers, judgements
@@ -26,7 +26,7 @@ sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts.core.environment import use_this_interpreter
 from workflow_scripts.core.files import write_json
-from workflow_scripts.core.resume import record_run
+from workflow_scripts.cli.resume import record_run
 
 use_this_interpreter(workflow.basedir)
 
@@ -37,6 +37,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/synthetic.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/features.smk"
@@ -52,7 +53,7 @@ localrules:
     stability,
     challenge,
     data_download,
-    model_fetch,
+    models_fetch,
 
 
 rule all:
@@ -70,7 +71,7 @@ rule challenge:
         expand(
             f"{R}/predictions/{{split}}/{{system}}.json",
             split=CONFIG.submit or CONFIG.evaluate,
-            system=[name for name, system in CONFIG.systems.items() if not isinstance(system, TrivialSystem)],
+            system=[name for name, system in CONFIG.systems.items() if not isinstance(system, BaselineSystem)],
         ),
 
 

@@ -29,8 +29,8 @@ import psutil
 from PIL import Image
 
 from workflow_scripts.core.files import sha256_of
-from workflow_scripts.data.crew import cores
-from workflow_scripts.data.manifest import take_inventory, write_manifest
+from workflow_scripts.core.manifest import take_inventory, write_manifest
+from workflow_scripts.data.conversion.process_pool import cores
 
 ROWS, IMAGES, SIDE, BASES = 58_112, 50_996, 64, 512
 
@@ -80,21 +80,21 @@ def shapes() -> list[Shape]:
 def base_pictures() -> list[bytes]:
     """PNGs of gentle noise, as compressible as real ones of this size."""
     rng = np.random.default_rng(0)
-    pictures = []
+    images = []
     for _ in range(BASES):
         ramp = np.add.outer(np.arange(SIDE), np.arange(SIDE))[..., None] * rng.random(3)
         pixels = (ramp + rng.integers(0, 12, (SIDE, SIDE, 3))).astype(np.uint8)
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "PNG", compress_level=6)
-        pictures.append(stream.getvalue())
-    return pictures
+        images.append(stream.getvalue())
+    return images
 
 
-def unique(picture: bytes, name: str) -> bytes:
+def unique(image: bytes, name: str) -> bytes:
     """The same picture with a text chunk of its own behind the header: another hash, the same work to decode."""
     data = b"tEXt" + b"name\0" + name.encode()
     chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
-    return picture[:33] + chunk + picture[33:]
+    return image[:33] + chunk + image[33:]
 
 
 def question(shape: Shape, i: int, images: int, rng: random.Random) -> tuple[str, object]:
@@ -131,17 +131,17 @@ def question(shape: Shape, i: int, images: int, rng: random.Random) -> tuple[str
     return f"Which diagnosis fits?{again} Options: {listed}", rng.choice("ABCDE")
 
 
-def draw(tree: Path, missing: float = 0.0, zipped: bool = False) -> None:
+def draw(root: Path, missing: float = 0.0, zipped: bool = False) -> None:
     """Write the whole tree; `missing` is the share of images that rows name and nobody wrote."""
     with ProcessPoolExecutor(cores()) as pool:
-        for done in [pool.submit(draw_set, tree, shape, missing, zipped) for shape in shapes()]:
+        for done in [pool.submit(draw_set, root, shape, missing, zipped) for shape in shapes()]:
             done.result()
 
 
-def draw_set(tree: Path, shape: Shape, missing: float, zipped: bool) -> None:
+def draw_set(root: Path, shape: Shape, missing: float, zipped: bool) -> None:
     """Write one data set, its validation rows into the other split folder."""
     rng = random.Random(shape.name)
-    pictures = base_pictures()
+    images = base_pictures()
     of_validation = round(shape.rows * shape.validation)
     images_of_validation = round(shape.images * shape.validation)
     first_row = first_image = 0
@@ -151,8 +151,8 @@ def draw_set(tree: Path, shape: Shape, missing: float, zipped: bool) -> None:
     ):
         if not rows:
             continue
-        home = tree / folder / shape.modality / shape.name
-        home.mkdir(parents=True)
+        subset_folder = root / folder / shape.modality / shape.name
+        subset_folder.mkdir(parents=True)
         names = [f"images{kind}/{shape.name}_{first_image + i:06d}.png" for i in range(images)]
         records = []
         for i in range(rows):
@@ -169,17 +169,17 @@ def draw_set(tree: Path, shape: Shape, missing: float, zipped: bool) -> None:
                 }
             )
         ending = "train" if kind == "Tr" else "val"
-        (home / f"{shape.name}_questions_{ending}.json").write_text(json.dumps(records, indent=1))
+        (subset_folder / f"{shape.name}_questions_{ending}.json").write_text(json.dumps(records, indent=1))
         written = [name for name in names if rng.random() >= missing]
-        content = ((name, unique(rng.choice(pictures), name)) for name in written)
+        content = ((name, unique(rng.choice(images), name)) for name in written)
         if zipped:
-            with zipfile.ZipFile(home / f"images{kind}.zip", "w", zipfile.ZIP_STORED) as archive:
+            with zipfile.ZipFile(subset_folder / f"images{kind}.zip", "w", zipfile.ZIP_STORED) as archive:
                 for name, data in content:
                     archive.writestr(name, data)
         else:
-            (home / f"images{kind}").mkdir()
+            (subset_folder / f"images{kind}").mkdir()
             for name, data in content:
-                (home / name).write_bytes(data)
+                (subset_folder / name).write_bytes(data)
         first_row, first_image = first_row + rows, first_image + images
 
 
@@ -190,9 +190,9 @@ def _floor(files: list[str]) -> None:
         Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def floor(tree: Path, processes: int) -> float:
+def floor(root: Path, processes: int) -> float:
     """Seconds to read, hash and decode every image of a tree of folders."""
-    files = [entry.path for folder in tree.glob("*/*/*/images*") for entry in os.scandir(folder)]
+    files = [entry.path for folder in root.glob("*/*/*/images*") for entry in os.scandir(folder)]
     start = time.perf_counter()
     if processes == 1:
         _floor(files)
@@ -228,18 +228,18 @@ def run(*arguments: object) -> Cost:
     return Cost(time.perf_counter() - start, peak / 2**20, said)
 
 
-def measure(scratch: Path, tree: Path, work: str) -> list[tuple[str, Cost]]:
+def measure(scratch: Path, root: Path, work: str) -> list[tuple[str, Cost]]:
     """Inventory, conversion and audit of `tree`; `work` names the work folder, shared by reruns."""
     manifest, rows, quarantine = (scratch / f"{work}.{name}" for name in ("json", "rows.parquet", "quarantine.parquet"))
     start = time.perf_counter()
-    write_manifest(manifest, take_inventory(tree, {"source": "local"}))
+    write_manifest(manifest, take_inventory(root, {"source": "local"}))
     inventory = Cost(time.perf_counter() - start, 0, "")
     convert = run(
-        "workflow_scripts.data.convert", "--tree", tree, "--manifest", manifest, "--rows", rows,
+        "workflow_scripts.data.convert", "--root", root, "--manifest", manifest, "--rows", rows,
         "--quarantine", quarantine, "--workdir", scratch / f"{work}.work",
     )  # fmt: skip
     audit = run(
-        "workflow_scripts.data.audit", "--rows", rows, "--quarantine", quarantine, "--tree", tree,
+        "workflow_scripts.data.audit", "--rows", rows, "--quarantine", quarantine, "--root", root,
         "--findings", scratch / f"{work}.findings.parquet", "--summary", scratch / f"{work}.summary.parquet",
         "--balance", scratch / f"{work}.balance.parquet", "--page", scratch / f"{work}.html",
     )  # fmt: skip
@@ -257,23 +257,23 @@ def main() -> None:
     try:
         base = 0.0
         for variant in a.variants:
-            tree = scratch / variant
+            root = scratch / variant
             start = time.perf_counter()
-            draw(tree, **kinds[variant])
+            draw(root, **kinds[variant])
             print(f"{variant}: drawn in {time.perf_counter() - start:.1f} s", flush=True)
-            measured = measure(scratch, tree, variant)
+            measured = measure(scratch, root, variant)
             total = sum(cost.seconds for name, cost in measured if name != "inventory")
             base = base or total
             for name, cost in measured:
                 print(f"  {name:9} {cost.seconds:6.1f} s  {cost.mebibytes:6.0f} MiB  {cost.said}", flush=True)
             print(f"  convert + audit {total:.1f} s, {total / base:.2f} times {a.variants[0]}", flush=True)
             if variant == "folders":
-                print(f"  floor (read, hash, decode): 1 process {floor(tree, 1):.1f} s, 2 {floor(tree, 2):.1f} s")
-                changed = tree / "training" / "Endoscopy" / "endo" / "endo_questions_train.json"
+                print(f"  floor (read, hash, decode): 1 process {floor(root, 1):.1f} s, 2 {floor(root, 2):.1f} s")
+                changed = root / "training" / "Endoscopy" / "endo" / "endo_questions_train.json"
                 changed.write_text(changed.read_text().replace("Nevus", "Naevus"))
-                for name, cost in measure(scratch, tree, variant)[1:]:
+                for name, cost in measure(scratch, root, variant)[1:]:
                     print(f"  one JSON changed: {name} {cost.seconds:.1f} s  {cost.said}", flush=True)
-            shutil.rmtree(tree)
+            shutil.rmtree(root)
     finally:
         shutil.rmtree(scratch)
 

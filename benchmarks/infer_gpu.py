@@ -28,9 +28,9 @@ from benchmarks.shapes import VOCABULARY, write_images, write_medgemma
 from benchmarks.train_gpu import IMAGE, PROMPT
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.images import open_image
+from workflow_scripts.core.requests import Request, RequestImage
 from workflow_scripts.core.tables import FEATURES, PREDICTIONS, ROWS, read_table, write_table
-from workflow_scripts.engines.exchange import Picture, Request
-from workflow_scripts.engines.transformers_engine import TransformersEngine, vision_source
+from workflow_scripts.engines.local.engine import TransformersEngine, vision_source
 from workflow_scripts.features import extract
 from workflow_scripts.models.kernels import speed_up_inference
 from workflow_scripts.models.loading import Loaded, load
@@ -38,10 +38,10 @@ from workflow_scripts.models.loading import Loaded, load
 IMAGES = 128
 
 
-def write_features(record: Path, tree: Path, images: list[dict], index: Path) -> None:
+def write_features(record: Path, root: Path, images: list[dict], index: Path) -> None:
     """Store the images' features with the product's code."""
     loaded = load(record)
-    tensor = extract.compute(loaded, [image["path"] for image in images], tree, 32, 15)
+    tensor = extract.compute(loaded, [image["path"] for image in images], root, 32, 15)
     index.parent.mkdir(parents=True, exist_ok=True)
     save_file({"features": tensor}, index.parent / "features-00000.safetensors", metadata={"key": ""})
     places = [{"sha256": i["sha256"], "shard": "features-00000.safetensors", "row": n} for n, i in enumerate(images)]
@@ -68,13 +68,13 @@ def prompts(loaded: Loaded, images: list[dict], count: int, new: int) -> list[tu
         text = torch.randint(1100, VOCABULARY, (PROMPT - 1,), generator=generator).tolist()
         ids = [tokenizer.bos_token_id, *text[:3], *[tokenizer.image_token_id] * IMAGE, *text[3:]]
         image = images[number % len(images)]
-        found.append((Request(str(number), [], (Picture(image["sha256"], image["path"]),), new), ids))
+        found.append((Request(str(number), [], (RequestImage(image["sha256"], image["path"]),), new), ids))
     return found
 
 
-def rates(loaded: Loaded, tree: Path, index: Path, images: list[dict], batches: list[int], system: str, note) -> None:
+def rates(loaded: Loaded, root: Path, index: Path, images: list[dict], batches: list[int], system: str, note) -> None:
     """Rows/s by batch and by new tokens, after one answer to warm up."""
-    engine = TransformersEngine(loaded, vision_source(loaded, tree, index), 1)
+    engine = TransformersEngine(loaded, vision_source(loaded, root, index), 1)
     for size in batches:
         for new in (64, 8):
             batch = prompts(loaded, images, size, new)
@@ -92,14 +92,14 @@ def rates(loaded: Loaded, tree: Path, index: Path, images: list[dict], batches: 
             note(system=system, batch=size, new=new, rows_per_s=round(speed, 1), mean_new=round(mean, 1), gib=gib)
 
 
-def one_at_a_time(record: Path, tree: Path, images: list[dict], rows: int, note) -> None:
+def one_at_a_time(record: Path, root: Path, images: list[dict], rows: int, note) -> None:
     """The reference: what a plain script does."""
     loaded = load(record, quantisation="nf4")
     family, device = loaded.family, loaded.device
 
     def ask(request: Request, ids: list[int]) -> None:
         tensor = torch.tensor([ids], device=device)
-        pixels = family.pixels(loaded.processor, [open_image(tree, p.path) for p in request.images])
+        pixels = family.pixels(loaded.processor, [open_image(root, p.path) for p in request.images])
         loaded.model.generate(
             input_ids=tensor,
             attention_mask=torch.ones_like(tensor),
@@ -127,7 +127,7 @@ def question(tokenizer, rng: random.Random) -> str:
 
 
 def wall_of_the_step(
-    record: Path, tree: Path, index: Path, images: list[dict], work: Path, count: int, batch: int, note
+    record: Path, root: Path, index: Path, images: list[dict], work: Path, count: int, batch: int, note
 ):
     """Wall time of `infer.answer` as a process: tuned alone, then base and tuned."""
     tokenizer = AutoTokenizer.from_pretrained(record.with_suffix(""))
@@ -143,13 +143,13 @@ def wall_of_the_step(
         })  # fmt: skip
     write_table(work / "rows.parquet", rows, ROWS)
     tuned = {"system": "tuned", "adapter": str(work / "adapter")}
-    for name, cohort in (("tuned", [tuned]), ("base+tuned", [{"system": "base"}, tuned])):
+    for name, group in (("tuned", [tuned]), ("base+tuned", [{"system": "base"}, tuned])):
         start = time.perf_counter()
         subprocess.run(
             [
                 *(sys.executable, "-m", "workflow_scripts.infer.answer", "--split", work / "rows.parquet"),
-                *("--shard", "1-of-1", "--model", record, "--tree", tree, "--features", index, "--batch", str(batch)),
-                *("--cohort", json.dumps(cohort), "--budgets", json.dumps({"report": 64}), "--threads", "8"),
+                *("--shard", "1-of-1", "--model", record, "--root", root, "--features", index, "--batch", str(batch)),
+                *("--group", json.dumps(group), "--budgets", json.dumps({"report": 64}), "--threads", "8"),
                 *("--store", work / f"store of {name}"),
                 *("--out", work / f"{name}.parquet"),
             ],
@@ -177,11 +177,11 @@ def widened(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     return wide
 
 
-def constrained_and_stable(loaded: Loaded, tree: Path, index: Path, images: list[dict], note) -> None:
+def constrained_and_stable(loaded: Loaded, root: Path, index: Path, images: list[dict], note) -> None:
     """Rows/s of 16 tokens under a grammar and without; share of answers that another batch changes in bf16."""
     processor = copy(loaded.processor)
     processor.tokenizer = widened(processor.tokenizer)
-    engine = TransformersEngine(replace(loaded, processor=processor), vision_source(loaded, tree, index), 1)
+    engine = TransformersEngine(replace(loaded, processor=processor), vision_source(loaded, root, index), 1)
     free = prompts(loaded, images, 768, 16)
     grammar = "start: NUMBER\nNUMBER: /[1-9][0-9]{11,20}/\n"
     for name, batch in (("free", free), ("constrained", [(replace(r, grammar=grammar), ids) for r, ids in free])):
@@ -201,9 +201,9 @@ def constrained_and_stable(loaded: Loaded, tree: Path, index: Path, images: list
         note(stability=f"batch 256 against {size}", rows=256, changed=changed)
 
 
-def profile(loaded: Loaded, tree: Path, index: Path, images: list[dict], size: int) -> None:
+def profile(loaded: Loaded, root: Path, index: Path, images: list[dict], size: int) -> None:
     """Where the GPU's time goes: the prompts alone, then eight tokens."""
-    engine = TransformersEngine(loaded, vision_source(loaded, tree, index), 1)
+    engine = TransformersEngine(loaded, vision_source(loaded, root, index), 1)
     for new in (1, 24):
         batch = prompts(loaded, images, size, new)
         engine.generate(batch, adapted=True)
@@ -226,12 +226,12 @@ def main() -> None:
     record = given.work / "medgemma.json"
     if not record.exists():
         write_medgemma(given.work)
-    tree, index = given.work / "images", given.work / "features" / "index.parquet"
-    if not tree.exists():
-        write_images(tree, IMAGES)
-    images = [{"path": path.name, "sha256": sha256_of_file(path)} for path in sorted(tree.glob("*.png"))]
+    root, index = given.work / "images", given.work / "features" / "index.parquet"
+    if not root.exists():
+        write_images(root, IMAGES)
+    images = [{"path": path.name, "sha256": sha256_of_file(path)} for path in sorted(root.glob("*.png"))]
     if not index.exists():
-        write_features(record, tree, images, index)
+        write_features(record, root, images, index)
     if not (given.work / "adapter").exists():
         write_adapter(record, given.work / "adapter")
     results = []
@@ -250,18 +250,18 @@ def main() -> None:
             loaded = load(record, adapter=given.work / "adapter" if system == "tuned" else None)
             print(speed_up_inference(loaded.model))
             if "rates" in given.parts:
-                rates(loaded, tree, index, images, given.batches, system, note)
+                rates(loaded, root, index, images, given.batches, system, note)
             if "constrained" in given.parts and system == "base":
-                constrained_and_stable(loaded, tree, index, images, note)
+                constrained_and_stable(loaded, root, index, images, note)
             if "profile" in given.parts:
-                profile(loaded, tree, index, images, 256)
+                profile(loaded, root, index, images, 256)
             del loaded
             free()
     if "reference" in given.parts:
-        one_at_a_time(record, tree, images, 4, note)
+        one_at_a_time(record, root, images, 4, note)
         free()
     if "pass" in given.parts:
-        wall_of_the_step(record, tree, index, images, given.work, given.rows, given.batches[0], note)
+        wall_of_the_step(record, root, index, images, given.work, given.rows, given.batches[0], note)
     (given.out / "infer_gpu.json").write_text(json.dumps(results, indent=2))
 
 

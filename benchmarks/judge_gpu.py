@@ -13,7 +13,7 @@ import time
 import torch
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig
 
-from workflow_scripts.score.judge_transformers import Generator
+from workflow_scripts.judges.backends.local import Generator
 
 LLAMA_7B = LlamaConfig(
     vocab_size=32_000, hidden_size=4096, intermediate_size=11_008, num_hidden_layers=32, num_attention_heads=32,

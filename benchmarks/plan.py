@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from workflow_scripts.core.code import ROOT
+from workflow_scripts.cache.fingerprints import ROOT
 
 CONFIG = "config/plan.yaml"
 

@@ -12,15 +12,15 @@ import time
 from pathlib import Path
 
 from workflow_scripts.core.config.scoring import Scoring
-from workflow_scripts.core.made import terms
+from workflow_scripts.core.metrics import Answer
 from workflow_scripts.core.tables import OUTCOMES, PREDICTIONS, ROWS, read_table, write_table
 from workflow_scripts.core.tasks import TASKS
 from workflow_scripts.score.comparisons import compare_systems
-from workflow_scripts.score.measure import Answer
 from workflow_scripts.score.metrics import score_systems
 from workflow_scripts.score.outcomes import read_outcomes
-from workflow_scripts.score.report_facts import ReportScores
-from workflow_scripts.score.task_metrics import FACTS, facts_of_tasks
+from workflow_scripts.score.task_facts import FACTS, facts_of_tasks
+from workflow_scripts.synthetic import terms
+from workflow_scripts.tasks.report.metrics import ReportScores
 
 TEXT = "the image shows a lesion with an irregular border that could be benign or malignant in the upper zone"
 

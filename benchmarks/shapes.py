@@ -8,7 +8,7 @@ from PIL import Image
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3ImageProcessorPil, Gemma3Processor
 
 from workflow_scripts.models.record import write_record
-from workflow_scripts.models.tiny import TURN, build_processor
+from workflow_scripts.synthetic.pretraining import TURN, build_processor
 
 VOCABULARY = 262_208
 

@@ -63,7 +63,7 @@ def examples(loaded, images: list[dict], count: int) -> list[dict]:
     return rows
 
 
-def extract_features(record: Path, tree: Path, images: list[dict], index: Path, workers: int) -> dict[str, float]:
+def extract_features(record: Path, root: Path, images: list[dict], index: Path, workers: int) -> dict[str, float]:
     """Write the features of `images` with the product's code; images/s from PNG files, eager and compiled."""
     loaded = load(record)
     paths = [image["path"] for image in images]
@@ -71,9 +71,9 @@ def extract_features(record: Path, tree: Path, images: list[dict], index: Path, 
     for name, repeats in (("eager", 2), ("compiled", 8)):
         if name == "compiled":
             loaded.family.vision_tower(loaded.base).compile(dynamic=False)
-        extract.compute(loaded, paths[:64], tree, 32, workers)
+        extract.compute(loaded, paths[:64], root, 32, workers)
         start = time.perf_counter()
-        tensor = extract.compute(loaded, paths * repeats, tree, 32, workers)[: len(paths)]
+        tensor = extract.compute(loaded, paths * repeats, root, 32, workers)[: len(paths)]
         rates[name] = repeats * len(images) / (time.perf_counter() - start)
     index.parent.mkdir(parents=True, exist_ok=True)
     extract.save_file({"features": tensor}, index.parent / "features-00000.safetensors", metadata={"key": ""})
@@ -110,14 +110,14 @@ VARIANTS = {
 }
 
 
-def measure(name: str, recipe: Recipe, record: Path, tree: Path, images: list[dict], index: Path, out: Path) -> dict:
+def measure(name: str, recipe: Recipe, record: Path, root: Path, images: list[dict], index: Path, out: Path) -> dict:
     """Train a few steps; rows/s over the last ones, peak memory, and the profile of one step where asked."""
     if "plain kernels" in name:
         tune.speed_up_training = lambda model: "none"
     torch.cuda.reset_peak_memory_stats()
     loaded = load(record, quantisation=recipe.quantisation)
     rows = examples(loaded, images, recipe.batch * recipe.steps)
-    trainer = tune.build_trainer(recipe, loaded, rows, [], tree, None if recipe.tunes_tower else index, out / "ck", 14)
+    trainer = tune.build_trainer(recipe, loaded, rows, [], root, None if recipe.tunes_tower else index, out / "ck", 14)
     clock = Clock()
     trainer.add_callback(clock)
     trainer.train()
@@ -139,7 +139,7 @@ def measure(name: str, recipe: Recipe, record: Path, tree: Path, images: list[di
     return result
 
 
-def curves(record: Path, tree: Path, images: list[dict], index: Path, out: Path) -> dict:
+def curves(record: Path, root: Path, images: list[dict], index: Path, out: Path) -> dict:
     """Largest relative gap between the smoothed loss (window 10) of the fast and the plain path over 100 steps.
 
     The plain path is TRL's own: PEFT's forward, the model's own kernels, pixels through the frozen tower. Answers
@@ -156,7 +156,7 @@ def curves(record: Path, tree: Path, images: list[dict], index: Path, out: Path)
             row["input_ids"][-ANSWER:] = row["labels"][-ANSWER:] = ids
         tune.speed_up_training = kernels.speed_up_training if name == "fast" else lambda model: "none"
         source = index if name == "fast" else None
-        trainer = tune.build_trainer(recipe, loaded, rows, [], tree, source, out / name, 14)
+        trainer = tune.build_trainer(recipe, loaded, rows, [], root, source, out / name, 14)
         trainer.train()
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         smoothed[name] = np.convolve([float(loss) for loss in losses], np.ones(10) / 10, "valid")
@@ -182,22 +182,22 @@ def main() -> None:
     record = given.work / "medgemma.json"
     if not record.exists():
         record = write_medgemma(given.work)
-    tree = given.work / "images"
-    names = write_images(tree, given.images)
-    images = [{"path": name, "sha256": sha256_of_file(tree / name)} for name in names]
+    root = given.work / "images"
+    names = write_images(root, given.images)
+    images = [{"path": name, "sha256": sha256_of_file(root / name)} for name in names]
     print(f"made model and images in {time.perf_counter() - start:.0f} s", flush=True)
     index = given.work / "features" / "index.parquet"
-    rate = extract_features(record, tree, images, index, given.workers)
+    rate = extract_features(record, root, images, index, given.workers)
     print("features from PNG, images/s:", {name: round(value, 1) for name, value in rate.items()}, flush=True)
     results = []
     for name in given.variants:
         try:
-            results.append(measure(name, VARIANTS[name], record, tree, images, index, given.work))
+            results.append(measure(name, VARIANTS[name], record, root, images, index, given.work))
         except torch.cuda.OutOfMemoryError as error:
             results.append({"variant": name, "failed": str(error)[:80]})
         print(json.dumps(results[-1]), f"at {time.perf_counter() - start:.0f} s", flush=True)
     if given.curves:
-        results.append(curves(record, tree, images, index, given.work))
+        results.append(curves(record, root, images, index, given.work))
         print(json.dumps(results[-1]), f"at {time.perf_counter() - start:.0f} s", flush=True)
     (given.out / "train_gpu.json").write_text(json.dumps({"images_per_s": rate, "results": results}, indent=2))
 

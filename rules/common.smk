@@ -7,14 +7,14 @@ from tempfile import gettempdir
 
 from snakemake.exceptions import WorkflowError
 
-from workflow_scripts.core.code import identity as code
-from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, MadeDataset
+from workflow_scripts.cache.fingerprints import identity as code
+from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, SyntheticDataset
 from workflow_scripts.core.config.models import HubModel, SyntheticModel
 from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, TrivialSystem
+from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, BaselineSystem
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
-from workflow_scripts.core.shards import shards_behind
-from workflow_scripts.core.watched import identity_of
+from workflow_scripts.infer.shards import shards_behind
+from workflow_scripts.cache.folders import identity_of
 
 # A plan makes millions of objects and drops few of them, and no module is ever dropped: looking for those every so
 # often, and at the end once more, costs a sixth of its time.
@@ -44,10 +44,10 @@ def of_models(fits):
     return "|".join(fitting) or "(?!)"
 
 
-def tree_of(dataset):
+def root_of(dataset):
     """The folder that the image paths of a dataset start from."""
     entry = CONFIG.datasets[dataset]
-    return str(CONFIG.folder_of(dataset)) if isinstance(entry, LocalDataset) else f"{R}/data/{dataset}/tree"
+    return str(CONFIG.folder_of(dataset)) if isinstance(entry, LocalDataset) else f"{R}/data/{dataset}/root"
 
 
 def protected_from(split):
@@ -60,10 +60,10 @@ def other_protected(split):
     return sorted({other.dataset for other in protected_from(split)} - {CONFIG.splits[split].dataset})
 
 
-def tree_of_split():
+def root_of_split():
     """The folder that the image paths of a job's split start from; a constant where it is one for all splits."""
-    trees = {tree_of(split.dataset) for split in CONFIG.splits.values()}
-    return trees.pop() if len(trees) == 1 else lambda w: tree_of(CONFIG.splits[w.split].dataset)
+    roots = {root_of(split.dataset) for split in CONFIG.splits.values()}
+    return roots.pop() if len(roots) == 1 else lambda w: root_of(CONFIG.splits[w.split].dataset)
 
 
 def features_for_tuning(wildcards):
@@ -74,14 +74,14 @@ def features_for_tuning(wildcards):
     )
 
 
-def cohort_of(system):
+def load_group_of(system):
     """The systems that are answered together with this one, joined by `+`; most stand alone."""
-    return next(("+".join(cohort) for cohort in CONFIG.inference.together if system in cohort), system)
+    return next(("+".join(group) for group in CONFIG.inference.together if system in group), system)
 
 
-def model_of(cohort):
-    """The one model that the systems of a cohort share."""
-    return CONFIG.systems[cohort.split("+")[0]].model
+def model_of(group):
+    """The one model that the systems of a group share."""
+    return CONFIG.systems[group.split("+")[0]].model
 
 
 def features_of(systems, split):
@@ -116,8 +116,8 @@ def known(function):
 
 @known
 def answering(wildcards):
-    """The model, the features and the adapters that a cohort answers with."""
-    systems = wildcards.cohort.split("+")
+    """The model, the features and the adapters that a group answers with."""
+    systems = wildcards.group.split("+")
     return {
         "record": f"{R}/models/{CONFIG.systems[systems[0]].model}.json",
         "features": features_of(systems, wildcards.split),
@@ -135,12 +135,12 @@ def per_model(value_of):
     values = {value_of(entry.gpus) for entry in CONFIG.models.values()}
     if len(values) == 1:
         return values.pop()
-    return lambda w: value_of(CONFIG.models[w.get("model") or model_of(w.get("cohort") or w.system)].gpus)
+    return lambda w: value_of(CONFIG.models[w.get("model") or model_of(w.get("group") or w.system)].gpus)
 
 
 def shards_of_system(wildcards):
     """The shards that hold a system's answers: as many as are configured, or as finished answers were made with."""
-    folder = f"{R}/predictions/{wildcards.split}/{cohort_of(wildcards.system)}"
+    folder = f"{R}/predictions/{wildcards.split}/{load_group_of(wildcards.system)}"
     items = shards_behind(Path(f"{R}/predictions/{wildcards.split}/{wildcards.system}.parquet"), Path(folder))
     return [f"{folder}/{item}.parquet" for item in items] or gather.infer(f"{folder}/{{scatteritem}}.parquet")
 
@@ -166,7 +166,7 @@ def together(gpus):
     """How a step starts that has one process for each of its GPUs."""
     several = f"accelerate launch --num_processes {gpus} --num_machines 1"
     several += " --main_process_port 0 --mixed_precision no --dynamo_backend no --module"
-    return f"python -m workflow_scripts.core.devices {gpus} -- {several if gpus > 1 else 'python -m'}"
+    return f"python -m workflow_scripts.cli.devices {gpus} -- {several if gpus > 1 else 'python -m'}"
 
 
 def gpus_of_judge(judge):
@@ -201,5 +201,5 @@ wildcard_constraints:
     split="[A-Za-z0-9_-]+",
     model="[A-Za-z0-9_-]+",
     system="[A-Za-z0-9_-]+",
-    cohort="[A-Za-z0-9_+-]+",
+    group="[A-Za-z0-9_+-]+",
     judge="[A-Za-z0-9_-]+",

@@ -1,30 +1,4 @@
-# download, make or take stock of a tree; convert it to rows; split them; write them for SFT
-
-
-rule data_make:
-    output:
-        manifest=f"{R}/data/{{dataset}}/manifest.json",
-    log:
-        f"{R}/logs/data_make/{{dataset}}.log",
-    benchmark:
-        f"{R}/benchmarks/data_make/{{dataset}}.tsv"
-    wildcard_constraints:
-        dataset=named(CONFIG.datasets, MadeDataset),
-    conda:
-        CONDA
-    threads: 2
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
-    params:
-        code=code("workflow_scripts.data.made"),
-        spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
-        tree=lambda w: tree_of(w.dataset),
-    message:
-        "Drawing the made data set {wildcards.dataset} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
-    shell:
-        "python -m workflow_scripts.data.made --spec {params.spec:q} --out {params.tree:q}"
-        " --manifest {output.manifest:q} 2>&1 | tee {log:q}"
+# download, make or take stock of a root; convert it to rows; split them; write them for SFT
 
 
 rule data_inventory:
@@ -45,13 +19,13 @@ rule data_inventory:
     params:
         code=code("workflow_scripts.data.inventory"),
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
-        tree=lambda w: tree_of(w.dataset),
-        content=lambda w: identity_of(Path(tree_of(w.dataset)), Path(f"{R}/data/{w.dataset}/seen.json")),
+        root=lambda w: root_of(w.dataset),
+        content=lambda w: identity_of(Path(root_of(w.dataset)), Path(f"{R}/data/{w.dataset}/seen.json")),
         seen=f"{R}/data/{{dataset}}/seen.json",
     message:
-        "Taking stock of {wildcards.dataset}: {params.tree} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Taking stock of {wildcards.dataset}: {params.root} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.data.inventory --spec {params.spec:q} --tree {params.tree:q}"
+        "python -m workflow_scripts.data.inventory --spec {params.spec:q} --root {params.root:q}"
         " --manifest {output.manifest:q} --identity {params.content} --seen {params.seen:q} 2>&1 | tee {log:q}"
 
 
@@ -73,11 +47,11 @@ rule data_download:
     params:
         code=code("workflow_scripts.data.download"),
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
-        tree=lambda w: tree_of(w.dataset),
+        root=lambda w: root_of(w.dataset),
     message:
         "Downloading {wildcards.dataset} from the hub [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.data.download --spec {params.spec:q} --out {params.tree:q}"
+        "python -m workflow_scripts.data.download --spec {params.spec:q} --out {params.root:q}"
         " --manifest {output.manifest:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -100,12 +74,12 @@ rule data_convert:
     params:
         code=code("workflow_scripts.data.convert"),
         policies=lambda w: CONFIG.datasets[w.dataset].policies.spec(),
-        tree=lambda w: tree_of(w.dataset),
+        root=lambda w: root_of(w.dataset),
         workdir=f"{R}/data/{{dataset}}/parts",
     message:
         "Converting {wildcards.dataset}: every row kept or quarantined with a reason [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.data.convert --tree {params.tree:q} --manifest {input.manifest:q}"
+        "python -m workflow_scripts.data.convert --root {params.root:q} --manifest {input.manifest:q}"
         " --rows {output.rows:q} --quarantine {output.quarantine:q} --workdir {params.workdir:q}"
         " --policies {params.policies:q} --jobs {threads} 2>&1 | tee {log:q}"
 
@@ -130,12 +104,12 @@ rule data_audit:
         runtime=growing(30),
     params:
         code=code("workflow_scripts.data.audit"),
-        tree=lambda w: tree_of(w.dataset),
+        root=lambda w: root_of(w.dataset),
     message:
         "Auditing {wildcards.dataset} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.audit --rows {input.rows:q} --quarantine {input.quarantine:q}"
-        " --tree {params.tree:q} --findings {output.findings:q} --summary {output.summary:q}"
+        " --root {params.root:q} --findings {output.findings:q} --summary {output.summary:q}"
         " --balance {output.balance:q} --page {output.page:q} 2>&1 | tee {log:q}"
 
 
@@ -188,9 +162,9 @@ rule data_sft:
         runtime=growing(30),
     params:
         code=code("workflow_scripts.data.sft"),
-        tree=tree_of_split(),
+        root=root_of_split(),
     message:
         "Writing {wildcards.split} as conversations for SFT [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.data.sft --split {input.rows:q} --root {params.tree:q}"
+        "python -m workflow_scripts.data.sft --split {input.rows:q} --root {params.root:q}"
         " --out {output.jsonl:q} --parquet {output.parquet:q} 2>&1 | tee {log:q}"

@@ -22,11 +22,11 @@ rule features_extract:
         store=f"{STORE}/features",
     params:
         code=code("workflow_scripts.features.extract"),
-        tree=tree_of_split(),
+        root=root_of_split(),
     message:
         "Computing vision features of {wildcards.split} with {wildcards.model} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.core.devices {resources.gpu} -- python -m workflow_scripts.features.extract"
-        " --split {input.split:q} --tree {params.tree:q}"
+        "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.features.extract"
+        " --split {input.split:q} --root {params.root:q}"
         " --model {input.record:q} --index {output.index:q} --batch {resources.batch} --store {resources.store:q}"
         " --threads {threads} 2>&1 | tee {log:q}"

@@ -10,13 +10,13 @@ rule infer_answer:
         unpack(answering),
         split=f"{R}/splits/{{split}}/rows.parquet",
     output:
-        shard=f"{R}/predictions/{{split}}/{{cohort}}/{{scatteritem}}.parquet",
+        shard=f"{R}/predictions/{{split}}/{{group}}/{{scatteritem}}.parquet",
     log:
-        f"{R}/logs/infer_answer/{{split}}.{{cohort}}.{{scatteritem}}.log",
+        f"{R}/logs/infer_answer/{{split}}.{{group}}.{{scatteritem}}.log",
     benchmark:
-        f"{R}/benchmarks/infer_answer/{{split}}.{{cohort}}.{{scatteritem}}.tsv"
+        f"{R}/benchmarks/infer_answer/{{split}}.{{group}}.{{scatteritem}}.tsv"
     wildcard_constraints:
-        cohort="|".join(sorted({re.escape(cohort_of(system)) for system in LOADED})) or "(?!)",
+        group="|".join(sorted({re.escape(load_group_of(system)) for system in LOADED})) or "(?!)",
     conda:
         CONDA
     threads: per_model(lambda gpus: 4 if gpus else 1)
@@ -29,15 +29,15 @@ rule infer_answer:
         store=f"{STORE}/answers",
     params:
         code=code("workflow_scripts.infer.answer"),
-        tree=tree_of_split(),
-        cohort=known(lambda w: canonical_json([asked(system) for system in w.cohort.split("+")])),
+        root=root_of_split(),
+        group=known(lambda w: canonical_json([asked(system) for system in w.group.split("+")])),
         budgets=canonical_json(CONFIG.inference.max_new_tokens),
     message:
-        "Answering {wildcards.split} with {wildcards.cohort}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Answering {wildcards.split} with {wildcards.group}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.core.devices {resources.gpu} -- python -m workflow_scripts.infer.answer"
+        "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.infer.answer"
         " --split {input.split:q} --shard {wildcards.scatteritem}"
-        " --model {input.record:q} --features {input.features:q} --tree {params.tree:q} --cohort {params.cohort:q}"
+        " --model {input.record:q} --features {input.features:q} --root {params.root:q} --group {params.group:q}"
         " --budgets {params.budgets:q} --batch {resources.batch} --threads {threads}"
         " --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
 
@@ -68,7 +68,7 @@ rule infer_ask:
         store=f"{STORE}/answers",
     params:
         code=code("workflow_scripts.infer.ask"),
-        tree=tree_of_split(),
+        root=root_of_split(),
         prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
         budgets=canonical_json(CONFIG.inference.max_new_tokens),
         model=model_behind,
@@ -78,7 +78,7 @@ rule infer_ask:
         "Asking a server for {wildcards.system}'s answers to {wildcards.split}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min, {resources.workers} requests at a time]"
     shell:
         "python -m workflow_scripts.infer.ask --split {input.split:q} --shard {wildcards.scatteritem}"
-        " --model {params.model:q} {params.adapter} --served-as {params.served_as:q} --tree {params.tree:q}"
+        " --model {params.model:q} {params.adapter} --served-as {params.served_as:q} --root {params.root:q}"
         " --system {wildcards.system} --prompt {params.prompt:q} --budgets {params.budgets:q} --url {resources.url:q}"
         " {resources.token} --workers {resources.workers} --timeout {resources.timeout} --retries {resources.retries}"
         " --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
@@ -134,16 +134,16 @@ rule infer_stability:
         runtime=growing(per_model(lambda gpus: 60 if gpus else 20)),
     params:
         code=code("workflow_scripts.infer.stability"),
-        tree=tree_of_split(),
+        root=root_of_split(),
         asked=lambda w: canonical_json(asked(w.system)),
         budgets=canonical_json(CONFIG.inference.max_new_tokens),
         sample="--batch 7 --count 200",
     message:
         "Asking {wildcards.system} again on a part of {wildcards.split} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.core.devices {resources.gpu} -- python -m workflow_scripts.infer.stability"
+        "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.infer.stability"
         " --split {input.split:q} --predictions {input.predictions:q}"
-        " --model {input.record:q} --features {input.features:q} --tree {params.tree:q} --asked {params.asked:q}"
+        " --model {input.record:q} --features {input.features:q} --root {params.root:q} --asked {params.asked:q}"
         " --budgets {params.budgets:q} {params.sample} --threads {threads}"
         " --out {output.changed:q} 2>&1 | tee {log:q}"
 
@@ -153,7 +153,7 @@ rule stability:
         expand(f"{R}/predictions/{{split}}/{{system}}.stability.json", split=CONFIG.evaluate, system=LOADED),
 
 
-rule infer_trivial:
+rule infer_baseline:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         train=lambda w: f"{R}/splits/{CONFIG.systems[w.system].train}/rows.parquet",
@@ -164,23 +164,23 @@ rule infer_trivial:
     benchmark:
         f"{R}/benchmarks/infer_trivial/{{split}}.{{system}}.tsv"
     wildcard_constraints:
-        system=named(CONFIG.systems, TrivialSystem),
+        system=named(CONFIG.systems, BaselineSystem),
     conda:
         CONDA
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        code=code("workflow_scripts.infer.trivial"),
+        code=code("workflow_scripts.infer.baseline"),
         spec=lambda w: CONFIG.systems[w.system].spec(),
     message:
         "Answering {wildcards.split} with {wildcards.system}, without looking [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.infer.trivial --spec {params.spec:q} --train {input.train:q}"
+        "python -m workflow_scripts.infer.baseline --spec {params.spec:q} --train {input.train:q}"
         " --split {input.split:q} --system {wildcards.system} --out {output.predictions:q} 2>&1 | tee {log:q}"
 
 
-rule infer_import:
+rule infer_imported:
     input:
         source=lambda w: str(CONFIG.systems[w.system].file),
         split=f"{R}/splits/{{split}}/rows.parquet",
@@ -188,9 +188,9 @@ rule infer_import:
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
         unmatched=f"{R}/predictions/{{split}}/{{system}}.unmatched.parquet",
     log:
-        f"{R}/logs/infer_import/{{split}}.{{system}}.log",
+        f"{R}/logs/infer_imported/{{split}}.{{system}}.log",
     benchmark:
-        f"{R}/benchmarks/infer_import/{{split}}.{{system}}.tsv"
+        f"{R}/benchmarks/infer_imported/{{split}}.{{system}}.tsv"
     wildcard_constraints:
         system=named(CONFIG.systems, ImportedSystem),
     conda:

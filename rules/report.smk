@@ -52,11 +52,11 @@ rule report_page:
         spec=CONFIG.report.spec(),
         systems=canonical_json(list(CONFIG.systems)),
         baselines=BASELINES,
-        tree=tree_of_split(),
+        root=root_of_split(),
     message:
         "Writing the page of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.report.page --spec {params.spec:q} --systems {params.systems:q} --baselines {params.baselines}"
-        " --metrics {input.metrics:q} --comparisons {input.comparisons:q} --agreement {input.agreement:q} --split {input.split:q} --tree {params.tree:q}"
+        " --metrics {input.metrics:q} --comparisons {input.comparisons:q} --agreement {input.agreement:q} --split {input.split:q} --root {params.root:q}"
         " --outcomes {input.outcomes:q} --predictions {input.predictions:q}"
         " --quarantine {input.quarantine:q} --out {output.page:q} 2>&1 | tee {log:q}"

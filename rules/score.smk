@@ -2,7 +2,7 @@
 
 JUDGES = sorted(CONFIG.judges)
 REPORT_SCORES = ["report_scores", "bertscore"] if CONFIG.scoring.bertscore else ["report_scores"]
-BASELINES = [name for name, system in CONFIG.systems.items() if isinstance(system, TrivialSystem)]
+BASELINES = [name for name, system in CONFIG.systems.items() if isinstance(system, BaselineSystem)]
 
 
 rule score_outcomes:
@@ -52,7 +52,7 @@ rule score_judge:
     message:
         "Judging the reports of {wildcards.system} on {wildcards.split} with {wildcards.judge} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.core.devices {resources.gpu} -- python -m workflow_scripts.score.judge"
+        "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.score.judge"
         " --split {input.split:q} --predictions {input.predictions:q}"
         " --judge {wildcards.judge} --spec {params.spec:q} --store {resources.store:q}"
         " --out {output.judgements:q} 2>&1 | tee {log:q}"
@@ -76,12 +76,12 @@ rule score_reports:
         mem_mb=growing(1500),
         runtime=growing(20),
     params:
-        code=code("workflow_scripts.score.report_metrics"),
+        code=code("workflow_scripts.score.reports"),
         nltk_data=["--nltk-data", CONFIG.scoring.nltk_data] if CONFIG.scoring.nltk_data else [],
     message:
         "Scoring the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.score.report_metrics --split {input.split:q} --predictions {input.predictions:q}"
+        "python -m workflow_scripts.score.reports --split {input.split:q} --predictions {input.predictions:q}"
         " --judgements {input.judgements:q} {params.nltk_data:q} --out {output.scores:q}"
         " --findings {output.findings:q} 2>&1 | tee {log:q}"
 
@@ -110,7 +110,7 @@ rule score_bertscore:
     message:
         "Embedding the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.core.devices {resources.gpu} -- python -m workflow_scripts.score.bertscore"
+        "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.score.bertscore"
         " --split {input.split:q} --predictions {input.predictions:q}"
         " --system {wildcards.system} --spec {params.spec:q} --batch {resources.batch}"
         " --out {output.scores:q} 2>&1 | tee {log:q}"

@@ -27,7 +27,7 @@ rule train_tune:
         store=f"{STORE}/adapters",
     params:
         code=code("workflow_scripts.train.tune"),
-        tree=lambda w: tree_of(CONFIG.splits[CONFIG.systems[w.system].train].dataset),
+        root=lambda w: root_of(CONFIG.splits[CONFIG.systems[w.system].train].dataset),
         recipe=lambda w: CONFIG.recipes[CONFIG.systems[w.system].recipe].spec(),
         prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
         adapter=f"{R}/systems/{{system}}/adapter",
@@ -36,6 +36,6 @@ rule train_tune:
         "Tuning {wildcards.system} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "{resources.launcher} workflow_scripts.train.tune --recipe {params.recipe:q} --prompt {params.prompt:q}"
-        " --split {input.split:q} --tree {params.tree:q} --model {input.record:q} --features {input.features:q}"
+        " --split {input.split:q} --root {params.root:q} --model {input.record:q} --features {input.features:q}"
         " --adapter {params.adapter:q} --history {output.history:q} --checkpoints {params.checkpoints:q}"
         " --threads {threads} --tracking {resources.tracking} --store {resources.store:q} 2>&1 | tee {log:q}"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from workflow_scripts.core.files import sha256_of_file
-from workflow_scripts.core.made.drawing import Mark, canvas, draw_mark
 from workflow_scripts.core.tables import ROWS, write_table
+from workflow_scripts.synthetic.drawing import Mark, canvas, draw_mark
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def tiny(tmp_path_factory) -> Path:
     """The record of an untrained tiny model."""
     from workflow_scripts.models.record import write_record
-    from workflow_scripts.models.tiny import build_model, build_processor
+    from workflow_scripts.synthetic.pretraining import build_model, build_processor
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     processor = build_processor(vocabulary=600, seed=0)
@@ -29,7 +29,7 @@ def tiny(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tree(tmp_path_factory) -> Path:
+def root(tmp_path_factory) -> Path:
     """A folder with eight pictures of 112 × 96 pixels."""
     folder = tmp_path_factory.mktemp("tree")
     rng = np.random.default_rng(0)
@@ -40,7 +40,7 @@ def tree(tmp_path_factory) -> Path:
     return folder
 
 
-def make_row(tree: Path, number: int, **changes) -> dict:
+def make_row(root: Path, number: int, **changes) -> dict:
     """A row of the split table; every second one shows two pictures."""
     shown = [number % 8] if number % 2 else [number % 8, (number + 1) % 8]
     row = {
@@ -53,7 +53,7 @@ def make_row(tree: Path, number: int, **changes) -> dict:
         "case_id": f"case-{number}",
         "question": "What is the number of cells in this image?" if number % 3 else "How many?",
         "images": [
-            {"path": f"{i}.png", "sha256": sha256_of_file(tree / f"{i}.png"), "width": 112, "height": 96} for i in shown
+            {"path": f"{i}.png", "sha256": sha256_of_file(root / f"{i}.png"), "width": 112, "height": 96} for i in shown
         ],
         "image_name": json.dumps([f"{i}.png" for i in shown]),
         "notes": [],
@@ -67,18 +67,18 @@ def make_row(tree: Path, number: int, **changes) -> dict:
 
 
 @pytest.fixture(scope="session")
-def split(tree, tmp_path_factory) -> Path:
+def split(root, tmp_path_factory) -> Path:
     """A split of eight rows with one or two pictures each."""
     path = tmp_path_factory.mktemp("split") / "rows.parquet"
-    write_table(path, [make_row(tree, number) for number in range(8)], ROWS)
+    write_table(path, [make_row(root, number) for number in range(8)], ROWS)
     return path
 
 
 @pytest.fixture(scope="session")
-def features(split, tree, tiny, tmp_path_factory) -> Path:
+def features(split, root, tiny, tmp_path_factory) -> Path:
     """The index of the split's vision features."""
     from workflow_scripts.features.extract import extract
 
     index = tmp_path_factory.mktemp("features") / "index.parquet"
-    extract(split, tree, tiny, index, batch=3, threads=1, store=index.parent / "store")
+    extract(split, root, tiny, index, batch=3, threads=1, store=index.parent / "store")
     return index

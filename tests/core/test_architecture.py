@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.core.code import ROOT, sources
+from workflow_scripts.cache.fingerprints import ROOT, sources
 
 STAGES = ("data", "features", "train", "infer", "score", "report")
 SHARED = ("core", "models", "engines")
@@ -77,7 +77,9 @@ def test_a_template_beside_a_module_counts_as_its_source():
 
 def test_a_line_of_an_imported_module_changes_the_identity_of_a_step(tmp_path):
     shutil.copytree(ROOT / "workflow_scripts", tmp_path / "workflow_scripts")
-    program = "from workflow_scripts.core.code import identity; print(identity('workflow_scripts.infer.gather'))"
+    program = (
+        "from workflow_scripts.cache.fingerprints import identity; print(identity('workflow_scripts.infer.gather'))"
+    )
 
     def told():
         return subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True).stdout

@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from workflow_scripts.core.code import ROOT
+from workflow_scripts.cache.fingerprints import ROOT
 from workflow_scripts.core.config import documents
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration, read_configuration

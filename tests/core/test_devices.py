@@ -18,7 +18,7 @@ def start(tmp_path):
     def begin(count, *, seconds=60, devices="a,b,c", **variables):
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM")}
         environment |= {"CUDA_VISIBLE_DEVICES": devices, "TMPDIR": str(tmp_path)} | variables
-        command = [sys.executable, "-m", "workflow_scripts.core.devices", str(count), "--"]
+        command = [sys.executable, "-m", "workflow_scripts.cli.devices", str(count), "--"]
         command += [sys.executable, "-c", SAY, str(seconds)]
         job = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         running.append(job)

@@ -85,27 +85,27 @@ def test_a_corrupt_table_is_one_sentence_that_names_it(split, answers, tmp_path)
     assert not out.exists()
 
 
-def extract(split, tree, record, index, store):
+def extract(split, root, record, index, store):
     options = ["--batch", 2, "--threads", 1, "--store", store]
-    return step("features.extract", "--split", split, "--tree", tree, "--model", record, "--index", index, *options)
+    return step("features.extract", "--split", split, "--root", root, "--model", record, "--index", index, *options)
 
 
 @pytest.mark.slow
-def test_features_on_a_full_disk_are_one_sentence_and_leave_no_half_shard(split, tree, tiny, mounted, tmp_path):
+def test_features_on_a_full_disk_are_one_sentence_and_leave_no_half_shard(split, root, tiny, mounted, tmp_path):
     store = mounted("store")
     (store / "others").write_bytes(bytes(40_000))
-    assert "no space is left on the disk" in extract(split, tree, tiny, tmp_path / "index.parquet", store)
+    assert "no space is left on the disk" in extract(split, root, tiny, tmp_path / "index.parquet", store)
     assert [file.name for file in store.rglob("*") if file.is_file()] == ["others"]
     assert not (tmp_path / "index.parquet").exists()
 
 
 @pytest.fixture
-def asked(split, tree, tiny, features, tmp_path):
+def asked(split, root, tiny, features, tmp_path):
     """Arguments of the inference, on a copy of the model that may be damaged."""
     shutil.copytree(tiny.with_suffix(""), tmp_path / "models" / tiny.stem)
     record = shutil.copyfile(tiny, tmp_path / "models" / tiny.name)
     words = ["--budgets", json.dumps({"counting": 4})]
-    files = ["--split", split, "--tree", tree, "--model", record, "--features", features]
+    files = ["--split", split, "--root", root, "--model", record, "--features", features]
     return [*files, *words, "--shard", "1-of-1", "--batch", 4, "--threads", 1, "--store", tmp_path / "store"]
 
 
@@ -114,7 +114,7 @@ def test_truncated_model_weights_are_one_sentence(asked, tiny, tmp_path):
     weights = tmp_path / "models" / tiny.stem / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     out = tmp_path / "base.parquet"
-    said = step("infer.answer", *asked, "--cohort", '[{"system": "base"}]', "--out", out)
+    said = step("infer.answer", *asked, "--group", '[{"system": "base"}]', "--out", out)
     assert "cannot be loaded as a model" in said and "delete" in said
     assert not out.exists()
 
@@ -127,7 +127,7 @@ def test_truncated_adapter_weights_are_one_sentence(asked, tmp_path):
     (adapter / "adapter_config.json").write_text(json.dumps(config))
     (adapter / "adapter_model.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
     out = tmp_path / "base.parquet"
-    cohort = json.dumps([{"system": "tuned", "adapter": str(adapter)}])
-    said = step("infer.answer", *asked, "--cohort", cohort, "--out", out)
+    group = json.dumps([{"system": "tuned", "adapter": str(adapter)}])
+    said = step("infer.answer", *asked, "--group", group, "--out", out)
     assert f"{adapter} cannot be loaded as an adapter" in said and said.endswith("delete it and run again")
     assert not out.exists()

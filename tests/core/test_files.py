@@ -17,17 +17,17 @@ def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_table_returns_as_it_was_written(tmp_path, tree):
-    rows = [make_row(tree, number) for number in range(3)]
+def test_a_table_returns_as_it_was_written(tmp_path, root):
+    rows = [make_row(root, number) for number in range(3)]
     write_table(tmp_path / "rows.parquet", rows, ROWS)
     read = read_table(tmp_path / "rows.parquet", ROWS).to_pylist()
     assert [row["images"] for row in read] == [row["images"] for row in rows]
     assert read[0]["boxes"] is None
 
 
-def test_a_table_refuses_a_null_where_a_value_is_required(tmp_path, tree):
+def test_a_table_refuses_a_null_where_a_value_is_required(tmp_path, root):
     with pytest.raises(ValueError, match="'question' has 1 null"):
-        write_table(tmp_path / "rows.parquet", [make_row(tree, 1, question=None)], ROWS)
+        write_table(tmp_path / "rows.parquet", [make_row(root, 1, question=None)], ROWS)
     assert not (tmp_path / "rows.parquet").exists()
 
 
@@ -39,7 +39,7 @@ def test_a_damaged_table_is_named_with_the_remedy(tmp_path, content):
         read_table(path, ROWS)
 
 
-def test_a_table_of_other_columns_is_refused(tmp_path, tree):
+def test_a_table_of_other_columns_is_refused(tmp_path, root):
     from workflow_scripts.core.tables import PREDICTIONS
 
     write_table(tmp_path / "a.parquet", [{"uid": "1", "system": "s", "text": "", "finish": "stop"}], PREDICTIONS)

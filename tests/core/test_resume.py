@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from workflow_scripts.core.code import ROOT
+from workflow_scripts.cache.fingerprints import ROOT
+from workflow_scripts.cli.resume import RECORD, record_run, resume
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.files import read_json, write_json
-from workflow_scripts.core.resume import RECORD, record_run, resume
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_steps_of_this_folder_are_ended_and_no_others(folder, tmp_path_factory):
     step = [sys.executable, "-c", "import time; time.sleep(60)", "-m", "workflow_scripts.data.download"]
     here = subprocess.Popen(step, cwd=folder)
     there = subprocess.Popen(step, cwd=tmp_path_factory.mktemp("elsewhere"))
-    program = f"import pathlib, workflow_scripts.core.resume as r; r.end_steps(pathlib.Path({str(folder)!r}))"
+    program = f"import pathlib, workflow_scripts.cli.resume as r; r.end_steps(pathlib.Path({str(folder)!r}))"
     with here, there, subprocess.Popen([sys.executable, "-c", program], cwd=ROOT) as end:
         assert here.wait(20) < 0 and end.wait(20) == 0
         assert there.poll() is None

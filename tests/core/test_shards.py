@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflow_scripts.core.shards import shards_behind
+from workflow_scripts.infer.shards import shards_behind
 
 
 @pytest.fixture

@@ -5,23 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.trees import Converted, converted
-from workflow_scripts.core.config.datasets import MadeDataset
-from workflow_scripts.data.made import draw_tree
+from tests.data.roots import Converted, converted
+from workflow_scripts.core.config.datasets import SyntheticDataset
+from workflow_scripts.synthetic.dataset import draw_dataset
 
 
 @pytest.fixture(scope="session")
-def made_tree(tmp_path_factory) -> Path:
+def toy_root(tmp_path_factory) -> Path:
     """The made tree at a small scale."""
-    tree = tmp_path_factory.mktemp("made") / "tree"
-    draw_tree(MadeDataset(scale=0.2), tree)
-    return tree
+    root = tmp_path_factory.mktemp("made") / "tree"
+    draw_dataset(SyntheticDataset(scale=0.2), root)
+    return root
 
 
 @pytest.fixture(scope="session")
-def made(made_tree, tmp_path_factory) -> Converted:
+def made(toy_root, tmp_path_factory) -> Converted:
     """The made tree, converted."""
-    return converted(made_tree, tmp_path_factory.mktemp("converted"))
+    return converted(toy_root, tmp_path_factory.mktemp("converted"))
 
 
 @pytest.fixture(scope="session")

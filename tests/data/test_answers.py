@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tests.data.trees import OPTIONS, convert_rows, converted, picture, row, write_set
+from tests.data.roots import OPTIONS, convert_rows, converted, image, row, write_set
 from workflow_scripts.core.tasks import normalise_task
-from workflow_scripts.data.questions import choices_in, convention_in, options_in, separator_in
+from workflow_scripts.tasks.questions import choices_in, convention_in, options_in, separator_in
 
 WHERE = "Where is it? Return the boxes as [x_min, y_min, x_max, y_max]."
 SIZES = "Where is it? Return the boxes as [x, y, width, height]."
@@ -162,7 +162,7 @@ def test_instances_keep_their_identities(tmp_path):
 
 
 def test_the_folder_is_the_modality(tmp_path):
-    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": picture(0)}, modality="Retinography")
+    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": image(0)}, modality="Retinography")
     assert converted(tmp_path / "tree", tmp_path).rows[0]["modality"] == "Retinography"
 
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.data.archives import BadArchive, unpack
-from workflow_scripts.data.manifest import take_inventory
+from workflow_scripts.core.manifest import take_inventory
+from workflow_scripts.data.downloading.archives import BadArchive, unpack
 
 MEMBERS = {f"imagesTr/{i}.png": random.Random(i).randbytes(5000) for i in range(20)}
 
@@ -149,26 +149,28 @@ def test_no_damage_to_an_archive_escapes(tmp_path_factory, place, value, cut):
     assert [p.name for p in path.parent.parent.iterdir()] == ["ds"]
 
 
-def _unpacked(home: Path) -> int:
-    return sum(1 for _ in home.glob("*imagesTr*/*.png"))
+def _unpacked(subset_folder: Path) -> int:
+    return sum(1 for _ in subset_folder.glob("*imagesTr*/*.png"))
 
 
 @pytest.mark.slow
 def test_an_extraction_killed_at_ten_moments_ends_with_the_same_manifest(tmp_path):
-    home = tmp_path / "tree" / "training" / "Xray" / "chestdr"
+    subset_folder = tmp_path / "tree" / "training" / "Xray" / "chestdr"
     members = {f"imagesTr/{i:05d}.png": random.Random(i).randbytes(20_000) for i in range(6000)}
-    archive = write_zip(home / "imagesTr.zip", members, zipfile.ZIP_STORED)
-    command = [sys.executable, "-m", "workflow_scripts.data.unpack", "--tree", tmp_path / "tree"]
+    archive = write_zip(subset_folder / "imagesTr.zip", members, zipfile.ZIP_STORED)
+    command = [sys.executable, "-m", "workflow_scripts.data.downloading.unpack", "--root", tmp_path / "tree"]
     rng, killed, grown = random.Random(5), 0, [0]
     for _ in range(10):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and _unpacked(home) <= grown[-1]:
+        while process.poll() is None and _unpacked(subset_folder) <= grown[-1]:
             time.sleep(0.002)
         time.sleep(rng.uniform(0.0, 0.1))
         process.kill()
         killed += process.wait() == -signal.SIGKILL
-        grown.append(_unpacked(home))
-        assert not (home / "imagesTr").exists() or grown[-1] == len(members), "the folder was there before it was whole"
+        grown.append(_unpacked(subset_folder))
+        assert not (subset_folder / "imagesTr").exists() or grown[-1] == len(members), (
+            "the folder was there before it was whole"
+        )
     assert killed >= 3
     assert grown == sorted(grown), "a run lost what the one before had unpacked"
     subprocess.run(command, check=True, capture_output=True)

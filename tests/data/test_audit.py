@@ -7,31 +7,31 @@ import sys
 
 import pytest
 
-from tests.data.trees import OPTIONS, convert_rows, converted, picture, pictures, row, write_set
+from tests.data.roots import OPTIONS, convert_rows, converted, image, images, row, write_set
 from workflow_scripts.core.tables import AUDIT, BALANCE, QUARANTINE, ROWS, SUMMARY, read_table, write_table
-from workflow_scripts.data.audit_facts import approximate_tokens, balance, findings, summary
-from workflow_scripts.data.reasons import FINDINGS, REASONS
+from workflow_scripts.data.auditing.facts import approximate_tokens, balance, findings, summary
+from workflow_scripts.data.conversion.reasons import FINDINGS, REASONS
 
 
-def audit(result, tree, place):
+def audit(result, root, place):
     """Run the step; returns its tables and its page."""
     write_table(place / "rows.parquet", result.rows, ROWS)
     write_table(place / "quarantine.parquet", result.quarantine, QUARANTINE)
     names = ("rows", "quarantine", "findings", "summary", "balance")
     files = [part for name in names for part in (f"--{name}", str(place / f"{name}.parquet"))]
-    command = [sys.executable, "-m", "workflow_scripts.data.audit", "--tree", str(tree), *files]
+    command = [sys.executable, "-m", "workflow_scripts.data.audit", "--root", str(root), *files]
     subprocess.run([*command, "--page", str(place / "audit.html")], check=True)
     tables = [read_table(place / f"{n}.parquet", s) for n, s in zip(names[2:], (AUDIT, SUMMARY, BALANCE), strict=True)]
     return (*(table.to_pylist() for table in tables), (place / "audit.html").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
-def audited(made, made_tree, tmp_path_factory):
-    return audit(made, made_tree, tmp_path_factory.mktemp("audit"))
+def audited(made, toy_root, tmp_path_factory):
+    return audit(made, toy_root, tmp_path_factory.mktemp("audit"))
 
 
-def test_the_audit_finds_every_planted_defect_and_nothing_else(audited, made_tree):
-    planted = json.loads((made_tree / "planted.json").read_text())
+def test_the_audit_finds_every_planted_defect_and_nothing_else(audited, toy_root):
+    planted = json.loads((toy_root / "planted.json").read_text())
     found = sorted((f["kind"], f["source_file"], f["source_row"]) for f in audited[0])
     assert found == sorted((p["kind"], p["file"], p["row"]) for p in planted)
     assert len({p["kind"] for p in planted}) >= 14
@@ -62,10 +62,10 @@ def test_the_balance_counts_labels_and_the_empty_set(tmp_path):
 
 
 def test_a_leak_is_told_of_the_training_row(tmp_path):
-    tree = tmp_path / "tree"
-    write_set(tree, [row("imagesTr/0.png"), row("imagesTr/1.png")], pictures(2))
-    write_set(tree, [row("imagesVal/c.png")], {"imagesVal/c.png": picture(0)}, folder="validation-public")
-    (found,) = findings(converted(tree, tmp_path).rows, [])
+    root = tmp_path / "tree"
+    write_set(root, [row("imagesTr/0.png"), row("imagesTr/1.png")], images(2))
+    write_set(root, [row("imagesVal/c.png")], {"imagesVal/c.png": image(0)}, folder="validation-public")
+    (found,) = findings(converted(root, tmp_path).rows, [])
     assert (found["kind"], found["action"]) == ("leaked_image", "left out")
     assert found["uid"] == "training/Xray/ds/ds_questions_train/0"
 
@@ -110,9 +110,9 @@ def test_the_page_needs_no_network_and_shows_pictures(audited):
 def test_whatever_a_row_says_is_escaped(tmp_path):
     evil = "<script>alert(1)</script><img src=x onerror=alert(2)>"
     rows = [row("imagesTr/0.png", OPTIONS + evil, evil), row(evil), row("imagesTr/1.png", task=evil)]
-    tree = tmp_path / "tree"
+    root = tmp_path / "tree"
     result = convert_rows(tmp_path, rows)
-    page = audit(result, tree, tmp_path)[3]
+    page = audit(result, root, tmp_path)[3]
     links = _Links()
     links.feed(page)
     assert len(result.quarantine) == 3
@@ -121,6 +121,6 @@ def test_whatever_a_row_says_is_escaped(tmp_path):
     assert "onerror=alert(2)>" not in page
 
 
-def test_tables_and_page_hold_no_path_of_this_machine(audited, made_tree):
+def test_tables_and_page_hold_no_path_of_this_machine(audited, toy_root):
     text = json.dumps(audited[:3]) + audited[3]
-    assert str(made_tree) not in text
+    assert str(toy_root) not in text

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.trees import OPTIONS, convert_rows, converted, picture, pictures, row, write_set
+from tests.data.roots import OPTIONS, convert_rows, converted, image, images, row, write_set
 from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.core.images import open_image
 from workflow_scripts.core.tables import QUARANTINE, ROWS
+from workflow_scripts.data.conversion.process_pool import ProcessPool
+from workflow_scripts.data.conversion.reasons import REASONS
 from workflow_scripts.data.convert import convert
-from workflow_scripts.data.crew import Crew
-from workflow_scripts.data.reasons import REASONS
 
 
 def assert_conserved(result) -> None:
@@ -27,11 +27,11 @@ def assert_conserved(result) -> None:
     assert {q["reason"] for q in result.quarantine} <= set(REASONS)
 
 
-def test_the_made_tree_is_conserved(made, made_tree):
+def test_the_made_tree_is_conserved(made, toy_root):
     assert_conserved(made)
     listed = sum(
         len(c if isinstance(c, list) else next(v for v in c.values() if isinstance(v, list)))
-        for c in (json.loads(p.read_text()) for p in made_tree.glob("*/*/*/*.json"))
+        for c in (json.loads(p.read_text()) for p in toy_root.glob("*/*/*/*.json"))
     )
     assert made.counts.rows_in == listed
 
@@ -42,8 +42,8 @@ def test_the_real_tree_is_conserved(real_tree, tmp_path):
     assert result.counts.rows_in == 235
 
 
-def test_every_planted_defect_is_quarantined_or_kept_for_the_audit(made, made_tree):
-    planted = json.loads((made_tree / "planted.json").read_text())
+def test_every_planted_defect_is_quarantined_or_kept_for_the_audit(made, toy_root):
+    planted = json.loads((toy_root / "planted.json").read_text())
     quarantined = {(q["source_file"], q["source_row"]): q["reason"] for q in made.quarantine}
     expected = {(p["file"], p["row"]): p["kind"] for p in planted if p["kind"] in REASONS}
     assert quarantined == expected
@@ -52,7 +52,7 @@ def test_every_planted_defect_is_quarantined_or_kept_for_the_audit(made, made_tr
 @pytest.mark.parametrize("root", ["", "questions", "data", "annotations", "items"])
 def test_every_shape_of_a_question_file_is_read(tmp_path, root):
     rows = [row("imagesTr/0.png"), row("imagesTr/1.png", answer="B")]
-    images = pictures(2)
+    images = images(2)
     write_set(tmp_path / "tree", {"version": 1, root: rows} if root else rows, images)
     assert [r["answer"] for r in converted(tmp_path / "tree", tmp_path).rows] == ["A", "B"]
 
@@ -71,7 +71,7 @@ def test_every_shape_of_a_question_file_is_read(tmp_path, root):
 )
 def test_a_file_that_cannot_be_read_is_quarantined_as_a_whole(tmp_path, content, reason):
     write_set(tmp_path / "tree", content, {})
-    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": picture(0)}, file="more.json")
+    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": image(0)}, file="more.json")
     result = converted(tmp_path / "tree", tmp_path)
     assert result.reasons == {("ds_questions_train.json", None): reason}
     assert len(result.rows) == result.counts.rows_in == result.counts.files == 1
@@ -125,18 +125,18 @@ def test_a_bad_row_is_quarantined_with_its_reason(tmp_path, record, reason):
 
 def test_a_number_of_5000_digits_costs_its_row_and_not_the_file(tmp_path):
     text = json.dumps([row("imagesTr/0.png", "How many cells?", 0, "Counting"), row("imagesTr/1.png")])
-    write_set(tmp_path / "tree", text.replace('"Answer": 0', '"Answer": ' + "9" * 5000), pictures(2))
+    write_set(tmp_path / "tree", text.replace('"Answer": 0', '"Answer": ' + "9" * 5000), images(2))
     result = converted(tmp_path / "tree", tmp_path)
     assert result.reasons == {("ds_questions_train.json", 0): "invalid_number"}
     assert len(result.rows) == 1
 
 
 @pytest.mark.parametrize("tree", ["made_tree", "real_tree"])
-def test_a_row_keeps_its_files_own_image_name_be_it_a_name_or_a_list(tree, request, tmp_path):
-    tree = request.getfixturevalue(tree)
+def test_a_row_keeps_its_files_own_image_name_be_it_a_name_or_a_list(root, request, tmp_path):
+    root = request.getfixturevalue(root)
     kinds = set()
-    for kept in converted(tree, tmp_path).rows:
-        root = json.loads((tree / kept["source_file"]).read_text())
+    for kept in converted(root, tmp_path).rows:
+        root = json.loads((root / kept["source_file"]).read_text())
         records = root if isinstance(root, list) else next(v for v in root.values() if isinstance(v, list))
         name = records[kept["source_row"]]["ImageName"]
         assert str(json.loads(kept["image_name"])) == str(name)
@@ -164,7 +164,7 @@ def test_a_row_is_typed_as_the_schema_documents(tmp_path):
         "choices": None,
         "separator": None,
         "images": [
-            {"path": f"training/Xray/ds/{n}", "sha256": sha256_of(picture(i)), "width": 16, "height": 12}
+            {"path": f"training/Xray/ds/{n}", "sha256": sha256_of(image(i)), "width": 16, "height": 12}
             for i, n in enumerate(names)
         ],
         "image_name": '["imagesTr/0.png", "imagesTr/1.png"]',
@@ -183,17 +183,17 @@ def test_a_row_is_typed_as_the_schema_documents(tmp_path):
 
 
 def test_an_underscored_folder_has_the_hyphenated_name(tmp_path):
-    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": picture(0)}, folder="validation_public")
+    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": image(0)}, folder="validation_public")
     assert converted(tmp_path / "tree", tmp_path).rows[0]["folder"] == "validation-public"
 
 
 def test_a_file_with_answers_supersedes_the_one_without(tmp_path):
     answered = [row("imagesTr/0.png"), row("imagesTr/1.png")]
     bare = [{key: value for key, value in record.items() if key != "Answer"} for record in answered]
-    tree = tmp_path / "tree"
-    write_set(tree, [*bare, row("imagesTr/2.png")], pictures(3), file="ds_questions_val.json")
-    write_set(tree, answered, {}, file="ds_questions_val_withGT.json")
-    result = converted(tree, tmp_path)
+    root = tmp_path / "tree"
+    write_set(root, [*bare, row("imagesTr/2.png")], images(3), file="ds_questions_val.json")
+    write_set(root, answered, {}, file="ds_questions_val_withGT.json")
+    result = converted(root, tmp_path)
     assert result.reasons == {("ds_questions_val.json", i): "superseded" for i in range(2)}
     assert [r["uid"].rpartition("ds/")[2] for r in result.rows] == [
         "ds_questions_val/2", "ds_questions_val_withGT/0", "ds_questions_val_withGT/1",
@@ -247,28 +247,28 @@ def test_policies_keep_or_repair_and_say_so(tmp_path):
 )
 @pytest.mark.parametrize("member", ["imagesTr/a.png", "a.png", None], ids=["zip", "flat zip", "folder"])
 def test_an_image_is_found_under_the_names_that_rows_use(tmp_path, name, member):
-    write_set(tmp_path / "tree", [row(name)], {member or "imagesTr/a.png": picture(0)}, zipped=member is not None)
+    write_set(tmp_path / "tree", [row(name)], {member or "imagesTr/a.png": image(0)}, zipped=member is not None)
     (kept,) = converted(tmp_path / "tree", tmp_path).rows
     assert open_image(tmp_path / "tree", kept["images"][0]["path"]).size == (16, 12)
 
 
 def test_a_name_that_fits_two_images_is_not_guessed(tmp_path):
-    images = {"imagesTr/left/a.png": picture(0), "imagesTr/right/a.png": picture(1)}
+    images = {"imagesTr/left/a.png": image(0), "imagesTr/right/a.png": image(1)}
     write_set(tmp_path / "tree", [row("a.png"), row("left/a.png")], images)
     assert converted(tmp_path / "tree", tmp_path).reasons == {("ds_questions_train.json", 0): "ambiguous_image"}
 
 
 def test_a_half_unpacked_folder_is_completed_from_its_zip(tmp_path):
-    write_set(tmp_path / "tree", [], pictures(2), zipped=True)
-    write_set(tmp_path / "tree", [row("imagesTr/0.png"), row("imagesTr/1.png")], {"imagesTr/0.png": picture(0)})
+    write_set(tmp_path / "tree", [], images(2), zipped=True)
+    write_set(tmp_path / "tree", [row("imagesTr/0.png"), row("imagesTr/1.png")], {"imagesTr/0.png": image(0)})
     paths = [r["images"][0]["path"] for r in converted(tmp_path / "tree", tmp_path).rows]
     assert paths == ["training/Xray/ds/imagesTr/0.png", "training/Xray/ds/imagesTr.zip!imagesTr/1.png"]
 
 
 def test_a_damaged_zip_costs_its_rows_and_nothing_else(tmp_path):
-    home = write_set(tmp_path / "tree", [row("imagesTr/0.png")], {}).parent
-    (home / "imagesTr.zip").write_bytes(b"PK\x03\x04 no zip")
-    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": picture(0)}, name="other")
+    subset_folder = write_set(tmp_path / "tree", [row("imagesTr/0.png")], {}).parent
+    (subset_folder / "imagesTr.zip").write_bytes(b"PK\x03\x04 no zip")
+    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": image(0)}, name="other")
     result = converted(tmp_path / "tree", tmp_path)
     assert result.reasons == {("ds_questions_train.json", 0): "missing_image"}
     assert "imagesTr.zip is no readable zip" in result.quarantine[0]["detail"]
@@ -279,12 +279,12 @@ def test_a_member_with_a_wrong_checksum_is_an_unreadable_image(tmp_path):
     write_set(
         tmp_path / "tree",
         [row("imagesTr/0.png"), row("imagesTr/1.png")],
-        pictures(2),
+        images(2),
         zipped=True,
     )
     archive = tmp_path / "tree" / "training" / "Xray" / "ds" / "imagesTr.zip"
     data = bytearray(archive.read_bytes())
-    data[data.index(picture(1)[40:80])] ^= 1
+    data[data.index(image(1)[40:80])] ^= 1
     archive.write_bytes(bytes(data))
     assert converted(tmp_path / "tree", tmp_path).reasons == {("ds_questions_train.json", 1): "unreadable_image"}
 
@@ -319,22 +319,22 @@ def test_exif_turns_16_bits_and_palettes_are_handled(tmp_path):
 
 
 def test_a_picture_that_is_no_picture_is_quarantined(tmp_path):
-    images = {"imagesTr/0.png": b"<html>404", "imagesTr/1.png": picture(1)[:200]}
+    images = {"imagesTr/0.png": b"<html>404", "imagesTr/1.png": image(1)[:200]}
     write_set(tmp_path / "tree", [row(name) for name in images], images)
     assert set(converted(tmp_path / "tree", tmp_path).reasons.values()) == {"unreadable_image"}
 
 
 def test_only_a_data_set_whose_files_changed_is_converted_again(tmp_path):
-    tree = tmp_path / "tree"
+    root = tmp_path / "tree"
     for name in ("one", "two", "three"):
-        write_set(tree, [row("imagesTr/0.png")], {"imagesTr/0.png": picture(0)}, name=name)
-    first = converted(tree, tmp_path)
+        write_set(root, [row("imagesTr/0.png")], {"imagesTr/0.png": image(0)}, name=name)
+    first = converted(root, tmp_path)
     assert (first.counts.rebuilt, first.counts.reused) == (3, 0)
-    again = converted(tree, tmp_path)
+    again = converted(root, tmp_path)
     assert (again.counts.rebuilt, again.counts.reused) == (0, 3)
     assert again.rows == first.rows
-    write_set(tree, [row("imagesTr/0.png", answer="B")], {}, name="two")
-    changed = converted(tree, tmp_path)
+    write_set(root, [row("imagesTr/0.png", answer="B")], {}, name="two")
+    changed = converted(root, tmp_path)
     assert (changed.counts.rebuilt, changed.counts.reused) == (1, 2)
     assert [r["answer"] for r in changed.rows if r["dataset"] == "two"] == ["B"]
 
@@ -345,14 +345,14 @@ def test_another_policy_converts_again(tmp_path):
     assert len(convert_rows(tmp_path, rows, duplicate="keep").rows) == 2
 
 
-def test_several_processes_give_the_same_rows_as_one(made_tree, made, tmp_path, monkeypatch):
-    from tests.data.trees import Policies, take_inventory, write_manifest
+def test_several_processes_give_the_same_rows_as_one(toy_root, made, tmp_path, monkeypatch):
+    from tests.data.roots import Policies, take_inventory, write_manifest
 
     crews = []
     monkeypatch.setattr("workflow_scripts.data.convert.WORTH_A_CREW", 100)  # the tree has more pictures, fewer folders
-    monkeypatch.setattr("workflow_scripts.data.convert.Crew", lambda jobs: crews.append(jobs) or Crew(jobs))
-    write_manifest(tmp_path / "manifest.json", take_inventory(made_tree, {}))
-    rows, quarantine, _ = convert(made_tree, tmp_path / "manifest.json", Policies(), tmp_path / "work", jobs=2)
+    monkeypatch.setattr("workflow_scripts.data.convert.Crew", lambda jobs: crews.append(jobs) or ProcessPool(jobs))
+    write_manifest(tmp_path / "manifest.json", take_inventory(toy_root, {}))
+    rows, quarantine, _ = convert(toy_root, tmp_path / "manifest.json", Policies(), tmp_path / "work", jobs=2)
     assert crews == [2]
     assert rows.to_pylist() == made.rows
     assert quarantine.to_pylist() == made.quarantine
@@ -360,23 +360,23 @@ def test_several_processes_give_the_same_rows_as_one(made_tree, made, tmp_path, 
 
 
 def test_a_tree_that_changed_under_its_manifest_is_refused(tmp_path):
-    from tests.data.trees import Policies, take_inventory, write_manifest
+    from tests.data.roots import Policies, take_inventory, write_manifest
 
-    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": picture(0)})
+    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": image(0)})
     write_manifest(tmp_path / "manifest.json", take_inventory(tmp_path / "tree", {}))
-    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": picture(1)})
+    write_set(tmp_path / "tree", [row("imagesTr/0.png")], {"imagesTr/0.png": image(1)})
     with pytest.raises(BadFile, match="the tree changed; make the manifest again"):
         convert(tmp_path / "tree", tmp_path / "manifest.json", Policies(), tmp_path / "work", jobs=1)
 
 
-def test_uids_do_not_depend_on_where_the_tree_lies(made_tree, made, tmp_path):
-    shutil.copytree(made_tree, tmp_path / "elsewhere")
+def test_uids_do_not_depend_on_where_the_tree_lies(toy_root, made, tmp_path):
+    shutil.copytree(toy_root, tmp_path / "elsewhere")
     assert converted(tmp_path / "elsewhere", tmp_path).rows == made.rows
 
 
 def test_the_tree_is_never_written_to(real_tree, tmp_path):
-    def stamp(tree: Path) -> dict:
-        return {p: p.stat().st_mtime_ns for p in tree.rglob("*")}
+    def stamp(root: Path) -> dict:
+        return {p: p.stat().st_mtime_ns for p in root.rglob("*")}
 
     before = stamp(real_tree)
     converted(real_tree, tmp_path)
@@ -385,7 +385,7 @@ def test_the_tree_is_never_written_to(real_tree, tmp_path):
 
 def test_zips_give_the_same_rows_as_folders(tmp_path):
     rows = [row(f"imagesTr/{i}.png", answer="ABC"[i % 3]) for i in range(9)]
-    images = pictures(9)
+    images = images(9)
     results = []
     for zipped in (False, True):
         place = tmp_path / str(zipped)

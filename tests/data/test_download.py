@@ -194,10 +194,10 @@ def test_a_listing_that_leaves_the_tree_is_refused(files, tmp_path):
 def test_a_full_disk_is_said_before_the_first_byte(files, tmp_path, monkeypatch):
     from workflow_scripts.core.config.datasets import HubDataset
     from workflow_scripts.data import download
-    from workflow_scripts.data.hub import DownloadFailed, Plan, Remote
+    from workflow_scripts.data.downloading.hub import DownloadFailed, Plan, Remote
 
     plan = Plan(REVISION, (Remote(BIG, 10**18, "0" * 64),))
-    monkeypatch.setattr(download, "_plan_of_hub", lambda spec, tree: plan)
+    monkeypatch.setattr(download, "_plan_of_hub", lambda spec, root: plan)
     with pytest.raises(DownloadFailed, match=r"is full: .* MB are missing and .* are free; make room"):
         download.download(HubDataset(repo=REPO), tmp_path / "tree", 1)
 

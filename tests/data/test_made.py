@@ -5,48 +5,48 @@ from collections import Counter
 
 import pytest
 
-from workflow_scripts.core.config.datasets import MadeDataset
+from workflow_scripts.core.config.datasets import SyntheticDataset
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.manifest import take_inventory
 from workflow_scripts.core.tasks import TASKS
-from workflow_scripts.data.made import draw_tree
-from workflow_scripts.data.manifest import take_inventory
+from workflow_scripts.synthetic.dataset import draw_dataset
 
 
-def _raw(tree):
-    return {path: json.loads(path.read_text()) for path in sorted(tree.glob("*/*/*/*.json"))}
+def _raw(root):
+    return {path: json.loads(path.read_text()) for path in sorted(root.glob("*/*/*/*.json"))}
 
 
-def _records(tree):
-    for content in _raw(tree).values():
+def _records(root):
+    for content in _raw(root).values():
         yield from content if isinstance(content, list) else next(v for v in content.values() if isinstance(v, list))
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(tmp_path):
-    trees = []
+    roots = []
     for name, seed in (("a", 7), ("b", 7), ("c", 8)):
-        draw_tree(MadeDataset(seed=seed, scale=0.05), tmp_path / name)
-        trees.append(take_inventory(tmp_path / name, {})["files"])
-    assert trees[0] == trees[1]
-    assert trees[0] != trees[2]
+        draw_dataset(SyntheticDataset(seed=seed, scale=0.05), tmp_path / name)
+        roots.append(take_inventory(tmp_path / name, {})["files"])
+    assert roots[0] == roots[1]
+    assert roots[0] != roots[2]
 
 
 def test_at_full_scale_there_are_about_1900_and_450_rows(tmp_path):
-    counts = draw_tree(MadeDataset(), tmp_path / "tree")
+    counts = draw_dataset(SyntheticDataset(), tmp_path / "tree")
     assert 1700 <= counts["training"] <= 1900
     assert 420 <= counts["validation-public"] + counts["validation_public"] <= 460
 
 
-def test_flares_variants_are_met(made_tree):
-    folders = {path.name for path in made_tree.iterdir() if path.is_dir()}
+def test_flares_variants_are_met(toy_root):
+    folders = {path.name for path in toy_root.iterdir() if path.is_dir()}
     assert folders == {"training", "validation-public", "validation_public"}
-    assert len({path.parts[-2] for path in made_tree.glob("*/*/*")}) == 8
-    assert len({path.name for path in made_tree.glob("training/*/*")}) == 12
-    assert list(made_tree.glob("training/*/*/*.zip"))
-    assert list(made_tree.glob("training/*/*/imagesTr"))
-    contents = _raw(made_tree).values()
+    assert len({path.parts[-2] for path in toy_root.glob("*/*/*")}) == 8
+    assert len({path.name for path in toy_root.glob("training/*/*")}) == 12
+    assert list(toy_root.glob("training/*/*/*.zip"))
+    assert list(toy_root.glob("training/*/*/imagesTr"))
+    contents = _raw(toy_root).values()
     roots = {"" if isinstance(c, list) else next(k for k, v in c.items() if isinstance(v, list)) for c in contents}
     assert roots == {"", "questions", "data", "annotations", "items"}
-    records = list(_records(made_tree))
+    records = list(_records(toy_root))
     tasks, modalities = {r["TaskType"] for r in records}, {r["Modality"] for r in records}
     assert {"Classification", "classification", "Cell Counting", "Counting", "Report_Generation"} <= tasks
     assert {"X-ray", "X-Ray", "microscopy", "Microscopy", "Fundus", "Digital Camera"} <= modalities
@@ -72,7 +72,7 @@ def test_no_answer_of_a_choice_is_all_there_is(made):
 def test_a_folder_with_something_else_in_it_is_not_replaced(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(BadFile, match="was not drawn by this step"):
-        draw_tree(MadeDataset(scale=0.05), tmp_path)
+        draw_dataset(SyntheticDataset(scale=0.05), tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 

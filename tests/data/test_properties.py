@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.data.roots import OPTIONS, converted, images, write_set
 from tests.data.test_convert import assert_conserved
-from tests.data.trees import OPTIONS, converted, pictures, write_set
 from workflow_scripts.core.boxes import from_corners, to_corners
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.images import BadImage, decode_image
 from workflow_scripts.core.tables import QUARANTINE, ROWS, read_table, write_table
-from workflow_scripts.data.answers import split_labels
-from workflow_scripts.data.questions import options_in
+from workflow_scripts.tasks.answers import split_labels
+from workflow_scripts.tasks.questions import options_in
 
 QUIET = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -65,7 +65,7 @@ records = st.one_of(
 @given(st.lists(records, max_size=8), st.booleans(), st.sampled_from(["quarantine", "keep"]))
 def test_any_records_are_conserved(tmp_path_factory, rows, zipped, no_answer):
     place = tmp_path_factory.mktemp("records")
-    write_set(place / "tree", rows, pictures(4), zipped=zipped)
+    write_set(place / "tree", rows, images(4), zipped=zipped)
     result = converted(place / "tree", place, no_answer=no_answer)
     assert_conserved(result)
     assert result.counts.rows_in == len(rows)
@@ -76,15 +76,15 @@ def test_any_records_are_conserved(tmp_path_factory, rows, zipped, no_answer):
 
 @QUIET
 @given(seed=st.integers(0, 10**6))
-def test_any_damage_to_a_tree_is_conserved(made_tree, tmp_path_factory, seed):
+def test_any_damage_to_a_tree_is_conserved(toy_root, tmp_path_factory, seed):
     """Bytes bent, files cut, emptied, deleted, renamed, doubled: questions, images and zips alike."""
     rng = random.Random(seed)
     place = tmp_path_factory.mktemp("damage")
-    tree = place / "tree"
-    for home in rng.sample(sorted(made_tree.glob("training/*/*")), 2):
-        shutil.copytree(home, tree / home.relative_to(made_tree))
-    files = sorted(path for path in tree.rglob("*") if path.is_file())
-    chosen = [*rng.choices(files, k=5), *sorted(tree.rglob("*.json"))[: seed % 2], *sorted(tree.rglob("*.zip"))[:1]]
+    root = place / "tree"
+    for subset_folder in rng.sample(sorted(toy_root.glob("training/*/*")), 2):
+        shutil.copytree(subset_folder, root / subset_folder.relative_to(toy_root))
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    chosen = [*rng.choices(files, k=5), *sorted(root.rglob("*.json"))[: seed % 2], *sorted(root.rglob("*.zip"))[:1]]
     for path in dict.fromkeys(chosen):
         data = bytearray(path.read_bytes())
         match rng.randrange(6):
@@ -103,7 +103,7 @@ def test_any_damage_to_a_tree_is_conserved(made_tree, tmp_path_factory, seed):
             case 5:
                 shutil.copyfile(path, path.with_name(f"copy_{path.name}"))
     try:
-        result = converted(tree, place)
+        result = converted(root, place)
     except BadFile as error:
         assert "holds no question file" in str(error)
         return

@@ -11,10 +11,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from tests.data.trees import picture
-from workflow_scripts.core.images import cached_path, open_image
+from workflow_scripts.core.images import open_image
 from workflow_scripts.core.tables import ROWS, write_table
-from workflow_scripts.data.cache import cache_images, fitted
 from workflow_scripts.data.sft import conversation, conversations, plain_bytes
 from workflow_scripts.models.prompts import chat
 
@@ -60,7 +58,7 @@ def said(turn: dict) -> str:
 
 
 @pytest.fixture(scope="session")
-def split(made, made_tree, tmp_path_factory) -> Path:
+def split(made, toy_root, tmp_path_factory) -> Path:
     """A few rows of every made data set and task, with their zips."""
     chosen, seen = [], {}
     for row in made.rows:
@@ -73,9 +71,9 @@ def split(made, made_tree, tmp_path_factory) -> Path:
     return path
 
 
-def write(split: Path, tree: Path, place: Path, *more: object) -> Path:
+def write(split: Path, root: Path, place: Path, *more: object) -> Path:
     """Run the step; returns the JSONL."""
-    command = [sys.executable, "-m", "workflow_scripts.data.sft", "--split", split, "--root", tree]
+    command = [sys.executable, "-m", "workflow_scripts.data.sft", "--split", split, "--root", root]
     subprocess.run([*map(str, command), "--out", str(place / "sft.jsonl"), *map(str, more)], check=True)
     return place / "sft.jsonl"
 
@@ -99,24 +97,24 @@ def test_training_and_inference_share_the_prompt(made):
         assert [turn["role"] for turn in inference] == ["system", "user"]
 
 
-def test_image_paths_lead_from_the_root_to_the_files(split, made_tree, tmp_path):
-    lines = [json.loads(line) for line in write(split, made_tree, tmp_path).read_text().splitlines()]
+def test_image_paths_lead_from_the_root_to_the_files(split, toy_root, tmp_path):
+    lines = [json.loads(line) for line in write(split, toy_root, tmp_path).read_text().splitlines()]
     rows = pa.parquet.read_table(split).to_pylist()
     assert [line["uid"] for line in lines] == [r["uid"] for r in rows]
     for line, row in zip(lines, rows, strict=True):
         assert len(line["images"]) == len(row["images"])
         for name, image in zip(line["images"], row["images"], strict=True):
             assert not Path(name).is_absolute()
-            with Image.open(made_tree / name) as opened:
+            with Image.open(toy_root / name) as opened:
                 assert opened.size == (image["width"], image["height"])
     assert any(".zip!" in image["path"] for row in rows for image in row["images"])
 
 
 @pytest.mark.parametrize("layout", ["messages", "prompt-completion"])
-def test_datasets_opens_the_parquet_with_its_images(split, made_tree, tmp_path, layout):
+def test_datasets_opens_the_parquet_with_its_images(split, toy_root, tmp_path, layout):
     from datasets import load_dataset
 
-    write(split, made_tree, tmp_path, "--parquet", tmp_path / "sft.parquet", "--embed", "--layout", layout)
+    write(split, toy_root, tmp_path, "--parquet", tmp_path / "sft.parquet", "--embed", "--layout", layout)
     opened = load_dataset("parquet", data_files=str(tmp_path / "sft.parquet"), split="train", cache_dir=tmp_path / "c")
     rows = pa.parquet.read_table(split).to_pylist()
     assert opened.column_names == [
@@ -126,17 +124,17 @@ def test_datasets_opens_the_parquet_with_its_images(split, made_tree, tmp_path, 
     ]
     for item, row in zip(opened, rows, strict=True):
         for image, known in zip(item["images"], row["images"], strict=True):
-            expected = np.asarray(open_image(made_tree, known["path"]))
+            expected = np.asarray(open_image(toy_root, known["path"]))
             assert np.array_equal(np.asarray(image.convert("RGB")), expected)
 
 
-def test_datasets_opens_the_jsonl_with_its_images(split, made_tree, tmp_path):
+def test_datasets_opens_the_jsonl_with_its_images(split, toy_root, tmp_path):
     from datasets import Image as ImageColumn
     from datasets import List, load_dataset
 
-    lines = write(split, made_tree, tmp_path)
+    lines = write(split, toy_root, tmp_path)
     opened = load_dataset("json", data_files=str(lines), split="train", cache_dir=str(tmp_path / "cache"))
-    opened = opened.map(lambda item: {"images": [str(made_tree / name) for name in item["images"]]})
+    opened = opened.map(lambda item: {"images": [str(toy_root / name) for name in item["images"]]})
     opened = opened.cast_column("images", List(ImageColumn()))
     assert opened[0]["images"][0].size == (112, 112)
     assert opened[0]["messages"][-1]["role"] == "assistant"
@@ -144,12 +142,12 @@ def test_datasets_opens_the_jsonl_with_its_images(split, made_tree, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["messages", "prompt-completion"])
-def test_trl_trains_on_the_parquet_unchanged(split, made_tree, tmp_path, tiny, layout):
+def test_trl_trains_on_the_parquet_unchanged(split, toy_root, tmp_path, tiny, layout):
     from datasets import load_dataset
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from trl import SFTConfig, SFTTrainer
 
-    write(split, made_tree, tmp_path, "--parquet", tmp_path / "sft.parquet", "--embed", "--layout", layout)
+    write(split, toy_root, tmp_path, "--parquet", tmp_path / "sft.parquet", "--embed", "--layout", layout)
     rows = load_dataset("parquet", data_files=str(tmp_path / "sft.parquet"), split="train", cache_dir=tmp_path / "c")
     trainer = SFTTrainer(
         AutoModelForImageTextToText.from_pretrained(tiny.with_suffix("")),
@@ -181,35 +179,10 @@ def test_pictures_that_libraries_read_differently_are_embedded_as_they_are_seen(
         with Image.open(io.BytesIO(plain_bytes(tmp_path, name))) as embedded:
             assert embedded.mode == "RGB"
             assert np.array_equal(np.asarray(embedded), np.asarray(open_image(tmp_path, name)))
-    (tmp_path / "plain.png").write_bytes(picture(0))
-    assert plain_bytes(tmp_path, "plain.png") == picture(0)
+    (tmp_path / "plain.png").write_bytes(image(0))
+    assert plain_bytes(tmp_path, "plain.png") == image(0)
 
 
-def test_a_cached_picture_is_the_picture_at_the_models_size(split, made_tree, tmp_path):
-    table = pa.parquet.read_table(split)
-    images = {i["sha256"]: i["path"] for row in table["images"].to_pylist() for i in row}
-    assert cache_images(made_tree, images, tmp_path, (64, 48), "squash", jobs=2) == len(images)
-    assert cache_images(made_tree, images, tmp_path, (64, 48), "squash", jobs=2) == 0
-    for sha256, path in list(images.items())[::7]:
-        cached = open_image(tmp_path, cached_path(sha256))
-        assert np.array_equal(np.asarray(cached), np.asarray(fitted(open_image(made_tree, path), 64, 48, "squash")))
-
-
-def test_squashing_is_what_gemmas_processor_does():
-    from transformers import Gemma3ImageProcessorPil
-
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 70, 3), dtype=np.uint8))
-    processor = Gemma3ImageProcessorPil(size={"height": 56, "width": 56}, do_normalize=False, do_rescale=False)
-    pixels = np.asarray(processor(image, return_tensors="np")["pixel_values"][0]).transpose(1, 2, 0)
-    assert np.array_equal(pixels.astype(np.uint8), np.asarray(fitted(image, 56, 56, "squash")))
-
-
-def test_padding_keeps_proportions():
-    image = fitted(Image.new("RGB", (40, 20), "white"), 20, 20, "pad")
-    assert image.getpixel((10, 10)) == (255, 255, 255)
-    assert image.getpixel((10, 2)) == image.getpixel((10, 17)) == (0, 0, 0)
-
-
-def test_conversations_are_made_one_by_one(split, made_tree, tmp_path):
-    items = conversations(pa.parquet.read_table(split), made_tree, tmp_path, None, "messages")
+def test_conversations_are_made_one_by_one(split, toy_root, tmp_path):
+    items = conversations(pa.parquet.read_table(split), toy_root, tmp_path, None, "messages")
     assert next(items)["images"]

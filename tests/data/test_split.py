@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.trees import convert_rows, converted, picture, row, write_set
+from tests.data.roots import convert_rows, converted, image, row, write_set
 from workflow_scripts.core.config.datasets import Split
-from workflow_scripts.data.groups import group_rows, positions, ties
+from workflow_scripts.data.case_groups import group_rows, positions, ties
 from workflow_scripts.data.split import EmptySplit, leaks, select
 
 THIRDS = ((0.0, 0.8), (0.8, 0.9), (0.9, 1.0))
@@ -172,22 +172,22 @@ def test_an_empty_split_says_what_there_is(tmp_path, changes, said):
     ],
 )
 def test_a_case_is_read_from_the_names_of_its_pictures(tmp_path, paths, one_case):
-    images = {f"imagesTr/{path}": picture(i) for i, path in enumerate(paths)}
+    images = {f"imagesTr/{path}": image(i) for i, path in enumerate(paths)}
     write_set(tmp_path / "tree", [row(name) for name in images], images)
     cases = {r["case_id"] for r in converted(tmp_path / "tree", tmp_path).rows}
     assert (len(cases) == 1) == one_case
 
 
 def test_a_bare_number_is_a_case_in_its_own_folder_alone(tmp_path):
-    tree = tmp_path / "tree"
-    write_set(tree, [row("imagesTr/0007.png")], {"imagesTr/0007.png": picture(0)})
-    write_set(tree, [row("imagesVal/0007.png")], {"imagesVal/0007.png": picture(1)}, folder="validation-public")
-    rows = converted(tree, tmp_path).rows
+    root = tmp_path / "tree"
+    write_set(root, [row("imagesTr/0007.png")], {"imagesTr/0007.png": image(0)})
+    write_set(root, [row("imagesVal/0007.png")], {"imagesVal/0007.png": image(1)}, folder="validation-public")
+    rows = converted(root, tmp_path).rows
     assert len({r["case_id"] for r in rows}) == 2
 
 
 def test_the_configuration_can_say_what_a_case_is(tmp_path):
-    images = {f"imagesTr/p1_visit{i}.png": picture(i) for i in range(2)}
+    images = {f"imagesTr/p1_visit{i}.png": image(i) for i in range(2)}
     write_set(tmp_path / "tree", [row(name) for name in images], images)
     rows = converted(tmp_path / "tree", tmp_path, cases={"ds": r"/(p\d+)_visit"}).rows
     assert {r["case_id"] for r in rows} == {"ds/p1"}

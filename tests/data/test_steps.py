@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, MadeDataset, Policies, Split
+from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, Policies, Split, SyntheticDataset
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,18 +22,18 @@ def step(name: str, *arguments: object) -> subprocess.CompletedProcess:
 
 
 def test_the_steps_lead_from_nothing_to_conversations(tmp_path):
-    tree, manifest, rows, quarantine = (tmp_path / n for n in ("tree", "manifest.json", "rows.parquet", "q.parquet"))
+    root, manifest, rows, quarantine = (tmp_path / n for n in ("tree", "manifest.json", "rows.parquet", "q.parquet"))
     training = Split(dataset="made", folder="training").spec()
     protect = json.dumps([Split(dataset="made", folder="validation-public").model_dump(mode="json")])
     said = []
     for name, *arguments in (
-        ("made", "--spec", MadeDataset(scale=0.05).source_spec(), "--out", tree, "--manifest", manifest),
-        ("inventory", "--spec", LocalDataset().source_spec(), "--tree", tree, "--manifest", tmp_path / "again.json"),
-        ("convert", "--tree", tree, "--manifest", manifest, "--policies", Policies().spec(), "--rows", rows)
+        ("made", "--spec", SyntheticDataset(scale=0.05).source_spec(), "--out", root, "--manifest", manifest),
+        ("inventory", "--spec", LocalDataset().source_spec(), "--root", root, "--manifest", tmp_path / "again.json"),
+        ("convert", "--root", root, "--manifest", manifest, "--policies", Policies().spec(), "--rows", rows)
         + ("--quarantine", quarantine, "--workdir", tmp_path / "work"),
         ("split", "--rows", rows, "--spec", training, "--protect", protect, "--out", tmp_path / "split.parquet")
         + ("--left-out", tmp_path / "left.parquet"),
-        ("sft", "--split", tmp_path / "split.parquet", "--root", tree, "--out", tmp_path / "sft.jsonl"),
+        ("sft", "--split", tmp_path / "split.parquet", "--root", root, "--out", tmp_path / "sft.jsonl"),
     ):
         result = step(name, *arguments)
         assert result.returncode == 0, result.stderr
@@ -65,10 +65,10 @@ def test_splits_of_another_dataset_are_protected_with_its_rows(tmp_path, made):
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("inventory", ("--spec", "{}", "--tree", "nowhere", "--manifest", "m.json"), "nowhere is not a folder"),
+        ("inventory", ("--spec", "{}", "--root", "nowhere", "--manifest", "m.json"), "nowhere is not a folder"),
         (
             "convert",
-            ("--tree", ".", "--manifest", "m.json", "--rows", "r", "--quarantine", "q", "--workdir", "w"),
+            ("--root", ".", "--manifest", "m.json", "--rows", "r", "--quarantine", "q", "--workdir", "w"),
             "m.json is missing; run the rule that makes it",
         ),
         (
@@ -77,7 +77,7 @@ def test_splits_of_another_dataset_are_protected_with_its_rows(tmp_path, made):
             "r is missing",
         ),
         ("sft", ("--split", "s.parquet", "--root", ".", "--out", "o"), "s.parquet is missing"),
-        ("unpack", ("--tree", "nowhere"), "nowhere is not a folder"),
+        ("unpack", ("--root", "nowhere"), "nowhere is not a folder"),
     ],
     ids=["inventory", "convert", "split", "sft", "unpack"],
 )  # fmt: skip
@@ -96,17 +96,17 @@ def test_a_folder_without_questions_is_said(tmp_path):
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "notes.txt").write_text("none here")
     assert (
-        step("inventory", "--spec", "{}", "--tree", tmp_path / "tree", "--manifest", tmp_path / "m.json").returncode
+        step("inventory", "--spec", "{}", "--root", tmp_path / "tree", "--manifest", tmp_path / "m.json").returncode
         == 0
     )
     given = ("--rows", tmp_path / "r", "--quarantine", tmp_path / "q", "--workdir", tmp_path / "w")
-    result = step("convert", "--tree", tmp_path / "tree", "--manifest", tmp_path / "m.json", *given)
+    result = step("convert", "--root", tmp_path / "tree", "--manifest", tmp_path / "m.json", *given)
     assert result.returncode == 1
     assert "holds no question file; expected {training,validation-public" in result.stderr
 
 
 def test_policies_do_not_change_where_a_tree_comes_from():
-    for kind in (MadeDataset, LocalDataset, HubDataset):
+    for kind in (SyntheticDataset, LocalDataset, HubDataset):
         changed = kind(policies=Policies(duplicate="keep"))
         assert changed.source_spec() == kind().source_spec()
         assert changed.spec() != kind().spec()

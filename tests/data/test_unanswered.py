@@ -4,14 +4,14 @@ import json
 
 import pytest
 
+from tests.data.roots import OPTIONS, convert_rows, converted, image, images, row, write_set
 from tests.data.test_convert import assert_conserved
-from tests.data.trees import OPTIONS, convert_rows, converted, picture, pictures, row, write_set
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.datasets import Split
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.config.workflow import Inference
 from workflow_scripts.core.tables import PREDICTIONS, ROWS, has_answer, read_table, write_table
-from workflow_scripts.data.audit_facts import balance, findings, summary
+from workflow_scripts.data.auditing.facts import balance, findings, summary
 from workflow_scripts.data.split import EmptySplit, make_split
 from workflow_scripts.infer.export import export_predictions
 from workflow_scripts.infer.requests import grammars_of, requests_of
@@ -45,7 +45,7 @@ def absent(record: dict) -> dict:
 
 def hidden_tree(place, rows):
     names = ("imagesTs/0.png", "imagesTs/1 é.png", "imagesTs/2.png")
-    write_set(place, rows, {name: picture(i) for i, name in enumerate(names)}, folder="validation-hidden")
+    write_set(place, rows, {name: image(i) for i, name in enumerate(names)}, folder="validation-hidden")
     return place
 
 
@@ -86,9 +86,9 @@ def test_the_audit_reports_each_of_them(kept):
 
 
 def test_a_picture_that_is_only_asked_about_is_no_leak(tmp_path):
-    tree = hidden_tree(tmp_path / "tree", ASKED)
-    write_set(tree, [row("imagesTr/0.png")], pictures(1))
-    rows = converted(tree, tmp_path, no_answer="keep").rows
+    root = hidden_tree(tmp_path / "tree", ASKED)
+    write_set(root, [row("imagesTr/0.png")], images(1))
+    rows = converted(root, tmp_path, no_answer="keep").rows
     assert {f["kind"] for f in findings(rows, [])} == {"kept_defect"}
 
 
@@ -100,12 +100,12 @@ def test_an_empty_label_set_is_still_an_answer(tmp_path):
 
 
 def test_a_file_with_answers_still_supersedes_the_one_without(tmp_path):
-    tree = tmp_path / "tree"
+    root = tmp_path / "tree"
     answered = [row("imagesTr/0.png"), row("imagesTr/1.png")]
     bare = [absent(answered[0]), answered[1] | {"Answer": None}, row("imagesTr/2.png", answer=None)]
-    write_set(tree, bare, pictures(3), file="ds_questions_val.json")
-    write_set(tree, answered, {}, file="ds_questions_val_withGT.json")
-    result = converted(tree, tmp_path, no_answer="keep")
+    write_set(root, bare, images(3), file="ds_questions_val.json")
+    write_set(root, answered, {}, file="ds_questions_val_withGT.json")
+    result = converted(root, tmp_path, no_answer="keep")
     assert_conserved(result)
     assert result.reasons == {("ds_questions_val.json", i): "superseded" for i in range(2)}
     assert sorted((r["image_name"], r["answer"]) for r in result.rows) == [
@@ -124,8 +124,8 @@ def test_a_row_without_an_answer_is_no_duplicate_contradiction_or_outlier(tmp_pa
 
 
 def test_a_split_leaves_them_out_and_chooses_as_if_they_were_not_there(tmp_path):
-    images = pictures(30)
-    records = [row(name, answer=None if i % 3 == 0 else "A") for i, name in enumerate(images)]
+    drawn = images(30)
+    records = [row(name, answer=None if i % 3 == 0 else "A") for i, name in enumerate(drawn)]
     (tmp_path / "other").mkdir()
     result = convert_rows(tmp_path, records, 30, no_answer="keep")
     without = convert_rows(tmp_path / "other", records, 30)

@@ -10,13 +10,13 @@ import numpy as np
 from PIL import Image
 
 from workflow_scripts.core.config.datasets import Policies
+from workflow_scripts.core.manifest import take_inventory, write_manifest
 from workflow_scripts.data.convert import Counts, convert
-from workflow_scripts.data.manifest import take_inventory, write_manifest
 
 OPTIONS = "Which diagnosis fits this image? Options: A) Nevus B) Melanoma C) Scar"
 
 
-def picture(seed: int, width: int = 16, height: int = 12) -> bytes:
+def image(seed: int, width: int = 16, height: int = 12) -> bytes:
     """A PNG of its own for each seed."""
     pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
     stream = io.BytesIO()
@@ -24,9 +24,9 @@ def picture(seed: int, width: int = 16, height: int = 12) -> bytes:
     return stream.getvalue()
 
 
-def pictures(count: int) -> dict[str, bytes]:
+def images(count: int) -> dict[str, bytes]:
     """`imagesTr/0.png` and so on."""
-    return {f"imagesTr/{i}.png": picture(i) for i in range(count)}
+    return {f"imagesTr/{i}.png": image(i) for i in range(count)}
 
 
 def row(name: object, question: object = OPTIONS, answer: object = "A", task: object = "Classification") -> dict:
@@ -35,7 +35,7 @@ def row(name: object, question: object = OPTIONS, answer: object = "A", task: ob
 
 
 def write_set(
-    tree: Path,
+    root: Path,
     rows: object,
     images: dict[str, bytes],
     *,
@@ -46,17 +46,17 @@ def write_set(
     zipped: bool = False,
 ) -> Path:
     """Write question file and images of one data set; returns the question file."""
-    home = tree / folder / modality / name
-    home.mkdir(parents=True, exist_ok=True)
+    subset_folder = root / folder / modality / name
+    subset_folder.mkdir(parents=True, exist_ok=True)
     if zipped:
-        with zipfile.ZipFile(home / "imagesTr.zip", "w") as archive:
+        with zipfile.ZipFile(subset_folder / "imagesTr.zip", "w") as archive:
             for path, data in images.items():
                 archive.writestr(path, data)
     else:
         for path, data in images.items():
-            (home / path).parent.mkdir(parents=True, exist_ok=True)
-            (home / path).write_bytes(data)
-    target = home / (file or f"{name}_questions_train.json")
+            (subset_folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (subset_folder / path).write_bytes(data)
+    target = subset_folder / (file or f"{name}_questions_train.json")
     target.write_text(rows if isinstance(rows, str) else json.dumps(rows), encoding="utf-8")
     return target
 
@@ -75,15 +75,15 @@ class Converted:
         return {(q["source_file"].rpartition("/")[2], q["source_row"]): q["reason"] for q in self.quarantine}
 
 
-def converted(tree: Path, place: Path, **policies: object) -> Converted:
+def converted(root: Path, place: Path, **policies: object) -> Converted:
     """Take stock of `tree` and convert it, in one process, working in `place`."""
-    write_manifest(place / "manifest.json", take_inventory(tree, {"source": "local"}))
-    rows, quarantine, counts = convert(tree, place / "manifest.json", Policies(**policies), place / "work", jobs=1)
+    write_manifest(place / "manifest.json", take_inventory(root, {"source": "local"}))
+    rows, quarantine, counts = convert(root, place / "manifest.json", Policies(**policies), place / "work", jobs=1)
     return Converted(rows.to_pylist(), quarantine.to_pylist(), counts)
 
 
 def convert_rows(place: Path, rows: list[object], count: int = 4, **policies: object) -> Converted:
     """Convert a tree of one data set with the images `imagesTr/0.png` … and these rows."""
-    tree = place / "tree"
-    write_set(tree, rows, pictures(count))
-    return converted(tree, place, **policies)
+    root = place / "tree"
+    write_set(root, rows, images(count))
+    return converted(root, place, **policies)

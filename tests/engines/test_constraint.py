@@ -7,19 +7,19 @@ import pytest
 import torch
 from transformers import LogitsProcessor
 
-from tests.data.trees import converted
+from tests.data.roots import converted
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.datasets import MadeDataset
+from workflow_scripts.core.config.datasets import SyntheticDataset
 from workflow_scripts.core.images import open_image
 from workflow_scripts.core.tasks import TASKS
-from workflow_scripts.data.made import draw_tree
-from workflow_scripts.engines.constraint import Constraint
-from workflow_scripts.infer.grammars import answered_in_words, grammar_of
+from workflow_scripts.engines.local.constraint import Constraint
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
-from workflow_scripts.score.asked import asked_of
 from workflow_scripts.score.outcomes import outcome_of
-from workflow_scripts.score.strict import read_strict
+from workflow_scripts.synthetic.dataset import draw_dataset
+from workflow_scripts.tasks.expected import asked_of
+from workflow_scripts.tasks.grammars import answered_in_words, grammar_of
+from workflow_scripts.tasks.strict import read_strict
 
 BUDGETS = {
     "classification": 16,
@@ -119,7 +119,7 @@ class Bounded(LogitsProcessor):
 def made(tmp_path_factory):
     """The made tree and some of its rows of each task."""
     place = tmp_path_factory.mktemp("made")
-    draw_tree(MadeDataset(scale=0.05), place / "tree")
+    draw_dataset(SyntheticDataset(scale=0.05), place / "tree")
     rows = converted(place / "tree", place).rows
     in_words = answered_in_words(rows)
     chosen = [row for task in TASKS for row in [row for row in rows if row["task"] == task][::3][:A_TASK]]
@@ -137,7 +137,7 @@ class Answer(NamedTuple):
 @pytest.fixture(scope="module")
 def answers(loaded, made, stops):
     """A function that answers the rows with the tiny model, each under its grammar or free."""
-    tree, rows, _ = made
+    root, rows, _ = made
     family, processor, base = loaded.family, loaded.processor, loaded.base
 
     @torch.inference_mode()
@@ -145,7 +145,7 @@ def answers(loaded, made, stops):
         found = []
         for place, row in enumerate(rows):
             ids = torch.tensor([family.prompt_ids(processor, chat(row["question"], len(row["images"])))] * 2)
-            pictures = [open_image(tree, image["path"]) for image in row["images"]] * 2
+            images = [open_image(root, image["path"]) for image in row["images"]] * 2
             processors = []
             if grammars is not None:
                 both = [grammars[place], None]  # a free row beside each, which nothing may touch
@@ -155,7 +155,7 @@ def answers(loaded, made, stops):
                 attention_mask=torch.ones_like(ids),
                 token_type_ids=family.token_types(processor, ids),
                 mm_encoder_outputs=family.encoder_outputs(
-                    base, family.pooled_features(base, family.pixels(processor, pictures))
+                    base, family.pooled_features(base, family.pixels(processor, images))
                 ),
                 max_new_tokens=BUDGETS[row["task"]],
                 do_sample=False,

@@ -12,8 +12,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from workflow_scripts.engines import decoding
-from workflow_scripts.engines.decoding import Decoder
+from workflow_scripts.engines.local import decoding
+from workflow_scripts.engines.local.decoding import Decoder
 
 SHAPE = {
     "vocab_size": 97, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,

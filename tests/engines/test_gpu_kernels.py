@@ -8,7 +8,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 @pytest.mark.parametrize(("heads", "kv_heads", "width"), [(8, 4, 256), (32, 32, 128), (12, 2, 64)])
 def test_attention_to_slots_is_attention_under_a_mask(heads, kv_heads, width):
-    from workflow_scripts.engines.slot_attention import attend_to_slots
+    from workflow_scripts.engines.local.slot_attention import attend_to_slots
 
     torch.manual_seed(0)
     rows, slots = 7, 333
@@ -58,7 +58,7 @@ def test_the_gated_unit_in_one_pass_is_the_models():
 def test_a_captured_batch_gives_what_the_library_gives_row_by_row():
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
-    from workflow_scripts.engines.decoding import Decoder
+    from workflow_scripts.engines.local.decoding import Decoder
     from workflow_scripts.models.kernels import speed_up_inference
 
     torch.manual_seed(0)

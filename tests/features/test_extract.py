@@ -12,8 +12,8 @@ from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.images import open_image
 from workflow_scripts.core.tables import FEATURES, ROWS, read_table, write_table
 from workflow_scripts.features.extract import extract
-from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.loading import load
+from workflow_scripts.models.vision_features import FeatureStore
 
 
 def images_of(split):
@@ -26,10 +26,10 @@ def test_each_image_is_there_once(split, features):
 
 
 @torch.inference_mode()
-def test_stored_features_are_the_models_own(split, tree, tiny, features):
+def test_stored_features_are_the_models_own(split, root, tiny, features):
     loaded = load(tiny)
     for sha, path in images_of(split).items():
-        pixels = loaded.family.pixels(loaded.processor, [open_image(tree, path)])
+        pixels = loaded.family.pixels(loaded.processor, [open_image(root, path)])
         torch.testing.assert_close(
             FeatureStore(features).read([sha]), loaded.family.pooled_features(loaded.model, pixels)
         )
@@ -49,16 +49,16 @@ def test_a_truncated_shard_is_refused(features, tmp_path):
         store.read(read_table(features, FEATURES)["sha256"].to_pylist()[:1])
 
 
-def test_a_kept_image_is_not_computed_again(split, tree, tiny, features, monkeypatch):
+def test_a_kept_image_is_not_computed_again(split, root, tiny, features, monkeypatch):
     def never(*_, **__):
         raise AssertionError("computed again")
 
     monkeypatch.setattr("workflow_scripts.features.extract.compute", never)
-    extract(split, tree, tiny, features, batch=3, threads=1, store=features.parent / "store")
+    extract(split, root, tiny, features, batch=3, threads=1, store=features.parent / "store")
 
 
-def test_a_changed_image_alone_is_computed_again(tree, tiny, tmp_path):
-    copy, store = shutil.copytree(tree, tmp_path / "tree"), tmp_path / "store"
+def test_a_changed_image_alone_is_computed_again(root, tiny, tmp_path):
+    copy, store = shutil.copytree(root, tmp_path / "tree"), tmp_path / "store"
     write_table(tmp_path / "before.parquet", [make_row(copy, number) for number in range(8)], ROWS)
     extract(tmp_path / "before.parquet", copy, tiny, tmp_path / "before/index.parquet", 3, 1, store)
     image = Image.open(copy / "3.png").convert("RGB")
@@ -71,10 +71,10 @@ def test_a_changed_image_alone_is_computed_again(tree, tiny, tmp_path):
     assert len(FeatureStore(tmp_path / "after/index.parquet").read(list(images_of(tmp_path / "after.parquet")))) == 8
 
 
-def test_a_damaged_shard_is_computed_again(split, tree, tiny, tmp_path):
-    extract(split, tree, tiny, tmp_path / "index.parquet", 3, 1, tmp_path / "store")
+def test_a_damaged_shard_is_computed_again(split, root, tiny, tmp_path):
+    extract(split, root, tiny, tmp_path / "index.parquet", 3, 1, tmp_path / "store")
     shard = next((tmp_path / "store").rglob("*.safetensors"))
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-40])
-    extract(split, tree, tiny, tmp_path / "index.parquet", 3, 1, tmp_path / "store")
+    extract(split, root, tiny, tmp_path / "index.parquet", 3, 1, tmp_path / "store")
     assert shard.read_bytes() == whole

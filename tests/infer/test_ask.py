@@ -18,21 +18,21 @@ from PIL import Image
 
 from tests.chat_server import ChatServer, Fault, Reply, echo
 from tests.conftest import make_row
-from workflow_scripts.core.code import ROOT
+from workflow_scripts.cache.fingerprints import ROOT
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of
 from workflow_scripts.core.images import decode_image
+from workflow_scripts.core.requests import Request, RequestImage
 from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
-from workflow_scripts.engines import openai_server
-from workflow_scripts.engines.exchange import Picture, Request
-from workflow_scripts.engines.openai_engine import data_url
-from workflow_scripts.engines.openai_server import OpenAIServer, ServerFault
-from workflow_scripts.engines.transformers_engine import TransformersEngine
+from workflow_scripts.engines.local.engine import TransformersEngine
+from workflow_scripts.engines.server import client as openai_server
+from workflow_scripts.engines.server.client import OpenAIServer, ServerFault
+from workflow_scripts.engines.server.engine import data_url
 from workflow_scripts.infer.answer import Asked, answer
+from workflow_scripts.infer.answer_cache import key_of
 from workflow_scripts.infer.ask import ask
 from workflow_scripts.infer.gather import gather
-from workflow_scripts.infer.progress import key_of
 from workflow_scripts.infer.requests import requests_of
 from workflow_scripts.models.loading import load
 
@@ -64,20 +64,20 @@ def kept(out):
     return out.with_suffix(".kept")
 
 
-def run(split, tree, server, out, *, shard=(0, 1), workers=4, retries=5, timeout=10.0, token=None, served_as="base"):
+def run(split, root, server, out, *, shard=(0, 1), workers=4, retries=5, timeout=10.0, token=None, served_as="base"):
     with OpenAIServer(server.url, token, timeout, retries, workers) as asked:
-        ask(split, shard, tree, "{}", None, served_as, "there", Prompt(), BUDGETS, asked, workers, out, kept(out))
+        ask(split, shard, root, "{}", None, served_as, "there", Prompt(), BUDGETS, asked, workers, out, kept(out))
     return read_table(out, PREDICTIONS).to_pylist()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(split, tree, tmp_path_factory):
+def undisturbed(split, root, tmp_path_factory):
     with ChatServer() as server:
-        return run(split, tree, server, tmp_path_factory.mktemp("undisturbed") / "all.parquet")
+        return run(split, root, server, tmp_path_factory.mktemp("undisturbed") / "all.parquet")
 
 
-def command(split, tree, server, out, *more):
-    spec = ["--split", split, "--shard", "1-of-1", "--model", "{}", "--served-as", "base", "--tree", tree]
+def command(split, root, server, out, *more):
+    spec = ["--split", split, "--shard", "1-of-1", "--model", "{}", "--served-as", "base", "--root", root]
     spec += ["--system", "there", "--prompt", "{}", "--budgets", json.dumps(BUDGETS), "--url", server.url]
     spec += ["--timeout", "10", "--retries", "1", "--store", kept(out), "--out", out, *more]
     return [sys.executable, "-m", "workflow_scripts.infer.ask", *map(str, spec)]
@@ -95,12 +95,12 @@ def test_every_row_is_answered_once_in_the_order_of_the_split(split, undisturbed
     assert len({row["settings"] for row in undisturbed}) == 1
 
 
-def test_a_request_is_greedy_and_shows_the_pictures_in_order_before_the_question(split, tree, tmp_path):
+def test_a_request_is_greedy_and_shows_the_pictures_in_order_before_the_question(split, root, tmp_path):
     with ChatServer() as server, OpenAIServer(server.url, None, 10, 0, 1) as asked:
         ask(
             split,
             (0, 8),
-            tree,
+            root,
             "{}",
             None,
             "base",
@@ -121,10 +121,10 @@ def test_a_request_is_greedy_and_shows_the_pictures_in_order_before_the_question
     }
     told, turn = body["messages"]
     assert told == {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
-    *pictures, question = turn["content"]
+    *images, question = turn["content"]
     assert question == {"type": "text", "text": "How many?"}
-    shown = [base64.b64decode(p["image_url"]["url"].removeprefix("data:image/png;base64,")) for p in pictures]
-    assert shown == [(tree / "0.png").read_bytes(), (tree / "1.png").read_bytes()]
+    shown = [base64.b64decode(p["image_url"]["url"].removeprefix("data:image/png;base64,")) for p in images]
+    assert shown == [(root / "0.png").read_bytes(), (root / "1.png").read_bytes()]
 
 
 @pytest.mark.parametrize(
@@ -156,66 +156,66 @@ def test_a_server_sees_the_pixels_that_training_sees(tmp_path, name, mode, optio
     assert (plain.size, plain.tobytes()) == (trained.size, trained.tobytes())
 
 
-def test_a_picture_in_a_zip_is_sent_as_it_is(tree, tmp_path):
+def test_a_picture_in_a_zip_is_sent_as_it_is(root, tmp_path):
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
-        archive.write(tree / "0.png", "scans/0.png")
-    assert data_url(tmp_path, "all.zip!scans/0.png") == data_url(tree, "0.png")
+        archive.write(root / "0.png", "scans/0.png")
+    assert data_url(tmp_path, "all.zip!scans/0.png") == data_url(root, "0.png")
 
 
-def test_as_many_requests_are_under_way_as_there_are_workers(split, tree, tmp_path):
+def test_as_many_requests_are_under_way_as_there_are_workers(split, root, tmp_path):
     with ChatServer() as server:
         server.pause = 0.2
-        run(split, tree, server, tmp_path / "all.parquet", workers=4)
+        run(split, root, server, tmp_path / "all.parquet", workers=4)
         assert server.most_at_once == 4
 
 
-def test_shards_gathered_are_the_whole(split, tree, tmp_path, undisturbed):
+def test_shards_gathered_are_the_whole(split, root, tmp_path, undisturbed):
     with ChatServer() as server:
         shards = [tmp_path / f"{number}.parquet" for number in range(3)]
         for number, shard in enumerate(shards):
-            run(split, tree, server, shard, shard=(number, 3))
+            run(split, root, server, shard, shard=(number, 3))
     gather(split, shards, "there", tmp_path / "all.parquet")
     assert read_table(tmp_path / "all.parquet", PREDICTIONS).to_pylist() == undisturbed
 
 
-def test_how_an_answer_ended_is_kept_as_the_server_says(split, tree, tmp_path):
+def test_how_an_answer_ended_is_kept_as_the_server_says(split, root, tmp_path):
     endings = cycle([Reply("cut", "length"), Reply(None, "content_filter")])
     with ChatServer(lambda _: next(endings)) as server:
-        rows = run(split, tree, server, tmp_path / "all.parquet", workers=1)
+        rows = run(split, root, server, tmp_path / "all.parquet", workers=1)
     assert Counter((row["text"], row["finish"]) for row in rows) == {("cut", "length"): 4, ("", "content_filter"): 4}
 
 
-def test_the_served_model_gives_the_texts_that_it_gives_here(split, tree, tiny, features, tmp_path):
+def test_the_served_model_gives_the_texts_that_it_gives_here(split, root, tiny, features, tmp_path):
     store = tmp_path / "store"
-    answer(split, (0, 1), tree, tiny, features, [Asked("there")], BUDGETS, 1, tmp_path / "here", 1, store)
+    answer(split, (0, 1), root, tiny, features, [Asked("there")], BUDGETS, 1, tmp_path / "here", 1, store)
     here = read_table(tmp_path / "here", PREDICTIONS).to_pylist()
     loaded = load(tiny)
     seen = {}
 
-    def vision(pictures):
-        pixels = loaded.family.pixels(loaded.processor, [seen[picture.sha256] for picture in pictures])
+    def vision(images):
+        pixels = loaded.family.pixels(loaded.processor, [seen[image.sha256] for image in images])
         return loaded.family.pooled_features(loaded.base, pixels)
 
     engine = TransformersEngine(loaded, vision, 1)
 
     def generate(body):
-        chat, pictures = [], []
+        chat, images = [], []
         for turn in body["messages"]:
             parts = []
             for part in turn["content"]:
                 if part["type"] == "image_url":
                     data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
-                    pictures.append(Picture(sha256_of(data), ""))
+                    images.append(RequestImage(sha256_of(data), ""))
                     seen[sha256_of(data)] = decode_image(data, "a request's picture")
                     part = {"type": "image"}
                 parts.append(part)
             chat.append(turn | {"content": parts})
-        request = Request("row", chat, tuple(pictures), body["max_tokens"])
+        request = Request("row", chat, tuple(images), body["max_tokens"])
         [[response]] = engine.answers([request])
         return Reply(response.text, response.finish, response.prompt_tokens, response.new_tokens)
 
     with ChatServer(generate) as server:
-        there = run(split, tree, server, tmp_path / "there", workers=1)
+        there = run(split, root, server, tmp_path / "there", workers=1)
     same = ("uid", "text", "finish", "prompt_tokens", "new_tokens")
     assert [{key: row[key] for key in same} for row in there] == [{key: row[key] for key in same} for row in here]
 
@@ -224,42 +224,42 @@ def test_the_served_model_gives_the_texts_that_it_gives_here(split, tree, tiny, 
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_passing_fault_changes_no_answer(split, tree, tmp_path, undisturbed, name):
+def test_a_passing_fault_changes_no_answer(split, root, tmp_path, undisturbed, name):
     with ChatServer() as server:
         server.faults.extend([FAULTS[name]] * 3)
         timeout = 0.3 if FAULTS[name].pause or FAULTS[name].drip else 10
-        assert run(split, tree, server, tmp_path / "all.parquet", timeout=timeout) == undisturbed
+        assert run(split, root, server, tmp_path / "all.parquet", timeout=timeout) == undisturbed
         assert len(server.bodies) == 8 + 3
 
 
-def test_all_faults_at_once_change_no_answer(split, tree, tmp_path, undisturbed):
+def test_all_faults_at_once_change_no_answer(split, root, tmp_path, undisturbed):
     with ChatServer() as server:
         server.faults.extend([*FAULTS.values()] * 2)
-        assert run(split, tree, server, tmp_path / "all.parquet", timeout=0.5, retries=24) == undisturbed
+        assert run(split, root, server, tmp_path / "all.parquet", timeout=0.5, retries=24) == undisturbed
         assert len(server.bodies) == 8 + 2 * len(FAULTS)
 
 
 @pytest.mark.parametrize("how", ["seconds", "date"])
-def test_retry_after_is_honoured(split, tree, tmp_path, how):
+def test_retry_after_is_honoured(split, root, tmp_path, how):
     asked_for = "1" if how == "seconds" else formatdate(time.time() + 2, usegmt=True)
     with ChatServer() as server:
         server.faults.append(Fault(429, "", {"Retry-After": asked_for}))
-        run(split, tree, server, tmp_path / "all.parquet", shard=(0, 8), workers=1)
+        run(split, root, server, tmp_path / "all.parquet", shard=(0, 8), workers=1)
         first, second = server.times
     assert second - first >= 0.9
 
 
-def test_pauses_grow(monkeypatch, split, tree, tmp_path):
+def test_pauses_grow(monkeypatch, split, root, tmp_path):
     monkeypatch.setattr(openai_server, "PAUSE", 0.1)
     with ChatServer() as server:
         server.faults.extend([Fault(500)] * 3)
-        run(split, tree, server, tmp_path / "all.parquet", shard=(0, 8), workers=1)
+        run(split, root, server, tmp_path / "all.parquet", shard=(0, 8), workers=1)
         pauses = [after - before for before, after in zip(server.times, server.times[1:], strict=False)]
     assert all(0.05 * 2**n <= pause <= 0.15 * 2**n + 0.3 for n, pause in enumerate(pauses))
 
 
-def test_a_row_that_fails_for_good_stops_the_step_and_the_next_run_goes_on(split, tree, tmp_path, undisturbed):
-    shown = base64.b64encode((tree / "3.png").read_bytes()).decode()
+def test_a_row_that_fails_for_good_stops_the_step_and_the_next_run_goes_on(split, root, tmp_path, undisturbed):
+    shown = base64.b64encode((root / "3.png").read_bytes()).decode()
 
     def refuse_one(body):
         urls = [part["image_url"]["url"] for part in body["messages"][-1]["content"] if part["type"] == "image_url"]
@@ -267,19 +267,19 @@ def test_a_row_that_fails_for_good_stops_the_step_and_the_next_run_goes_on(split
 
     with ChatServer(refuse_one) as server:
         with pytest.raises(Refused, match=r"row row/3 has no answer, and those before .*'tool_calls'"):
-            run(split, tree, server, tmp_path / "all.parquet", workers=2)
+            run(split, root, server, tmp_path / "all.parquet", workers=2)
         assert not (tmp_path / "all.parquet").exists()
         server.answer = echo
-        assert run(split, tree, server, tmp_path / "all.parquet", workers=2) == undisturbed
+        assert run(split, root, server, tmp_path / "all.parquet", workers=2) == undisturbed
         assert set(server.answered.values()) == {1, 2} and Counter(server.answered.values())[2] == 1
 
 
-def test_those_under_way_are_kept_when_a_row_fails(split, tree, tmp_path):
+def test_those_under_way_are_kept_when_a_row_fails(split, root, tmp_path):
     with ChatServer() as server:
         refused = Fault(400, '{"error": {"message": "too long for max_model_len"}}')
         server.faults.extend([refused, *[Fault(pause=0.5)] * 3])
         with pytest.raises(Refused, match=r"answered 400: too long for max_model_len; mend what the server names"):
-            run(split, tree, server, tmp_path / "all.parquet", workers=4)
+            run(split, root, server, tmp_path / "all.parquet", workers=4)
         kept = next(tmp_path.rglob("*.jsonl")).read_text().splitlines()
         assert len(kept) == 3 and len(server.bodies) == 4  # none is begun after the failure
 
@@ -294,31 +294,31 @@ def test_those_under_way_are_kept_when_a_row_fails(split, tree, tmp_path):
         (307, "answered 307: told so; mend what the server names"),
     ],
 )
-def test_what_no_further_try_mends_is_asked_once(split, tree, tmp_path, status, sentence):
+def test_what_no_further_try_mends_is_asked_once(split, root, tmp_path, status, sentence):
     with ChatServer() as server:
         server.faults.extend([Fault(status, '{"error": {"message": "told so"}}')] * 9)
         with pytest.raises(Refused) as refused:
-            run(split, tree, server, tmp_path / "all.parquet", workers=1)
+            run(split, root, server, tmp_path / "all.parquet", workers=1)
         assert sentence in str(refused.value) and server.url in str(refused.value)
         assert len(server.bodies) == 1
 
 
-def test_a_server_that_stays_unwell_is_given_up_after_the_retries(split, tree, tmp_path):
+def test_a_server_that_stays_unwell_is_given_up_after_the_retries(split, root, tmp_path):
     with ChatServer() as server:
         server.faults.extend([Fault(503, '{"error": "loading"}')] * 99)
         with pytest.raises(
             Refused, match=r"chat/completions was asked 3 times and, the last time, answered 503: loading"
         ):
-            run(split, tree, server, tmp_path / "all.parquet", workers=1, retries=2)
+            run(split, root, server, tmp_path / "all.parquet", workers=1, retries=2)
         assert len(server.bodies) == 3
 
 
-def test_nobody_at_the_address_is_one_sentence_at_once(split, tree, tmp_path):
+def test_nobody_at_the_address_is_one_sentence_at_once(split, root, tmp_path):
     with ChatServer() as gone:
         pass
     started = time.monotonic()
     with pytest.raises(ServerFault, match=r"nobody answers at http://127.0.0.1:\d+/v1 .*; start it, or mend `url`"):
-        run(split, tree, gone, tmp_path / "all.parquet", retries=9)
+        run(split, root, gone, tmp_path / "all.parquet", retries=9)
     assert time.monotonic() - started < 5
 
 
@@ -333,14 +333,14 @@ def test_nobody_at_the_address_is_one_sentence_at_once(split, tree, tmp_path):
         ([{"id": "base", "parent": "google/medgemma"}], r"lists 'base' as an adapter: name the base model"),
     ],
 )
-def test_another_model_is_found_out_before_the_first_request(split, tree, tmp_path, models, sentence):
+def test_another_model_is_found_out_before_the_first_request(split, root, tmp_path, models, sentence):
     with ChatServer(models=models) as server:
         with pytest.raises(Refused, match=sentence):
-            run(split, tree, server, tmp_path / "all.parquet")
+            run(split, root, server, tmp_path / "all.parquet")
         assert not server.bodies
 
 
-def test_an_adapter_is_found_out_and_its_weights_are_part_of_the_identity(split, tree, tmp_path):
+def test_an_adapter_is_found_out_and_its_weights_are_part_of_the_identity(split, root, tmp_path):
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     with (
@@ -351,7 +351,7 @@ def test_an_adapter_is_found_out_and_its_weights_are_part_of_the_identity(split,
         def run_with(weights):
             (adapter / "adapter_model.safetensors").write_bytes(weights)
             out = tmp_path / "all.parquet"
-            ask(split, (0, 1), tree, "{}", adapter, "tuned", "t", Prompt(), BUDGETS, asked, 2, out, kept(out))
+            ask(split, (0, 1), root, "{}", adapter, "tuned", "t", Prompt(), BUDGETS, asked, 2, out, kept(out))
 
         server.models = [{"id": "base", "parent": None}]
         with pytest.raises(
@@ -378,7 +378,7 @@ def test_an_adapter_is_found_out_and_its_weights_are_part_of_the_identity(split,
 # Tokens and kills
 
 
-def test_the_token_comes_from_the_environment_and_shows_nowhere(split, tree, tmp_path):
+def test_the_token_comes_from_the_environment_and_shows_nowhere(split, root, tmp_path):
     secret = "sk-Zq81hVw0"
     environment = {**os.environ, "LAB_TOKEN": secret, "PYTHONPATH": str(ROOT)}
     said = ""
@@ -387,7 +387,7 @@ def test_the_token_comes_from_the_environment_and_shows_nowhere(split, tree, tmp
 
         def step(**changes):
             return subprocess.run(
-                command(split, tree, server, tmp_path / "all.parquet", *more),
+                command(split, root, server, tmp_path / "all.parquet", *more),
                 capture_output=True,
                 text=True,
                 env=environment | changes,
@@ -417,8 +417,8 @@ def questions(bodies):
 
 
 @pytest.mark.slow
-def test_a_killed_process_asks_no_finished_row_again(tree, tmp_path):
-    rows = [make_row(tree, n, question=f"How many of {n}?") for n in range(60)]
+def test_a_killed_process_asks_no_finished_row_again(root, tmp_path):
+    rows = [make_row(root, n, question=f"How many of {n}?") for n in range(60)]
     write_table(tmp_path / "rows.parquet", rows, ROWS)
     requests = requests_of(rows, Prompt(), BUDGETS)
     asked = {key_of(request): row["question"] for request, row in zip(requests, rows, strict=True)}
@@ -426,7 +426,7 @@ def test_a_killed_process_asks_no_finished_row_again(tree, tmp_path):
     out = tmp_path / "all.parquet"
     with ChatServer() as server:
         server.pause = 0.05
-        started = command(tmp_path / "rows.parquet", tree, server, out, "--workers", 3)
+        started = command(tmp_path / "rows.parquet", root, server, out, "--workers", 3)
         finished: set[str] = set()
         for enough in (10, 25, 40):
             before = len(server.bodies)

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from llguidance import LLMatcher
 from llguidance.hf import from_tokenizer
 
-from tests.data.trees import converted
+from tests.data.roots import converted
 from tests.score.conftest import one_of_each, row
-from workflow_scripts.core.config.datasets import MadeDataset
+from workflow_scripts.core.config.datasets import SyntheticDataset
 from workflow_scripts.core.config.workflow import Inference
 from workflow_scripts.core.tasks import TASKS
-from workflow_scripts.data.made import draw_tree
-from workflow_scripts.engines.constraint import Constraint
-from workflow_scripts.infer.grammars import answered_in_words, grammar_of
-from workflow_scripts.models.tiny import build_processor
-from workflow_scripts.score.asked import asked_of, squeezed
-from workflow_scripts.score.strict import read_strict
+from workflow_scripts.engines.local.constraint import Constraint
+from workflow_scripts.synthetic.dataset import draw_dataset
+from workflow_scripts.synthetic.pretraining import build_processor
+from workflow_scripts.tasks.expected import asked_of, squeezed
+from workflow_scripts.tasks.grammars import answered_in_words, grammar_of
+from workflow_scripts.tasks.strict import read_strict
 
 BUDGETS = Inference().max_new_tokens
 SMALL = {
@@ -52,7 +52,7 @@ def stops(tokenizer):
 @pytest.fixture(scope="module")
 def made_rows(tmp_path_factory):
     place = tmp_path_factory.mktemp("made")
-    draw_tree(MadeDataset(scale=0.2), place / "tree")
+    draw_dataset(SyntheticDataset(scale=0.2), place / "tree")
     return converted(place / "tree", place).rows
 
 

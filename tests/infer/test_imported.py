@@ -28,9 +28,9 @@ def key_of(row: dict) -> str:
 
 
 @pytest.fixture(scope="module")
-def rows(tree):
+def rows(root):
     """Rows of two files; the pictures of row 7 and its question are those of row 6, and one has a single list."""
-    made = [make_row(tree, n, question=f"How many, {n}?") for n in range(8)]
+    made = [make_row(root, n, question=f"How many, {n}?") for n in range(8)]
     made[3]["image_name"] = '"imagesVal/3 é.png"'
     made[7] |= {"question": made[6]["question"], "image_name": made[6]["image_name"]}
     return [row | {"source_file": f"training/Xray/marks/q{row['source_row'] % 2}.json"} for row in made]
@@ -221,10 +221,10 @@ def test_any_selection_of_predictions_is_matched_or_listed(rows, data):
     assert texts == {uid: min(answers) for uid, answers in said.items() if len(answers) == 1}
 
 
-def row_of_foreign_uid(tree, number: int, uid: str) -> dict:
+def row_of_foreign_uid(root, number: int, uid: str) -> dict:
     _, dataset, file, case, _, place = uid.split(":")
     return make_row(
-        tree, 1, uid=f"validation-public/Any/{dataset}/{file}/{place}", dataset=dataset, folder="validation-public",
+        root, 1, uid=f"validation-public/Any/{dataset}/{file}/{place}", dataset=dataset, folder="validation-public",
         source_file=f"validation-public/Any/{dataset}/{file}.json", source_row=int(place), case_id=case,
         image_name=json.dumps(f"imagesVal/{case}.png" if number % 2 else [f"imagesVal/{case}.png"]),
         question=f"{number}?",
@@ -234,10 +234,10 @@ def row_of_foreign_uid(tree, number: int, uid: str) -> dict:
 @pytest.mark.skipif(not OUTPUTS, reason="FLAREBENCH_MODEL_OUTPUTS does not name a folder of recorded model outputs")
 @pytest.mark.parametrize("system", ["base", "tuned"])
 @pytest.mark.parametrize("ours", [True, False], ids=["by their uid mapped to our rows", "by equal uids"])
-def test_real_outputs_are_imported_without_loss(tree, tmp_path, system, ours):
+def test_real_outputs_are_imported_without_loss(root, tmp_path, system, ours):
     source = Path(OUTPUTS) / f"medgemma15_{system}_validation_public.jsonl"
     records = [json.loads(line) for line in source.read_text().splitlines()]
-    rows = [row_of_foreign_uid(tree, n, record["uid"]) for n, record in enumerate(records)]
+    rows = [row_of_foreign_uid(root, n, record["uid"]) for n, record in enumerate(records)]
     if not ours:
         rows = [row | {"uid": record["uid"]} for row, record in zip(rows, records, strict=True)]
     texts, unmatched, said = imported(rows, "p.jsonl", source.read_bytes(), tmp_path)
@@ -247,9 +247,9 @@ def test_real_outputs_are_imported_without_loss(tree, tmp_path, system, ours):
     assert Counter(row["reason"] for row in unmatched) == {"not_in_split": 2788} and len(texts) == 2789
 
 
-def test_a_foreign_uid_with_another_case_at_its_place_is_not_matched(tree):
+def test_a_foreign_uid_with_another_case_at_its_place_is_not_matched(root):
     uid = "validation:ds:ds_questions_val:case_1:detection:4"
-    rows = [row_of_foreign_uid(tree, 0, uid)]
+    rows = [row_of_foreign_uid(root, 0, uid)]
     assert match(rows, [Given(1, (uid,), "x")])[0]
     for other in (uid.replace("case_1", "case_2"), uid.replace(":4", ":5"), uid.replace("validation", "train")):
         assert not match(rows, [Given(1, (other,), "x")])[0]

@@ -17,11 +17,11 @@ pytestmark = pytest.mark.slow
 ROWS_ASKED = 400
 
 
-def start(split, tree, tiny, features, out) -> subprocess.Popen:
+def start(split, root, tiny, features, out) -> subprocess.Popen:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "workflow_scripts.infer.answer", "--split", split, "--shard", "1-of-1"),
-            *("--model", tiny, "--tree", tree, "--features", features, "--cohort", '[{"system": "base"}]'),
+            *("--model", tiny, "--root", root, "--features", features, "--group", '[{"system": "base"}]'),
             *("--budgets", '{"counting": 24}', "--batch", "4", "--threads", "1", "--out", out),
             *("--store", out.parent / "store"),
         ],
@@ -40,18 +40,18 @@ def finished(folder) -> list[str]:
     ]
 
 
-def test_ten_kills_change_no_answer_and_repeat_no_finished_row(tree, tiny, features, tmp_path):
+def test_ten_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, features, tmp_path):
     split = tmp_path / "rows.parquet"
-    write_table(split, [make_row(tree, n, question=f"How many, {n}?") for n in range(ROWS_ASKED)], ROWS)
+    write_table(split, [make_row(root, n, question=f"How many, {n}?") for n in range(ROWS_ASKED)], ROWS)
     whole = tmp_path / "whole" / "all.parquet"
-    assert start(split, tree, tiny, features, whole).wait() == 0
+    assert start(split, root, tiny, features, whole).wait() == 0
     out = tmp_path / "killed" / "all.parquet"
     out.parent.mkdir()
     rng = random.Random(0)
     before: list[str] = []
     kills = 0
     while kills < 10:
-        process = start(split, tree, tiny, features, out)
+        process = start(split, root, tiny, features, out)
         goal = len(before) + rng.randint(1, ROWS_ASKED // 12)
         while process.poll() is None and len(finished(out.parent)) < goal:
             time.sleep(0.01)
@@ -65,6 +65,6 @@ def test_ten_kills_change_no_answer_and_repeat_no_finished_row(tree, tiny, featu
         assert len({json.loads(line)["key"] for line in after}) == len(after)  # and comes once
         assert not out.exists()
         before = after
-    assert start(split, tree, tiny, features, out).wait() == 0
+    assert start(split, root, tiny, features, out).wait() == 0
     assert len(finished(out.parent)) == ROWS_ASKED
     assert read_table(out, PREDICTIONS).to_pylist() == read_table(whole, PREDICTIONS).to_pylist()

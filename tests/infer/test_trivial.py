@@ -13,10 +13,10 @@ from tests.score.conftest import box, one_of_each, row
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.tables import OUTCOMES, PREDICTIONS, ROWS, read_table, write_table
 from workflow_scripts.core.tasks import TASKS
-from workflow_scripts.infer.nearest import nearest
-from workflow_scripts.infer.trivial import answer_trivially
-from workflow_scripts.infer.trivial_rules import NORMAL_REPORT, constant, empty, majority
+from workflow_scripts.infer.baseline import answer_by_baseline
 from workflow_scripts.score.outcomes import read_outcomes
+from workflow_scripts.tasks.baselines import NORMAL_REPORT, constant, empty, majority
+from workflow_scripts.tasks.nearest import nearest
 
 ASKED = {"convention": None, "question": "?", "images": [{"width": 100, "height": 80}]}
 
@@ -81,26 +81,26 @@ def test_every_answer_of_every_rule_is_read_strictly_but_the_empty_report(rule, 
         entry | {"images": [{"path": "x.png", "sha256": "x", "width": 64, "height": 48}]} for entry in one_of_each()
     ]
     write_table(tmp_path / "rows", rows, ROWS)
-    answer_trivially(rule, tmp_path / "rows", tmp_path / "rows", "line", tmp_path / "answers")
+    answer_by_baseline(rule, tmp_path / "rows", tmp_path / "rows", "line", tmp_path / "answers")
     read_outcomes(tmp_path / "rows", tmp_path / "answers", "line", tmp_path / "outcomes")
     outcomes = {r["task"]: r["outcome"] for r in read_table(tmp_path / "outcomes", OUTCOMES).to_pylist()}
     assert outcomes == dict.fromkeys(TASKS, "valid") | ({"report": "malformed"} if rule == "empty" else {})
 
 
-def test_rows_of_the_own_data_set_come_before_others_of_the_task(tree, tmp_path):
-    train = [make_row(tree, n, dataset="large", uid=f"a/{n}") for n in (2, 4, 6, 7)]
-    write_table(tmp_path / "train", [*train, make_row(tree, 1, dataset="small")], ROWS)
-    asked = [make_row(tree, n, dataset=name) for n, name in enumerate(("large", "small", "new"))]
+def test_rows_of_the_own_data_set_come_before_others_of_the_task(root, tmp_path):
+    train = [make_row(root, n, dataset="large", uid=f"a/{n}") for n in (2, 4, 6, 7)]
+    write_table(tmp_path / "train", [*train, make_row(root, 1, dataset="small")], ROWS)
+    asked = [make_row(root, n, dataset=name) for n, name in enumerate(("large", "small", "new"))]
     write_table(tmp_path / "split", asked, ROWS)
-    answer_trivially("majority", tmp_path / "train", tmp_path / "split", "m", tmp_path / "out")
+    answer_by_baseline("majority", tmp_path / "train", tmp_path / "split", "m", tmp_path / "out")
     assert [r["text"] for r in read_table(tmp_path / "out", PREDICTIONS).to_pylist()] == ["5", "1", "4"]
 
 
-def test_the_step_answers_every_row_and_refuses_an_unknown_task(split, tree, tmp_path):
-    command = [sys.executable, "-m", "workflow_scripts.infer.trivial", "--train", split, "--split", split]
-    command += ["--spec", json.dumps({"trivial": "nearest", "train": "t"}), "--system", "n", "--out", tmp_path / "a"]
+def test_the_step_answers_every_row_and_refuses_an_unknown_task(split, root, tmp_path):
+    command = [sys.executable, "-m", "workflow_scripts.infer.baseline", "--train", split, "--split", split]
+    command += ["--spec", json.dumps({"baseline": "nearest", "train": "t"}), "--system", "n", "--out", tmp_path / "a"]
     subprocess.run(list(map(str, command)), check=True)
     assert Counter(r["finish"] for r in read_table(tmp_path / "a", PREDICTIONS).to_pylist()) == {"rule": 8}
-    write_table(tmp_path / "other.parquet", [make_row(tree, 1, task="report")], ROWS)
+    write_table(tmp_path / "other.parquet", [make_row(root, 1, task="report")], ROWS)
     with pytest.raises(Refused, match="has no report row to answer row/1 from"):
-        answer_trivially("majority", split, tmp_path / "other.parquet", "majority", tmp_path / "b.parquet")
+        answer_by_baseline("majority", split, tmp_path / "other.parquet", "majority", tmp_path / "b.parquet")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from workflow_scripts.models import gemma3
+from workflow_scripts.models.families import gemma3
 from workflow_scripts.models.fused_lora import fuse_lora
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat

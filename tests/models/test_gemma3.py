@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from workflow_scripts.models import gemma3
+from workflow_scripts.models.families import gemma3
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
-from workflow_scripts.models.tiny import lesson_batch
-from workflow_scripts.models.tiny_lessons import lesson
+from workflow_scripts.synthetic.lessons import lesson
+from workflow_scripts.synthetic.pretraining import lesson_batch
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def loaded(tiny):
     return load(tiny)
 
 
-def pictures(count):
+def images(count):
     rng = np.random.default_rng(1)
     return [Image.fromarray(rng.integers(0, 255, (90, 120, 3), dtype=np.uint8)) for _ in range(count)]
 
@@ -28,7 +28,7 @@ def test_prompt_ids_are_what_the_processor_makes_with_one_bos(loaded, count, sys
     messages = chat("Which shape is shown? Options: A) disc B) ring", count, system)
     ids = gemma3.prompt_ids(loaded.processor, messages)
     text = loaded.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    own = loaded.processor(images=pictures(count), text=text, add_special_tokens=False)["input_ids"][0]
+    own = loaded.processor(images=images(count), text=text, add_special_tokens=False)["input_ids"][0]
     assert ids == list(own)
     assert ids.count(loaded.processor.tokenizer.bos_token_id) == 1
     assert ids.count(loaded.processor.tokenizer.image_token_id) == 16 * count
@@ -50,7 +50,7 @@ def test_pooled_features_give_the_logits_of_the_pixels(loaded):
         "attention_mask": torch.ones_like(ids),
         "token_type_ids": gemma3.token_types(loaded.processor, ids),
     }
-    pixels = gemma3.pixels(loaded.processor, pictures(2))
+    pixels = gemma3.pixels(loaded.processor, images(2))
     pooled = gemma3.pooled_features(loaded.model, pixels)
     assert pooled.shape == (2, 16, 64)
     plain = loaded.model(**inputs, pixel_values=pixels).logits
@@ -63,8 +63,8 @@ def test_pictures_are_visible_to_the_model(loaded):
     ids = torch.tensor([gemma3.prompt_ids(loaded.processor, chat("How many?", 1))])
     inputs = {"input_ids": ids, "token_type_ids": gemma3.token_types(loaded.processor, ids)}
     one, other = (
-        loaded.model(**inputs, pixel_values=gemma3.pixels(loaded.processor, [picture])).logits[0, -1]
-        for picture in pictures(2)
+        loaded.model(**inputs, pixel_values=gemma3.pixels(loaded.processor, [image])).logits[0, -1]
+        for image in images(2)
     )
     assert (one - other).abs().max() > 1e-3
 

@@ -28,12 +28,12 @@ from workflow_scripts.core.images import open_image
 from workflow_scripts.core.tables import HISTORY, PREDICTIONS, ROWS, read_table
 from workflow_scripts.features.extract import extract
 from workflow_scripts.infer.answer import Asked, answer
-from workflow_scripts.models import paligemma2
-from workflow_scripts.models.features import FeatureStore
+from workflow_scripts.models.families import paligemma2
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
 from workflow_scripts.models.record import write_record
-from workflow_scripts.train.gates import check_rows
+from workflow_scripts.models.vision_features import FeatureStore
+from workflow_scripts.train.preflight import check_rows
 from workflow_scripts.train.rows import Collator, training_row
 from workflow_scripts.train.tune import tune
 
@@ -120,13 +120,13 @@ def loaded(record):
 
 
 @pytest.fixture(scope="module")
-def index(split, tree, record, tmp_path_factory):
+def index(split, root, record, tmp_path_factory):
     path = tmp_path_factory.mktemp("features") / "index.parquet"
-    extract(split, tree, record, path, batch=3, threads=1, store=path.parent / "store")
+    extract(split, root, record, path, batch=3, threads=1, store=path.parent / "store")
     return path
 
 
-def pictures(count):
+def images(count):
     rng = np.random.default_rng(1)
     return [Image.fromarray(rng.integers(0, 255, (90, 120, 3), dtype=np.uint8)) for _ in range(count)]
 
@@ -149,7 +149,7 @@ def test_prompt_ids_are_what_the_processor_makes_with_one_bos_behind_the_picture
     question = "Which shape is shown? Options: A) disc B) ring"
     ids = paligemma2.prompt_ids(loaded.processor, chat(question, count, system))
     prefix = question if system is None else f"{system}\n{question}"
-    own = loaded.processor(images=pictures(count), text="<image>" * count + prefix)["input_ids"][0]
+    own = loaded.processor(images=images(count), text="<image>" * count + prefix)["input_ids"][0]
     assert ids == list(own)
     assert ids.count(loaded.processor.tokenizer.bos_token_id) == 1
     assert ids.count(paligemma2.image_token_id(loaded.processor)) == PATCHES * count
@@ -161,11 +161,11 @@ def test_prompt_is_worded_as_it_was(loaded):
     assert loaded.processor.tokenizer.decode(ids) == "<image>" * PATCHES + "<bos>Be brief.\nHow many cells?\n"
 
 
-def test_a_training_row_has_the_ids_labels_and_token_types_of_the_processor(loaded, tree, index):
-    source = make_row(tree, 2)
+def test_a_training_row_has_the_ids_labels_and_token_types_of_the_processor(loaded, root, index):
+    source = make_row(root, 2)
     row = training_row(source, Prompt(), loaded)
-    own = loaded.processor(images=pictures(2), text="<image><image>" + source["question"], suffix=source["answer"])
-    batch = Collator(loaded, tree, FeatureStore(index))([row])
+    own = loaded.processor(images=images(2), text="<image><image>" + source["question"], suffix=source["answer"])
+    batch = Collator(loaded, root, FeatureStore(index))([row])
     for name in ("input_ids", "labels", "token_type_ids", "attention_mask"):
         assert batch[name].tolist() == [list(map(int, own[name][0]))], name
 
@@ -191,9 +191,9 @@ def test_the_prefix_looks_ahead_and_the_suffix_does_not(loaded):
 
 
 @torch.inference_mode()
-def test_padded_training_rows_have_the_logits_of_single_ones(loaded, tree, index):
-    rows = [training_row(make_row(tree, number), Prompt(), loaded) for number in range(4)]
-    collate = Collator(loaded, tree, FeatureStore(index))
+def test_padded_training_rows_have_the_logits_of_single_ones(loaded, root, index):
+    rows = [training_row(make_row(root, number), Prompt(), loaded) for number in range(4)]
+    collate = Collator(loaded, root, FeatureStore(index))
 
     def logits(part):
         batch = collate(part)
@@ -213,7 +213,7 @@ def test_padded_training_rows_have_the_logits_of_single_ones(loaded, tree, index
 @torch.inference_mode()
 def test_tower_features_give_the_logits_of_the_pixels(loaded):
     inputs = prompt_inputs(loaded, "How many?", 2)
-    pixels = paligemma2.pixels(loaded.processor, pictures(2))
+    pixels = paligemma2.pixels(loaded.processor, images(2))
     pooled = paligemma2.pooled_features(loaded.model, pixels)
     config = loaded.model.config
     assert pooled.shape == (2, paligemma2.image_tokens(config), paligemma2.vision_width(config)) == (2, PATCHES, WIDTH)
@@ -226,17 +226,17 @@ def test_tower_features_give_the_logits_of_the_pixels(loaded):
 def test_pictures_are_visible_to_the_model(loaded):
     inputs = prompt_inputs(loaded, "How many?", 1)
     one, other = (
-        loaded.model(**inputs, pixel_values=paligemma2.pixels(loaded.processor, [picture])).logits[0, -1]
-        for picture in pictures(2)
+        loaded.model(**inputs, pixel_values=paligemma2.pixels(loaded.processor, [image])).logits[0, -1]
+        for image in images(2)
     )
     assert (one - other).abs().max() > 1e-3
 
 
 @torch.inference_mode()
-def test_stored_features_are_the_models_own(split, tree, loaded, index):
+def test_stored_features_are_the_models_own(split, root, loaded, index):
     for row in read_table(split, ROWS).to_pylist():
         for image in row["images"]:
-            pixels = paligemma2.pixels(loaded.processor, [open_image(tree, image["path"])])
+            pixels = paligemma2.pixels(loaded.processor, [open_image(root, image["path"])])
             stored = FeatureStore(index).read([image["sha256"]])
             torch.testing.assert_close(stored, paligemma2.pooled_features(loaded.model, pixels))
 
@@ -250,13 +250,13 @@ RECIPE = Recipe(
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory, split, tree, record, index):
+def tuned(tmp_path_factory, split, root, record, index):
     folder = tmp_path_factory.mktemp("tuned")
     tune(
         RECIPE,
         Prompt(),
         split=split,
-        tree=tree,
+        root=root,
         record=record,
         index=index,
         adapter=folder / "adapter",
@@ -289,13 +289,13 @@ def test_the_adapter_is_of_the_language_model_and_loads_with_peft_alone(tuned, r
 
 
 @pytest.fixture
-def row(loaded, tree):
-    return training_row(make_row(tree, 2), Prompt(), loaded)
+def row(loaded, root):
+    return training_row(make_row(root, 2), Prompt(), loaded)
 
 
 @pytest.fixture
-def asked(tree):
-    source = make_row(tree, 2)
+def asked(root):
+    source = make_row(root, 2)
     return chat(source["question"], len(source["images"]))
 
 
@@ -325,23 +325,23 @@ def test_labels_without_the_end_of_the_text_are_refused(loaded, row, asked):
 # inference
 
 
-def answers(split, tree, record, adapter, index, out, batch):
+def answers(split, root, record, adapter, index, out, batch):
     options = {"threads": 1, "store": out.with_suffix(".kept")}
-    answer(split, (0, 1), tree, record, index, [Asked("system", adapter)], {"counting": 6}, batch, out, **options)
+    answer(split, (0, 1), root, record, index, [Asked("system", adapter)], {"counting": 6}, batch, out, **options)
     return read_table(out, PREDICTIONS).to_pylist()
 
 
 @pytest.mark.parametrize("system", ["base", "tuned"])
-def test_batched_equals_one_by_one(system, split, tree, record, tuned, index, tmp_path):
+def test_batched_equals_one_by_one(system, split, root, record, tuned, index, tmp_path):
     adapter = tuned / "adapter" if system == "tuned" else None
-    single = answers(split, tree, record, adapter, index, tmp_path / "single.parquet", batch=1)
+    single = answers(split, root, record, adapter, index, tmp_path / "single.parquet", batch=1)
     assert len({row["text"] for row in single}) > 1
-    assert answers(split, tree, record, adapter, index, tmp_path / "batch.parquet", batch=8) == single
+    assert answers(split, root, record, adapter, index, tmp_path / "batch.parquet", batch=8) == single
 
 
 @torch.inference_mode()
-def test_generation_follows_the_logits_that_training_computes(split, tree, record, loaded, index, tmp_path):
-    rows = answers(split, tree, record, None, index, tmp_path / "a.parquet", batch=8)
+def test_generation_follows_the_logits_that_training_computes(split, root, record, loaded, index, tmp_path):
+    rows = answers(split, root, record, None, index, tmp_path / "a.parquet", batch=8)
     said = {row["uid"]: row["text"] for row in rows}
     for source in read_table(split, ROWS).to_pylist()[:3]:
         prompt = paligemma2.prompt_ids(loaded.processor, chat(source["question"], len(source["images"])))

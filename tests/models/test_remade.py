@@ -18,7 +18,7 @@ MARGIN = 0.12
 def test_every_task_scores_alike(tmp_path):
     folder = checkout(tmp_path / "checkout")
     subprocess.run(
-        [sys.executable, "-m", "workflow_scripts.models.tiny", "--out", str(tmp_path / "remade")],
+        [sys.executable, "-m", "workflow_scripts.synthetic.pretraining", "--out", str(tmp_path / "remade")],
         cwd=folder,
         check=True,
     )

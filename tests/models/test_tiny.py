@@ -12,8 +12,8 @@ from workflow_scripts.core.files import BadFile, read_json
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import answered, chat
 from workflow_scripts.models.record import read_record
-from workflow_scripts.models.shipped import ORIGIN, SHIPPED, take
-from workflow_scripts.models.tiny import Spec, make
+from workflow_scripts.synthetic.model import ORIGIN, SHIPPED, take
+from workflow_scripts.synthetic.pretraining import Spec, make
 
 
 @pytest.fixture

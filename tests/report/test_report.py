@@ -86,9 +86,9 @@ def test_systems_that_were_asked_by_unlike_means_are_told():
     assert told == "bound by a grammar — a: False; b: True"
 
 
-def page_of(folder, tree, comparisons=(), baselines=(), text="x", agreement=()):
+def page_of(folder, root, comparisons=(), baselines=(), text="x", agreement=()):
     """The page of one system with two rows, whose questions, answers and title are `text`."""
-    rows = [make_row(tree, n, question=text, answer=text) for n in range(2)]
+    rows = [make_row(root, n, question=text, answer=text) for n in range(2)]
     write_table(folder / "rows.parquet", rows, ROWS)
     answers = [{"uid": r["uid"], "system": "a", "text": text, "finish": "stop"} for r in rows]
     write_table(folder / "a.parquet", answers, PREDICTIONS)
@@ -107,7 +107,7 @@ def page_of(folder, tree, comparisons=(), baselines=(), text="x", agreement=()):
         ["a"],
         list(baselines),
         *(folder / f"{name}.parquet" for name in ("m", "c", "g", "rows")),
-        tree,
+        root,
         [folder / "o.parquet"],
         [folder / "a.parquet"],
         folder / "q.parquet",
@@ -116,16 +116,16 @@ def page_of(folder, tree, comparisons=(), baselines=(), text="x", agreement=()):
     return page.read_text()
 
 
-def test_comparisons_with_base_lines_are_folded_below_those_between_systems(tmp_path, tree):
+def test_comparisons_with_base_lines_are_folded_below_those_between_systems(tmp_path, root):
     shared = {"task": "counting", "dataset": "macro", "metric": "mae", "better": "lower", "rows": 2, "clusters": 2}
     pairs = [shared | {"system_a": one, "system_b": two} for one, two in (("base", "tuned"), ("majority", "tuned"))]
-    shown, folded = page_of(tmp_path, tree, pairs, ["majority"]).split("<details>")
+    shown, folded = page_of(tmp_path, root, pairs, ["majority"]).split("<details>")
     assert "<td>base</td><td>tuned</td>" in shown and "majority" not in shown
     assert "(1 lines)" in folded and "<td>majority</td><td>tuned</td>" in folded
-    assert "<details>" not in page_of(tmp_path, tree, pairs[:1], ["majority"])
+    assert "<details>" not in page_of(tmp_path, root, pairs[:1], ["majority"])
 
 
-def test_judges_that_disagree_are_told_loudly_and_other_metrics_below(tmp_path, tree):
+def test_judges_that_disagree_are_told_loudly_and_other_metrics_below(tmp_path, root):
     def row(one, two, first="base"):
         names = {"metric_1": one, "metric_2": two, "system_a": first, "system_b": "tuned"}
         return names | {"difference_1": 0.1, "difference_2": -0.1, "rows": 2, "opposed": True}
@@ -135,12 +135,12 @@ def test_judges_that_disagree_are_told_loudly_and_other_metrics_below(tmp_path, 
         | {"system_a": "base", "system_b": "tuned"}
     ]
     rows = [row("crimson_x", "green_x"), row("bleu", "chrf"), row("crimson_x", "green_x", first="majority")]
-    loud, folded = page_of(tmp_path, tree, pairs, ["majority"], agreement=rows).split("<details>")
+    loud, folded = page_of(tmp_path, root, pairs, ["majority"], agreement=rows).split("<details>")
     assert loud.count("disagree:") == 1 and "crimson_x and green_x disagree: from base" in loud
     assert folded.count("disagree:") == 2 and "(2 lines)" in folded
 
 
-def test_the_page_escapes_everything_that_was_written(tmp_path, tree):
-    text = page_of(tmp_path, tree, text=EVIL)
+def test_the_page_escapes_everything_that_was_written(tmp_path, root):
+    text = page_of(tmp_path, root, text=EVIL)
     assert "<script" not in text and "&lt;script&gt;" in text and "49" not in text.split("<body>")[1].split("base64")[0]
     assert "http://" not in text and "https://" not in text

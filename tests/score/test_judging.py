@@ -8,13 +8,13 @@ import pytest
 
 from tests.score.conftest import prediction, row
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.judges import LexiconJudge, RecordedJudge
+from workflow_scripts.core.config.judges import RecordedJudge, RuleBasedJudge
 from workflow_scripts.core.tables import JUDGED_FINDINGS, JUDGEMENTS, REPORT_SCORES, read_table
-from workflow_scripts.score.crimson import crimson
-from workflow_scripts.score.finding_table import write_findings
+from workflow_scripts.judges.crimson import crimson
+from workflow_scripts.judges.judgements import JudgeDied, Judgement, Pair, Store, judge_pairs
+from workflow_scripts.score.findings import write_findings
 from workflow_scripts.score.judge import judge_system
-from workflow_scripts.score.judgements import JudgeDied, Judgement, Pair, Store, judge_pairs
-from workflow_scripts.score.report_metrics import score_reports
+from workflow_scripts.score.reports import score_reports
 
 
 def reply(significance: str = "urgent", *, found: bool = True) -> str:
@@ -88,7 +88,7 @@ def test_no_reply_is_invalid_now_and_asked_for_in_the_next_run(tmp_path):
 
 
 def test_what_a_dying_judge_said_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr("workflow_scripts.score.judgements.CHUNK", 2)
+    monkeypatch.setattr("workflow_scripts.judges.judgements.CHUNK", 2)
 
     def answer(pair, attempt):
         if pair == PAIRS[3]:
@@ -198,7 +198,7 @@ def test_the_lexicon_abstains_in_the_table_and_its_findings_are_exported(tmp_pat
     ]
     split, answers = tables(rows, [prediction("u0000", "Left effusion."), prediction("u0001", "Drusen.")])
     out, findings = tmp_path / "j.parquet", tmp_path / "f.parquet"
-    judge_system(split, answers, "offline", LexiconJudge(), tmp_path / "store", out)
+    judge_system(split, answers, "offline", RuleBasedJudge(), tmp_path / "store", out)
     judged = read_table(out, JUDGEMENTS).to_pylist()
     assert sorted(entry["status"] for entry in judged) == ["abstained", "valid"]
     write_findings([out], findings)

@@ -10,11 +10,11 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask
 from sklearn import metrics as sk
 
-from workflow_scripts.score.box_metrics import IDENTITY_OVERLAPS, detection_facts, instance_facts
-from workflow_scripts.score.label_metrics import classification_facts, multi_label_facts
-from workflow_scripts.score.matching import matched, overlaps
-from workflow_scripts.score.measure import Answer, Facts
-from workflow_scripts.score.number_metrics import number_facts, worst_errors
+from workflow_scripts.core.metrics import Answer, Facts
+from workflow_scripts.tasks.box_matching import matched, overlaps
+from workflow_scripts.tasks.box_metrics import IDENTITY_OVERLAPS, detection_facts, instance_facts
+from workflow_scripts.tasks.label_metrics import classification_facts, multi_label_facts
+from workflow_scripts.tasks.number_metrics import number_facts, worst_errors
 
 CLOSE = 1e-12
 

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.made import terms
-from workflow_scripts.score.crimson import crimson, faults_of
-from workflow_scripts.score.findings import read_report
-from workflow_scripts.score.green import GreenCounts, green
-from workflow_scripts.score.lexicon import TABLE, load_lexicon
-from workflow_scripts.score.lexicon_judge import Abstains, judge_pair, understood
+from workflow_scripts.judges.crimson import crimson, faults_of
+from workflow_scripts.judges.green import GreenCounts, green
+from workflow_scripts.judges.rule_based.findings import read_report
+from workflow_scripts.judges.rule_based.judge import Abstains, judge_pair, understood
+from workflow_scripts.judges.rule_based.lexicon import TABLE, load_lexicon
+from workflow_scripts.synthetic import terms
 
 LEXICON = load_lexicon()
 RULES = yaml.safe_load((Path(__file__).parent / "judge_rules.yaml").read_text(encoding="utf-8"))

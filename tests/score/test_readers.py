@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.score.conftest import one_of_each, prediction, row
-from workflow_scripts.score.asked import Asked, asked_of
-from workflow_scripts.score.lenient import REFUSAL, read_lenient
 from workflow_scripts.score.outcomes import is_looping, outcome_of, outcome_rows
-from workflow_scripts.score.strict import read_strict
+from workflow_scripts.tasks.expected import Asked, asked_of
+from workflow_scripts.tasks.lenient import REFUSAL, read_lenient
+from workflow_scripts.tasks.strict import read_strict
 
 LETTER = Asked("classification", letters=("A", "B", "C"), words=("Benign", "Malignant", "No lesion"))
 WORDS = Asked("classification", letters=("A", "B"), words=("Benign", "HER2-enriched"), by_letter=False)

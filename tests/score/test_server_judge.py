@@ -10,10 +10,10 @@ from tests.chat_server import ChatServer, Fault, Reply
 from tests.score.test_judging import reply
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.judges import ServerJudge
-from workflow_scripts.engines import openai_server
-from workflow_scripts.score import upstream
-from workflow_scripts.score.judge_server import Server
-from workflow_scripts.score.judgements import Pair, Store, judge_pairs
+from workflow_scripts.engines.server import client as openai_server
+from workflow_scripts.judges import upstream
+from workflow_scripts.judges.backends.server import Server
+from workflow_scripts.judges.judgements import Pair, Store, judge_pairs
 
 pytestmark = pytest.mark.skipif(
     upstream.importlib.util.find_spec("CRIMSON") is None, reason="needs `pip install --no-deps crimson-score`"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.score.conftest import one_of_each, prediction, row
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.judges import LexiconJudge
+from workflow_scripts.core.config.judges import RuleBasedJudge
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import (
@@ -35,8 +35,8 @@ from workflow_scripts.score.comparisons import (
 from workflow_scripts.score.judge import judge_system
 from workflow_scripts.score.metrics import score_systems, scoring_of
 from workflow_scripts.score.outcomes import read_outcomes
-from workflow_scripts.score.report_facts import headline_of
-from workflow_scripts.score.report_metrics import score_reports
+from workflow_scripts.score.reports import score_reports
+from workflow_scripts.tasks.report.metrics import headline_of
 
 
 def run(step: str, *arguments) -> subprocess.CompletedProcess:
@@ -69,7 +69,7 @@ def scored(tmp_path_factory):
             answers, [prediction(r["uid"], text, system) for r, text in zip(rows, said, strict=True)], PREDICTIONS
         )
         read_outcomes(split, answers, system, outcomes)
-        judge_system(split, answers, "lexicon", LexiconJudge(), folder / "store", judged)
+        judge_system(split, answers, "lexicon", RuleBasedJudge(), folder / "store", judged)
         score_reports(split, answers, [judged], scores)
         made[system] = (outcomes, scores)
     return made

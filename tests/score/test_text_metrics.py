@@ -17,7 +17,7 @@ from workflow_scripts.core.config.scoring import BertScore
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import REPORT_SCORES, read_table
 from workflow_scripts.score.bertscore import Encoder, bertscore
-from workflow_scripts.score.meteor import Meteor
+from workflow_scripts.tasks.report.meteor import Meteor
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "lungs", "are", "clear", "small", "left", "pleural", "effusion"]
 WORDS += ["no", "acute", "disease", "heart"]

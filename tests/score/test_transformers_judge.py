@@ -8,9 +8,9 @@ from tests.score.conftest import prediction, row
 from workflow_scripts.core.config.judges import TransformersJudge
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import JUDGEMENTS, read_table
-from workflow_scripts.score import upstream
+from workflow_scripts.judges import upstream
+from workflow_scripts.judges.judgements import Pair, Store, judge_pairs
 from workflow_scripts.score.judge import judge_system
-from workflow_scripts.score.judgements import Pair, Store, judge_pairs
 
 pytestmark = pytest.mark.skipif(
     upstream.importlib.util.find_spec("radeval") is None, reason="needs `pip install --no-deps RadEval`"
@@ -49,7 +49,7 @@ PAIRS = [Pair("Cardiomegaly. " * n, "No effusion.") for n in range(1, 6)]
 
 
 def test_batches_change_no_reply_and_keep_the_order(checkpoint):
-    from workflow_scripts.score.judge_transformers import TransformersModel
+    from workflow_scripts.judges.backends.local import TransformersModel
 
     together = TransformersModel(section(checkpoint)).loaded.replies(PAIRS, 0)
     alone = TransformersModel(section(checkpoint, batch=1)).loaded.replies(PAIRS, 0)
@@ -57,7 +57,7 @@ def test_batches_change_no_reply_and_keep_the_order(checkpoint):
 
 
 def test_the_same_pairs_ask_no_model_again(checkpoint, tmp_path):
-    from workflow_scripts.score.judge_transformers import TransformersModel
+    from workflow_scripts.judges.backends.local import TransformersModel
 
     first = TransformersModel(section(checkpoint))
     judge_pairs(PAIRS, Store(tmp_path, first.identity), first, 0)
@@ -78,7 +78,7 @@ def test_a_random_judge_gives_invalid_rows_and_its_raw_replies(checkpoint, tmp_p
 
 
 def test_a_judge_that_cannot_be_loaded_is_one_sentence(tmp_path):
-    from workflow_scripts.score.judge_transformers import TransformersModel
+    from workflow_scripts.judges.backends.local import TransformersModel
 
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "nothing known"}))
     with pytest.raises(BadFile, match="cannot be loaded"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from workflow_scripts.core.config.judges import TransformersJudge
-from workflow_scripts.score.judgements import Pair
+from workflow_scripts.judges.judgements import Pair
 
 pytestmark = [
     pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs"),
@@ -20,7 +20,7 @@ def test_two_gpus_reply_as_one(tmp_path):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    from workflow_scripts.score.judge_transformers import TransformersModel
+    from workflow_scripts.judges.backends.local import TransformersModel
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: place for place, token in enumerate(["<pad>", "</s>", *letters])}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from workflow_scripts.score import upstream
-from workflow_scripts.score.crimson import InvalidJudgement, crimson, faults_of
-from workflow_scripts.score.green import green
-from workflow_scripts.score.replies import read_crimson, read_green, read_green_upstream
-from workflow_scripts.score.rule_green import rule_green
+from workflow_scripts.judges import upstream
+from workflow_scripts.judges.crimson import InvalidJudgement, crimson, faults_of
+from workflow_scripts.judges.green import green
+from workflow_scripts.judges.replies import read_crimson, read_green, read_green_upstream
+from workflow_scripts.tasks.report.rule_green import rule_green
 
 
 def cases(name: str) -> list:

@@ -13,7 +13,7 @@ from tests.workflow.runs import checkout
 
 pytestmark = [pytest.mark.slurm, pytest.mark.extended, pytest.mark.workflow]
 KILLS = int(os.environ.get("FLAREBENCH_KILLS", "3"))
-RESUME = (sys.executable, "-m", "workflow_scripts.core.resume")
+RESUME = (sys.executable, "-m", "workflow_scripts.cli.resume")
 
 
 def resume(folder, log):

@@ -14,7 +14,7 @@ from workflow_scripts.train.rows import Collator, training_row
 
 
 @pytest.mark.parametrize("quantisation", ["none", "nf4"])
-def test_loss_and_gradients_are_those_of_trls_stock_trainer(tmp_path, split, tree, tiny, features, quantisation):
+def test_loss_and_gradients_are_those_of_trls_stock_trainer(tmp_path, split, root, tiny, features, quantisation):
     recipe = Recipe(lora=Lora(r=4, dropout=0.0), epochs=None, steps=1, batch=8, quantisation=quantisation)
     source = read_table(split, ROWS).to_pylist()
 
@@ -22,7 +22,7 @@ def test_loss_and_gradients_are_those_of_trls_stock_trainer(tmp_path, split, tre
         loaded = load(tiny, quantisation=quantisation)
         rows = [training_row(row, Prompt(), loaded) for row in source]
         if fast:
-            trainer = room.build_trainer(recipe, loaded, rows, [], tree, features, tmp_path / "fast", 0)
+            trainer = room.build_trainer(recipe, loaded, rows, [], root, features, tmp_path / "fast", 0)
         else:
             model = room._with_adapter(loaded, recipe)
             tuned = Loaded(model, loaded.processor, loaded.family, loaded.revision)
@@ -31,7 +31,7 @@ def test_loss_and_gradients_are_those_of_trls_stock_trainer(tmp_path, split, tre
                 model=model,
                 args=SFTConfig(str(tmp_path / "plain"), report_to="none", use_cpu=True, dataset_kwargs=options),
                 train_dataset=Dataset.from_list(rows),
-                data_collator=Collator(tuned, tree, None),
+                data_collator=Collator(tuned, root, None),
                 processing_class=loaded.processor.tokenizer,
             )
         generator = torch.Generator().manual_seed(0)

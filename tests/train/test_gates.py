@@ -9,7 +9,7 @@ from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
-from workflow_scripts.train.gates import check_adapter, check_batch, check_rows
+from workflow_scripts.train.preflight import check_adapter, check_batch, check_rows
 from workflow_scripts.train.rows import Collator, training_row
 
 
@@ -19,13 +19,13 @@ def loaded(tiny):
 
 
 @pytest.fixture
-def row(loaded, tree):
-    return training_row(make_row(tree, 2), Prompt(), loaded)
+def row(loaded, root):
+    return training_row(make_row(root, 2), Prompt(), loaded)
 
 
 @pytest.fixture
-def asked(tree):
-    source = make_row(tree, 2)
+def asked(root):
+    source = make_row(root, 2)
     return chat(source["question"], len(source["images"]))
 
 
@@ -33,8 +33,8 @@ def test_a_true_row_passes(loaded, row, asked):
     check_rows([row], [asked], ["2"], loaded)
 
 
-def test_the_prompt_part_is_the_inference_prompt(loaded, tree, row):
-    source = make_row(tree, 2)
+def test_the_prompt_part_is_the_inference_prompt(loaded, root, row):
+    source = make_row(root, 2)
     asked = loaded.family.prompt_ids(loaded.processor, chat(source["question"], len(source["images"])))
     assert row["input_ids"][: len(asked)] == asked
     assert row["labels"][: len(asked)] == [-100] * len(asked)
@@ -71,16 +71,16 @@ def test_another_prompt_than_inference_asks_is_refused(loaded, row):
         check_rows([row], [chat("Another question?", 2)], ["2"], loaded)
 
 
-def test_missing_or_wrong_token_types_are_refused(loaded, row, tree):
-    batch = Collator(loaded, tree, None)([row])
+def test_missing_or_wrong_token_types_are_refused(loaded, row, root):
+    batch = Collator(loaded, root, None)([row])
     check_batch(batch, loaded)
     for wrong in (torch.zeros_like(batch["token_type_ids"]), None):
         with pytest.raises(Refused, match="image tokens would not see each other"):
             check_batch(batch | {"token_type_ids": wrong}, loaded)
 
 
-def test_a_missing_picture_is_refused(loaded, row, tree):
-    batch = Collator(loaded, tree, None)([row])
+def test_a_missing_picture_is_refused(loaded, row, root):
+    batch = Collator(loaded, root, None)([row])
     with pytest.raises(Refused, match="the batch shows 2 images and brings 1"):
         check_batch(batch | {"pixel_values": batch["pixel_values"][:1]}, loaded)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from workflow_scripts.core.code import ROOT
+from workflow_scripts.cache.fingerprints import ROOT
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.tables import HISTORY, read_table
@@ -21,10 +21,10 @@ pytestmark = pytest.mark.slow
 RECIPE = Recipe(lora=Lora(r=4, alpha=4, dropout=0.0), learning_rate=5e-3, epochs=None, steps=300, batch=4, save_every=3)
 
 
-def command(folder, split, tree, tiny, features, recipe=RECIPE, launcher=("-m",)):
+def command(folder, split, root, tiny, features, recipe=RECIPE, launcher=("-m",)):
     return [
         *(sys.executable, *launcher, "workflow_scripts.train.tune"),
-        *("--recipe", recipe.spec(), "--prompt", Prompt().spec(), "--split", str(split), "--tree", str(tree)),
+        *("--recipe", recipe.spec(), "--prompt", Prompt().spec(), "--split", str(split), "--root", str(root)),
         *("--model", str(tiny), "--features", str(features), "--adapter", str(folder / "adapter")),
         *("--history", str(folder / "history.parquet"), "--checkpoints", str(folder / "checkpoints"), "--threads", "1"),
     ]
@@ -40,17 +40,17 @@ def losses(folder):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, split, tree, tiny, features):
+def undisturbed(tmp_path_factory, split, root, tiny, features):
     folder = tmp_path_factory.mktemp("whole")
     started = time.monotonic()
-    finish(command(folder, split, tree, tiny, features))
+    finish(command(folder, split, root, tiny, features))
     return folder, time.monotonic() - started
 
 
-def test_killed_at_ten_random_moments_it_ends_with_the_same_adapter(undisturbed, tmp_path, split, tree, tiny, features):
+def test_killed_at_ten_random_moments_it_ends_with_the_same_adapter(undisturbed, tmp_path, split, root, tiny, features):
     whole, seconds = undisturbed
     moments = random.Random(7)
-    run = command(tmp_path, split, tree, tiny, features)
+    run = command(tmp_path, split, root, tiny, features)
     kills = 0
     while kills < 10:
         with (tmp_path / "log").open("w") as log:
@@ -76,11 +76,11 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_adapter(undisturbed,
         assert (found[name] - weight).abs().max() <= 1e-6, name
 
 
-def test_two_processes_train_to_the_same_smoothed_loss(undisturbed, tmp_path, split, tree, tiny, features):
+def test_two_processes_train_to_the_same_smoothed_loss(undisturbed, tmp_path, split, root, tiny, features):
     device = () if torch.cuda.device_count() > 1 else ("--cpu",)
     launcher = ("-m", "accelerate.commands.launch", *device, "--num_processes", "2", "--num_machines", "1")
     launcher += ("--mixed_precision", "no", "--dynamo_backend", "no", "--module")
-    finish(command(tmp_path, split, tree, tiny, features, launcher=launcher))
+    finish(command(tmp_path, split, root, tiny, features, launcher=launcher))
     smooth = np.ones(10) / 10
     one, two = (np.convolve(losses(folder), smooth, "valid") for folder in (undisturbed[0], tmp_path))
     assert np.abs(two / one - 1).max() < 0.01, json.dumps([one.tolist(), two.tolist()])

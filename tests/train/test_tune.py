@@ -22,16 +22,16 @@ RECIPE = Recipe(
 )
 
 
-def run(folder, split, tree, tiny, features, recipe=RECIPE):
+def run(folder, split, root, tiny, features, recipe=RECIPE):
     paths = (folder / "adapter", folder / "history.parquet", folder / "checkpoints")
-    room.tune(recipe, Prompt(), split, tree, tiny, features, *paths, threads=1)
+    room.tune(recipe, Prompt(), split, root, tiny, features, *paths, threads=1)
     return load_file(folder / "adapter" / "adapter_model.safetensors")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, split, tree, tiny, features):
+def undisturbed(tmp_path_factory, split, root, tiny, features):
     folder = tmp_path_factory.mktemp("whole")
-    return folder, run(folder, split, tree, tiny, features)
+    return folder, run(folder, split, root, tiny, features)
 
 
 def test_the_loss_falls_and_is_written_step_by_step(undisturbed):
@@ -56,7 +56,7 @@ def test_the_card_names_base_revision_data_and_recipe(undisturbed):
     assert "library_name" in card and "training rows | 8" in card and '"learning_rate": 0.005' in card
 
 
-def test_an_interrupted_run_ends_with_the_same_adapter(undisturbed, tmp_path, split, tree, tiny, features, monkeypatch):
+def test_an_interrupted_run_ends_with_the_same_adapter(undisturbed, tmp_path, split, root, tiny, features, monkeypatch):
     step = room.FeatureTrainer.training_step
 
     def dies(self, *arguments, **options):
@@ -66,15 +66,15 @@ def test_an_interrupted_run_ends_with_the_same_adapter(undisturbed, tmp_path, sp
 
     monkeypatch.setattr(room.FeatureTrainer, "training_step", dies)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, split, tree, tiny, features)
+        run(tmp_path, split, root, tiny, features)
     assert not (tmp_path / "adapter").exists()
     monkeypatch.setattr(room.FeatureTrainer, "training_step", step)
-    resumed = run(tmp_path, split, tree, tiny, features)
+    resumed = run(tmp_path, split, root, tiny, features)
     for name, weight in undisturbed[1].items():
         torch.testing.assert_close(resumed[name], weight, atol=1e-6, rtol=1e-5)
 
 
-def test_another_recipe_never_takes_up_the_checkpoint(tmp_path, split, tree, tiny, features, monkeypatch):
+def test_another_recipe_never_takes_up_the_checkpoint(tmp_path, split, root, tiny, features, monkeypatch):
     step = room.FeatureTrainer.training_step
     seen = []
 
@@ -88,28 +88,28 @@ def test_another_recipe_never_takes_up_the_checkpoint(tmp_path, split, tree, tin
     for rate in (5e-3, 4e-3):
         seen.clear()
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, split, tree, tiny, features, RECIPE.model_copy(update={"learning_rate": rate}))
+            run(tmp_path, split, root, tiny, features, RECIPE.model_copy(update={"learning_rate": rate}))
         assert seen[0] == 0
 
 
-def test_a_recipe_that_tunes_the_tower_trains_on_pixels(tmp_path, split, tree, tiny):
+def test_a_recipe_that_tunes_the_tower_trains_on_pixels(tmp_path, split, root, tiny):
     recipe = RECIPE.model_copy(update={"lora": Lora(r=4, targets="all-linear"), "steps": 2})
     assert recipe.tunes_tower
-    weights = run(tmp_path, split, tree, tiny, None, recipe)
+    weights = run(tmp_path, split, root, tiny, None, recipe)
     assert any(
         "vision_tower" in name and weight.abs().max() > 0 for name, weight in weights.items() if "lora_B" in name
     )
 
 
-def test_evaluation_holds_back_whole_cases_and_writes_their_loss(tmp_path, split, tree, tiny, features):
+def test_evaluation_holds_back_whole_cases_and_writes_their_loss(tmp_path, split, root, tiny, features):
     recipe = RECIPE.model_copy(update={"evaluation": Evaluation(every=2, rows=2)})
-    run(tmp_path, split, tree, tiny, features, recipe)
+    run(tmp_path, split, root, tiny, features, recipe)
     history = read_table(tmp_path / "history.parquet", HISTORY).to_pylist()
     assert [entry["step"] for entry in history if entry["evaluation_loss"] is not None][:3] == [2, 4, 6]
 
 
 def test_a_signal_saves_and_the_next_run_ends_as_an_undisturbed_one(
-    undisturbed, tmp_path, split, tree, tiny, features, monkeypatch
+    undisturbed, tmp_path, split, root, tiny, features, monkeypatch
 ):
     step = room.FeatureTrainer.training_step
 
@@ -120,9 +120,9 @@ def test_a_signal_saves_and_the_next_run_ends_as_an_undisturbed_one(
 
     monkeypatch.setattr(room.FeatureTrainer, "training_step", signalled)
     with pytest.raises(Refused, match="SIGUSR1 after step 4: the checkpoint is saved; run again to go on"):
-        run(tmp_path, split, tree, tiny, features)
+        run(tmp_path, split, root, tiny, features)
     monkeypatch.setattr(room.FeatureTrainer, "training_step", step)
-    resumed = run(tmp_path, split, tree, tiny, features)
+    resumed = run(tmp_path, split, root, tiny, features)
     for name, weight in undisturbed[1].items():
         torch.testing.assert_close(resumed[name], weight, atol=1e-6, rtol=1e-5)
 
@@ -131,7 +131,7 @@ def test_a_signal_saves_and_the_next_run_ends_as_an_undisturbed_one(
     ("losses", "sentence"),
     [([float("nan")], "the loss is nan at step"), ([1.0] * 10 + [9.0] * 10, "the loss has diverged: ")],
 )
-def test_a_lost_run_stops_with_the_remedy(tmp_path, split, tree, tiny, features, monkeypatch, losses, sentence):
+def test_a_lost_run_stops_with_the_remedy(tmp_path, split, root, tiny, features, monkeypatch, losses, sentence):
     compute = room.FeatureTrainer.compute_loss
     values = iter(losses * 9)
 
@@ -141,17 +141,17 @@ def test_a_lost_run_stops_with_the_remedy(tmp_path, split, tree, tiny, features,
     monkeypatch.setattr(room.FeatureTrainer, "compute_loss", faked)
     recipe = RECIPE.model_copy(update={"steps": 25, "micro_batch": 3})
     with pytest.raises(Refused, match=f"{sentence}.*lower learning_rate"):
-        run(tmp_path, split, tree, tiny, features, recipe)
+        run(tmp_path, split, root, tiny, features, recipe)
     assert not (tmp_path / "adapter").exists()
 
 
-def test_out_of_memory_says_what_to_change(tmp_path, split, tree, tiny, features, monkeypatch):
+def test_out_of_memory_says_what_to_change(tmp_path, split, root, tiny, features, monkeypatch):
     def full(self, *_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     monkeypatch.setattr(room.FeatureTrainer, "training_step", full)
     with pytest.raises(Refused, match="out of memory with 1 rows at once: set the recipe's micro_batch to 1 or"):
-        run(tmp_path, split, tree, tiny, features)
+        run(tmp_path, split, root, tiny, features)
 
 
 def test_a_checkpoint_that_a_kill_cut_short_is_not_taken_up(tmp_path):
@@ -177,10 +177,10 @@ def test_an_epoch_shows_every_row_once_in_an_order_of_its_own(count, batch):
     assert count < 10 or orders[0] != orders[1]
 
 
-def test_rows_at_once_and_token_budget_change_no_gradient(tmp_path, split, tree, tiny, features, monkeypatch):
+def test_rows_at_once_and_token_budget_change_no_gradient(tmp_path, split, root, tiny, features, monkeypatch):
     recipe = RECIPE.model_copy(update={"lora": Lora(r=4, dropout=0.0), "batch": 4, "micro_batch": 4, "steps": 3})
-    whole = run(tmp_path / "whole", split, tree, tiny, features, recipe)
-    single = run(tmp_path / "single", split, tree, tiny, features, recipe.model_copy(update={"micro_batch": 1}))
+    whole = run(tmp_path / "whole", split, root, tiny, features, recipe)
+    single = run(tmp_path / "single", split, root, tiny, features, recipe.model_copy(update={"micro_batch": 1}))
     build = room.FeatureTrainer.__init__
 
     def budgeted(self, loaded, token_budget, **options):
@@ -197,7 +197,7 @@ def test_rows_at_once_and_token_budget_change_no_gradient(tmp_path, split, tree,
             compute(self, model, inputs, *a, **k),
         )[1],
     )
-    parted = run(tmp_path / "parted", split, tree, tiny, features, recipe)
+    parted = run(tmp_path / "parted", split, root, tiny, features, recipe)
     assert len(seen) > 3 and all(rows * longest <= 80 or rows == 1 for rows, longest in seen)
     for name, weight in whole.items():
         torch.testing.assert_close(single[name], weight, atol=2e-5, rtol=1e-3)
@@ -209,7 +209,7 @@ def test_what_the_run_took_stands_beside_its_history(undisturbed):
     assert speed["rows_per_s"] > 0 and speed["device"] == "cpu"
 
 
-def test_a_tracker_that_is_not_installed_is_one_sentence(tmp_path, split, tree, tiny, features):
+def test_a_tracker_that_is_not_installed_is_one_sentence(tmp_path, split, root, tiny, features):
     paths = (tmp_path / "adapter", tmp_path / "history.parquet", tmp_path / "checkpoints")
     with pytest.raises(Refused, match="tracking is 'no_such_tracker', which is not installed"):
-        room.tune(RECIPE, Prompt(), split, tree, tiny, features, *paths, threads=1, tracking="no_such_tracker")
+        room.tune(RECIPE, Prompt(), split, root, tiny, features, *paths, threads=1, tracking="no_such_tracker")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workflow_scripts.core.code import ROOT
+from workflow_scripts.cache.fingerprints import ROOT
 
 CODE = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
 

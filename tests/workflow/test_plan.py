@@ -23,27 +23,27 @@ def test_a_gated_configuration_plans_without_token_network_or_gpu(folder, name):
     environment = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
     said = snakemake(folder, "-n", "--configfile", f"config/{name}.yaml", env=environment)
     assert "Tuning tuned [2 CPU, 1 GPU, 48000 MB, 720 min]" in said
-    assert "model_fetch" in said and "data_download" in said
+    assert "models_fetch" in said and "data_download" in said
 
 
 def test_a_given_configuration_replaces_the_default(folder):
     said = snakemake(folder, "-n", "--configfile", "config/minicourse.yaml")
     assert "results/minicourse" in said
-    assert "data_make" not in said and "results/data" not in said
+    assert "synthetic_dataset" not in said and "results/data" not in said
 
 
 def test_the_default_plans_every_stage_once(folder):
     assert planned(folder) == {
         "data_audit": 1,
         "data_convert": 1,
-        "data_make": 1,
+        "synthetic_dataset": 1,
         "data_sft": 1,
         "data_split": 2,
         "features_extract": 2,
         "infer_answer": 4,
         "infer_gather": 2,
         "infer_trivial": 3,
-        "model_shipped": 1,
+        "synthetic_model": 1,
         "report_page": 1,
         "report_tables": 1,
         "score_comparisons": 1,
@@ -111,7 +111,7 @@ def test_a_plan_is_priced_by_limits_and_by_what_earlier_jobs_took(folder):
     earlier = folder / "results/minicourse/benchmarks/train_tune/tuned.tsv"
     earlier.parent.mkdir(parents=True)
     earlier.write_text("s\th:m:s\n1800.0\t0:30:00\n")
-    command = [sys.executable, "-m", "workflow_scripts.core.cost"]
+    command = [sys.executable, "-m", "workflow_scripts.cli.cost"]
     priced = subprocess.run(command, cwd=folder, input=said, capture_output=True, text=True, check=True).stdout
     shutil.rmtree(folder / "results")
     lines = {line.split()[0]: line.split(maxsplit=4)[1:] for line in priced.splitlines()}
@@ -125,7 +125,7 @@ def test_predictions_of_another_project_are_imported_and_every_answer_can_be_exp
     (folder / "theirs.jsonl").write_text("")
     theirs = ("--config", "systems={theirs: {predictions: theirs.jsonl}}")
     plan = planned(folder, *theirs)
-    assert (plan["infer_import"], plan["infer_answer"], plan["score_outcomes"]) == (1, 4, 6)
+    assert (plan["infer_imported"], plan["infer_answer"], plan["score_outcomes"]) == (1, 4, 6)
     assert "infer_export" not in plan
     assert planned(folder, "challenge", *theirs)["infer_export"] == 3
 
@@ -133,8 +133,8 @@ def test_predictions_of_another_project_are_imported_and_every_answer_can_be_exp
 def test_a_split_to_submit_is_answered_and_neither_scored_nor_reported(folder):
     hidden = (
         "--config",
-        "splits={hidden: {dataset: made, folder: validation-public, only: [cells]}}",
-        "datasets={made: {policies: {no_answer: keep}}}",
+        "splits={hidden: {dataset: toy, folder: validation-public, only: [cells]}}",
+        "datasets={toy: {policies: {no_answer: keep}}}",
         "submit=[hidden]",
     )
     plan = planned(folder, "challenge", *hidden)

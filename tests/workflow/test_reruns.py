@@ -49,8 +49,8 @@ def done(tmp_path_factory):
     raw["splits"]["train"]["dataset"], raw["splits"]["validation"]["dataset"] = "lab", "clinic"
     (folder / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))
     for seed, name in enumerate(raw["datasets"]):
-        spec = f'{{"source": "made", "seed": {seed}, "scale": 0.1}}'
-        command = ["-m", "workflow_scripts.data.made", "--spec", spec, "--out", f"trees/{name}"]
+        spec = f'{{"source": "synthetic", "seed": {seed}, "scale": 0.1}}'
+        command = ["-m", "workflow_scripts.synthetic.dataset", "--spec", spec, "--out", f"trees/{name}"]
         manifest = ["--manifest", str(folder / f"{name}.json")]
         subprocess.run([sys.executable, *command, *manifest], cwd=folder, check=True, capture_output=True)
     snakemake(folder, "--configfile", CONFIG)
@@ -103,7 +103,7 @@ def test_a_setting_makes_again_what_the_page_says(done, line):
 
 QUESTIONS, IMAGES = "*/*/*/*.json", "*/*/*/images*/*.png"
 LINES = {
-    "a line of the conversion": "workflow_scripts/data/build.py",
+    "a line of the conversion": "workflow_scripts/data/conversion/rows.py",
     "a line of the feature step": "workflow_scripts/features/extract.py",
     "a line of the training": "workflow_scripts/train/rows.py",
     "a line of the inference": "workflow_scripts/infer/answer.py",

@@ -43,16 +43,16 @@ def served(url="http://127.0.0.1:9/v1", recipe=None, **engine):
 def test_a_base_model_behind_a_server_is_neither_fetched_nor_loaded(folder):
     plan = planned(folder, *written(folder, "base", served()))
     assert plan["infer_ask"] == 1 and plan["infer_gather"] == 1
-    assert not plan.keys() & {"infer_answer", "model_shipped", "model_fetch", "features_extract", "train_tune"}
+    assert not plan.keys() & {"infer_answer", "synthetic_model", "models_fetch", "features_extract", "train_tune"}
 
 
 def test_a_tuned_system_behind_a_server_is_trained_first(folder):
     configuration = written(folder, "tuned", served(recipe="qlora"))
     assert planned(folder, ANSWERS, *configuration) == {
-        "data_make": 1,
+        "synthetic_dataset": 1,
         "data_convert": 1,
         "data_split": 2,
-        "model_shipped": 1,
+        "synthetic_model": 1,
         "features_extract": 1,  # of the training split alone
         "train_tune": 1,
         "infer_ask": 1,

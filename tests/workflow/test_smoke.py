@@ -48,9 +48,9 @@ def test_a_second_run_does_nothing_and_says_so(done):
 
 
 def test_every_row_is_kept_or_quarantined(done):
-    planted = yaml.safe_load((done / "results/smoke/data/made/manifest.json").read_text())
-    rows = pq.read_table(done / "results/smoke/data/made/rows.parquet").num_rows
-    quarantine = pq.read_table(done / "results/smoke/data/made/quarantine.parquet")
+    planted = yaml.safe_load((done / "results/smoke/data/toy/manifest.json").read_text())
+    rows = pq.read_table(done / "results/smoke/data/toy/rows.parquet").num_rows
+    quarantine = pq.read_table(done / "results/smoke/data/toy/quarantine.parquet")
     assert quarantine.num_rows > 0 and rows > 200
     assert planted["files"]
 
@@ -78,7 +78,7 @@ def test_the_table_shows_every_task_of_every_system(done):
 
 
 def explained(done, *arguments):
-    command = [sys.executable, "-m", "workflow_scripts.report.explain", "results/smoke/report/validation/table.csv"]
+    command = [sys.executable, "-m", "workflow_scripts.cli.explain", "results/smoke/report/validation/table.csv"]
     return subprocess.run([*command, *arguments], cwd=done, capture_output=True, text=True)
 
 
@@ -87,7 +87,7 @@ def test_a_number_is_explained_down_to_the_manifest_of_its_data(done):
     for name in ("metrics", "outcomes", "predictions", "adapter", "model", "training rows", "data", "configuration"):
         assert f"\n  {name} " in said
     assert "trained until 20" in said and '"learning_rate": 0.002' in said and "tiny at " in said
-    manifest = sha256_of_file(done / "results/smoke/data/made/manifest.json")
+    manifest = sha256_of_file(done / "results/smoke/data/toy/manifest.json")
     assert f"manifest.json  sha256 {manifest[:12]}\n" in said and "CHANGED" not in said
 
 

@@ -72,7 +72,7 @@ def split_member(path: str) -> tuple[str, str | None]:
     return path[: place + len(MEMBER) - 1], path[place + len(MEMBER) :]
 
 
-def image_bytes(tree: Path, path: str) -> bytes:
+def image_bytes(root: Path, path: str) -> bytes:
     """The bytes of a picture's file, or of its member in a zip (the member's CRC is checked).
 
     Raises:
@@ -81,8 +81,8 @@ def image_bytes(tree: Path, path: str) -> bytes:
     file, member = split_member(path)
     try:
         if member is None:
-            return (tree / file).read_bytes()
-        return _archive(str(tree / file), os.getpid()).read(member)
+            return (root / file).read_bytes()
+        return _archive(str(root / file), os.getpid()).read(member)
     except (OSError, *ARCHIVE_FAULTS) as error:
         raise BadImage(f"{path} cannot be read: {_said(error)}") from None
 
@@ -144,15 +144,10 @@ def _stretched(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
 
 
-def open_image(tree: Path, path: str) -> Image.Image:
+def open_image(root: Path, path: str) -> Image.Image:
     """The picture at `path` of `tree` as RGB; see `decode_image`.
 
     Raises:
         BadImage: it is missing or cannot be decoded.
     """
-    return decode_image(image_bytes(tree, path), path)
-
-
-def cached_path(sha256: str) -> str:
-    """Where the picture of this file hash lies in an image cache, relative to the cache's folder."""
-    return f"{sha256[:2]}/{sha256}.png"
+    return decode_image(image_bytes(root, path), path)

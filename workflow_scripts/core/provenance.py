@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from workflow_scripts.core.code import ROOT
+from workflow_scripts.cache.fingerprints import ROOT
 from workflow_scripts.core.files import write_json
 
 PACKAGES = [

@@ -56,7 +56,7 @@ QUARANTINE = pa.schema(
         pa.field("source_file", pa.string(), nullable=False),
         pa.field("source_row", pa.int32()),  # null: the file as a whole
         pa.field("dataset", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),  # see data.reasons
+        pa.field("reason", pa.string(), nullable=False),  # see data.conversion.reasons
         pa.field("detail", pa.string(), nullable=False),
         pa.field("record", pa.string(), nullable=False),  # JSON of the row as it was found, cut at 2,000 characters
         pa.field("uid", pa.string()),  # as the row would have had; null for a file
@@ -67,7 +67,7 @@ QUARANTINE = pa.schema(
 
 AUDIT = pa.schema(
     [
-        pa.field("kind", pa.string(), nullable=False),  # see data.reasons
+        pa.field("kind", pa.string(), nullable=False),  # see data.conversion.reasons
         pa.field("action", pa.string(), nullable=False),  # quarantined, repaired, kept, left out
         pa.field("dataset", pa.string(), nullable=False),
         pa.field("folder", pa.string(), nullable=False),

@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import BadFile, write_text
 from workflow_scripts.core.tables import AUDIT, BALANCE, QUARANTINE, ROWS, SUMMARY, read_table, write_table
-from workflow_scripts.data.audit_facts import COLUMNS, approximate_tokens, balance, findings, summary
-from workflow_scripts.data.audit_page import asked_in, render
+from workflow_scripts.data.auditing.facts import COLUMNS, approximate_tokens, balance, findings, summary
+from workflow_scripts.data.auditing.page import asked_in, render
 
 
 def token_counter(path: Path | None) -> tuple[Callable[[str], int], str]:
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, required=True, help="Parquet of the rows")
     parser.add_argument("--quarantine", type=Path, required=True, help="Parquet of the quarantine")
-    parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
+    parser.add_argument("--root", type=Path, required=True, help="folder that the image paths start from")
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.json to count lengths with")
     parser.add_argument("--findings", type=Path, required=True, help="Parquet to write: one row a finding")
     parser.add_argument("--summary", type=Path, required=True, help="Parquet to write: sizes, lengths, ranges")
@@ -62,7 +62,7 @@ def main() -> None:
     write_table(a.findings, found, AUDIT)
     write_table(a.summary, told, SUMMARY)
     write_table(a.balance, counted, BALANCE)
-    write_text(a.page, render(a.tree, found, images, asked, facts))
+    write_text(a.page, render(a.root, found, images, asked, facts))
     print(f"audit: {len(found)} findings in {facts['rows_in']} rows")
 
 

@@ -16,19 +16,19 @@ from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.datasets import Policies
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.files import BadFile, sha256_of_file
+from workflow_scripts.core.manifest import key_of, read_manifest
 from workflow_scripts.core.tables import QUARANTINE, ROWS, read_table, write_table
 from workflow_scripts.core.tasks import Task
-from workflow_scripts.data.answers import Customs
-from workflow_scripts.data.build import Part, build_part, found_images, named_images, quarantine_entry
-from workflow_scripts.data.crew import Crew, cores
-from workflow_scripts.data.customs import resolve_customs
-from workflow_scripts.data.manifest import key_of, read_manifest
-from workflow_scripts.data.pictures import Index, Probe, index_pictures, probe_all
-from workflow_scripts.data.records import BadQuestions, QuestionFile, question_files, read_rows
+from workflow_scripts.data.conversion.conventions import resolve_customs
+from workflow_scripts.data.conversion.images import Index, Probe, index_images, probe_all
+from workflow_scripts.data.conversion.process_pool import ProcessPool, cores
+from workflow_scripts.data.conversion.question_files import BadQuestions, QuestionFile, question_files, read_rows
+from workflow_scripts.data.conversion.rows import Part, build_part, found_images, named_images, quarantine_entry
+from workflow_scripts.tasks.answers import Customs
 
 ROWS_FILE, QUARANTINE_FILE = "rows.parquet", "quarantine.parquet"
 
-WORTH_A_CREW = 2000
+WORTH_A_POOL = 2000
 """Images from which on starting further processes pays."""
 
 
@@ -45,7 +45,7 @@ class Counts:
 
 
 def convert(
-    tree: Path, manifest: Path, policies: Policies, workdir: Path, jobs: int
+    root: Path, manifest: Path, policies: Policies, workdir: Path, jobs: int
 ) -> tuple[pa.Table, pa.Table, Counts]:
     """Convert `tree` as its manifest describes it.
 
@@ -66,40 +66,54 @@ def convert(
     questions = question_files(files)
     if not questions:
         raise BadFile(
-            f"{tree} holds no question file; expected {{training,validation-public,…}}/<Modality>/<data set>/*.json"
+            f"{root} holds no question file; expected {{training,validation-public,…}}/<Modality>/<data set>/*.json"
         )
-    homes: dict[str, dict[QuestionFile, list[object]]] = {}
+    subset_folders: dict[str, dict[QuestionFile, list[object]]] = {}
     unreadable: list[dict] = []
     for file in tqdm(questions, desc="read questions", unit="file", mininterval=1):
-        records = homes.setdefault(file.home, {})
+        records = subset_folders.setdefault(file.subset_folder, {})
         try:
-            records[file] = read_rows(tree, file)
+            records[file] = read_rows(root, file)
         except BadQuestions as error:
             unreadable.append(quarantine_entry(file, None, error.reason, f"{file.path} {error}", "", []))
-    customs = _customs(homes, policies)
-    by_home = _files_by_home(files, homes)
-    keys = {home: _key(by_home[home], files, customs[_dataset(home)], policies) for home in homes}
-    store = {home: workdir / "parts" / keys[home] for home in homes}
-    stale = [home for home in homes if not (store[home] / QUARANTINE_FILE).is_file()]
-    stale.sort(key=lambda home: -len(by_home[home]))  # the largest first: no process is left alone with it at the end
-    indexes = {home: index_pictures(tree, home, by_home[home]) for home in stale}
-    needed = {home: _needed(homes[home], indexes[home]) for home in stale}
-    rows_in = sum(len(rows) for records in homes.values() for rows in records.values())
-    sources = {home: list(records) for home, records in homes.items()}
-    del homes
-    pictures = [path for paths in needed.values() for path in paths]
-    with Crew(jobs if len(pictures) > WORTH_A_CREW else 1) as crew:
-        probes = probe_all(tree, pictures, crew)
+    customs = _customs(subset_folders, policies)
+    by_subset_folder = _files_by_subset_folder(files, subset_folders)
+    keys = {
+        subset_folder: _key(by_subset_folder[subset_folder], files, customs[_dataset(subset_folder)], policies)
+        for subset_folder in subset_folders
+    }
+    store = {subset_folder: workdir / "parts" / keys[subset_folder] for subset_folder in subset_folders}
+    stale = [
+        subset_folder for subset_folder in subset_folders if not (store[subset_folder] / QUARANTINE_FILE).is_file()
+    ]
+    stale.sort(
+        key=lambda subset_folder: -len(by_subset_folder[subset_folder])
+    )  # the largest first: no process is left alone with it at the end
+    indexes = {
+        subset_folder: index_images(root, subset_folder, by_subset_folder[subset_folder]) for subset_folder in stale
+    }
+    needed = {subset_folder: _needed(subset_folders[subset_folder], indexes[subset_folder]) for subset_folder in stale}
+    rows_in = sum(len(rows) for records in subset_folders.values() for rows in records.values())
+    sources = {subset_folder: list(records) for subset_folder, records in subset_folders.items()}
+    del subset_folders
+    images = [path for paths in needed.values() for path in paths]
+    with ProcessPool(jobs if len(images) > WORTH_A_POOL else 1) as pool:
+        probes = probe_all(root, images, pool)
         _check_unchanged(probes, files)
         tasks = [
-            (tree, sources[home], indexes[home], {path: probes[path] for path in needed[home]})
-            + (customs[_dataset(home)], policies, store[home])
-            for home in stale
+            (
+                root,
+                sources[subset_folder],
+                indexes[subset_folder],
+                {path: probes[path] for path in needed[subset_folder]},
+            )
+            + (customs[_dataset(subset_folder)], policies, store[subset_folder])
+            for subset_folder in stale
         ]
-        for _ in tqdm(crew.each(_convert_home, tasks), desc="type rows", total=len(tasks), mininterval=1):
+        for _ in tqdm(pool.each(_convert_subset_folder, tasks), desc="type rows", total=len(tasks), mininterval=1):
             pass
-    rows = _joined([store[home] / ROWS_FILE for home in sources], ROWS)
-    quarantine = _joined([store[home] / QUARANTINE_FILE for home in sources], QUARANTINE)
+    rows = _joined([store[subset_folder] / ROWS_FILE for subset_folder in sources], ROWS)
+    quarantine = _joined([store[subset_folder] / QUARANTINE_FILE for subset_folder in sources], QUARANTINE)
     counts = Counts(rows_in, len(rows), len(quarantine), len(unreadable), len(stale), len(sources) - len(stale))
     if counts.kept + counts.quarantined != counts.rows_in:
         raise AssertionError(f"rows were lost: {counts}")
@@ -107,8 +121,8 @@ def convert(
     return rows, quarantine, counts
 
 
-def _convert_home(
-    tree: Path,
+def _convert_subset_folder(
+    root: Path,
     files: list[QuestionFile],
     index: Index,
     probes: dict[str, Probe],
@@ -117,7 +131,7 @@ def _convert_home(
     store: Path,
 ) -> None:
     """Type the rows of one data set's folder and keep them in `store`; the quarantine's file is the last."""
-    part = Part({file: read_rows(tree, file) for file in files})
+    part = Part({file: read_rows(root, file) for file in files})
     build_part(part, index, probes, customs, policies)
     write_table(store / ROWS_FILE, part.kept, ROWS)
     write_table(store / QUARANTINE_FILE, part.quarantined, QUARANTINE)
@@ -129,27 +143,29 @@ def _key(paths: list[str], files: dict[str, dict], customs: dict[Task, Customs],
     return key_of(_code_identity(), policies.spec(), written, *(f"{path}:{files[path]['sha256']}" for path in paths))
 
 
-def _dataset(home: str) -> str:
-    return home.split("/")[2]
+def _dataset(subset_folder: str) -> str:
+    return subset_folder.split("/")[2]
 
 
-def _customs(homes: dict[str, dict[QuestionFile, list[object]]], policies: Policies) -> dict[str, dict[Task, Customs]]:
+def _customs(
+    subset_folders: dict[str, dict[QuestionFile, list[object]]], policies: Policies
+) -> dict[str, dict[Task, Customs]]:
     """Customs of each FLARE data set over all its split folders: they write alike."""
     rows: dict[str, list[object]] = {}
-    for home, files in homes.items():
-        found = rows.setdefault(_dataset(home), [])
+    for subset_folder, files in subset_folders.items():
+        found = rows.setdefault(_dataset(subset_folder), [])
         for records in files.values():
             found += records
     return {dataset: resolve_customs(found, policies.conventions, dataset) for dataset, found in rows.items()}
 
 
-def _files_by_home(files: dict[str, dict], homes: Iterable[str]) -> dict[str, list[str]]:
-    by_home: dict[str, list[str]] = {home: [] for home in homes}
+def _files_by_subset_folder(files: dict[str, dict], subset_folders: Iterable[str]) -> dict[str, list[str]]:
+    by_subset_folder: dict[str, list[str]] = {subset_folder: [] for subset_folder in subset_folders}
     for path in files:
-        home = "/".join(path.split("/", 3)[:3])
-        if home in by_home:
-            by_home[home].append(path)
-    return by_home
+        subset_folder = "/".join(path.split("/", 3)[:3])
+        if subset_folder in by_subset_folder:
+            by_subset_folder[subset_folder].append(path)
+    return by_subset_folder
 
 
 def _needed(files: dict[QuestionFile, list[object]], index: Index) -> list[str]:
@@ -179,7 +195,7 @@ def _joined(paths: list[Path], schema: pa.Schema) -> pa.Table:
 def main() -> None:
     """Parse the arguments, convert, write both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tree", type=Path, required=True, help="folder that holds training/, validation-public/, …")
+    parser.add_argument("--root", type=Path, required=True, help="folder that holds training/, validation-public/, …")
     parser.add_argument("--manifest", type=Path, required=True, help="the tree's manifest")
     parser.add_argument("--policies", type=Policies.model_validate_json, default=Policies(), help="JSON of policies")
     parser.add_argument("--rows", type=Path, required=True, help="Parquet of the rows to write")
@@ -187,7 +203,7 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, required=True, help="keeps finished data sets between runs")
     parser.add_argument("--jobs", type=int, default=cores(), help="processes that read images")
     a = parser.parse_args()
-    rows, quarantine, counts = convert(a.tree, a.manifest, a.policies, a.workdir, a.jobs)
+    rows, quarantine, counts = convert(a.root, a.manifest, a.policies, a.workdir, a.jobs)
     write_table(a.quarantine, quarantine, QUARANTINE)
     write_table(a.rows, rows, ROWS)
     unreadable = f"; {counts.files} unreadable question files" if counts.files else ""

@@ -21,16 +21,16 @@ from tqdm import tqdm
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.datasets import HubDataset
 from workflow_scripts.core.files import read_json, sha256_of_file, write_json
-from workflow_scripts.data.crew import cores
-from workflow_scripts.data.hub import DownloadFailed, Plan, Remote, fetch, plan_download
-from workflow_scripts.data.manifest import files_below, write_manifest
-from workflow_scripts.data.unpack import unpack_tree
+from workflow_scripts.core.manifest import files_below, write_manifest
+from workflow_scripts.data.conversion.process_pool import cores
+from workflow_scripts.data.downloading.hub import DownloadFailed, Plan, Remote, fetch, plan_download
+from workflow_scripts.data.downloading.unpack import unpack_archives
 
 WORK = ".download"
 MEGABYTE = 10**6
 
 
-def download(spec: HubDataset, tree: Path, threads: int) -> dict:
+def download(spec: HubDataset, root: Path, threads: int) -> dict:
     """Have the files of `spec` in `tree`.
 
     Returns:
@@ -39,22 +39,22 @@ def download(spec: HubDataset, tree: Path, threads: int) -> dict:
     Raises:
         DownloadFailed: one sentence with the remedy.
     """
-    with _alone(tree):
+    with _alone(root):
         if spec.mirror is not None:
             plan, get = _plan_of_folder(spec), _copy
         else:
-            plan, get = _plan_of_hub(spec, tree), _from_hub
+            plan, get = _plan_of_hub(spec, root), _from_hub
         print(f"download: {len(plan.files)} files, {plan.size / MEGABYTE:,.1f} MB, {plan.revision or spec.mirror}")
-        _check_room(plan, tree)
-        hashes = _get_all(spec, plan, tree, threads, get)
+        _check_room(plan, root)
+        hashes = _get_all(spec, plan, root, threads, get)
     files = [{"path": f.path, "size": f.size, "sha256": hashes[f.path]} for f in plan.files if not _hidden(f.path)]
     if spec.unpack:
-        folders = unpack_tree(tree, cores())
+        folders = unpack_archives(root, cores())
         unpacked = (
-            f"{folder.relative_to(tree).as_posix()}/{inner}" for folder in folders for inner in files_below(folder)
+            f"{folder.relative_to(root).as_posix()}/{inner}" for folder in folders for inner in files_below(folder)
         )
         files += [
-            {"path": path, "size": (tree / path).stat().st_size, "sha256": sha256_of_file(tree / path)}
+            {"path": path, "size": (root / path).stat().st_size, "sha256": sha256_of_file(root / path)}
             for path in unpacked
         ]
         files.sort(key=lambda entry: entry["path"])
@@ -68,20 +68,20 @@ def _hidden(path: str) -> bool:
 
 
 @contextmanager
-def _alone(tree: Path) -> Iterator[None]:
+def _alone(root: Path) -> Iterator[None]:
     """One download a tree: a run that was cut off may have left one behind that still writes."""
-    (tree / WORK).mkdir(parents=True, exist_ok=True)
-    with (tree / WORK / "lock").open("w") as lock:
+    (root / WORK).mkdir(parents=True, exist_ok=True)
+    with (root / WORK / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DownloadFailed(f"another process downloads to {tree}; wait for it or end it") from None
+            raise DownloadFailed(f"another process downloads to {root}; wait for it or end it") from None
         yield
 
 
-def _plan_of_hub(spec: HubDataset, tree: Path) -> Plan:
+def _plan_of_hub(spec: HubDataset, root: Path) -> Plan:
     """The plan, at the commit with which an unfinished download of the same revision began."""
-    record = tree / WORK / "revision.json"
+    record = root / WORK / "revision.json"
     asked = {"repo": spec.repo, "revision": spec.revision}
     begun = read_json(record) if record.is_file() else None
     if isinstance(begun, dict) and begun.get("asked") == asked:
@@ -102,24 +102,24 @@ def _plan_of_folder(spec: HubDataset) -> Plan:
     return Plan("", tuple(Remote(path, (mirror / path).stat().st_size, "") for path in sorted(paths)))
 
 
-def _check_room(plan: Plan, tree: Path) -> None:
+def _check_room(plan: Plan, root: Path) -> None:
     """Before the first byte: what is missing must fit on the disk."""
-    there = sum(path.stat().st_size for path in (tree / f.path for f in plan.files) if path.is_file())
-    there += sum(path.stat().st_size for path in (tree / WORK).rglob("*.part"))
-    free, missing = shutil.disk_usage(tree).free, plan.size - there
+    there = sum(path.stat().st_size for path in (root / f.path for f in plan.files) if path.is_file())
+    there += sum(path.stat().st_size for path in (root / WORK).rglob("*.part"))
+    free, missing = shutil.disk_usage(root).free, plan.size - there
     if missing > free:
-        raise DownloadFailed(_no_room(tree, missing, free))
+        raise DownloadFailed(_no_room(root, missing, free))
 
 
-def _no_room(tree: Path, missing: int | None, free: int) -> str:
+def _no_room(root: Path, missing: int | None, free: int) -> str:
     needs = f"{missing / MEGABYTE:,.0f} MB are missing and " if missing is not None else ""
     return (
-        f"the disk of {tree} is full: {needs}{free / MEGABYTE:,.0f} MB are free; make room, or choose fewer data sets "
+        f"the disk of {root} is full: {needs}{free / MEGABYTE:,.0f} MB are free; make room, or choose fewer data sets "
         "with `include`, or put `results` on another disk, and run again: what is there is kept"
     )
 
 
-def _get_all(spec: HubDataset, plan: Plan, tree: Path, threads: int, get: Callable[..., str]) -> dict[str, str]:
+def _get_all(spec: HubDataset, plan: Plan, root: Path, threads: int, get: Callable[..., str]) -> dict[str, str]:
     """Get every file, `threads` at a time, behind one bar. Returns SHA-256 by path."""
     reached: dict[str, int] = {}
     lock = Lock()
@@ -132,8 +132,8 @@ def _get_all(spec: HubDataset, plan: Plan, tree: Path, threads: int, get: Callab
                     bar.update(size - reached.get(file.path, 0))
                     reached[file.path] = size
 
-            partial = tree / WORK / f"{file.path}.part"
-            return get(spec, plan.revision, file, tree / file.path, partial, told)
+            partial = root / WORK / f"{file.path}.part"
+            return get(spec, plan.revision, file, root / file.path, partial, told)
 
         with ThreadPoolExecutor(threads) as pool:
             waiting = {file.path: pool.submit(one, file) for file in plan.files}
@@ -141,8 +141,8 @@ def _get_all(spec: HubDataset, plan: Plan, tree: Path, threads: int, get: Callab
                 return {path: result.result() for path, result in waiting.items()}
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise DownloadFailed(f"{tree} cannot be written to ({error.strerror})") from None
-                raise DownloadFailed(_no_room(tree, None, shutil.disk_usage(tree).free)) from None
+                    raise DownloadFailed(f"{root} cannot be written to ({error.strerror})") from None
+                raise DownloadFailed(_no_room(root, None, shutil.disk_usage(root).free)) from None
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 

@@ -37,7 +37,7 @@ def conversation(row: dict, system: str | None, layout: str) -> dict:
     }
 
 
-def image_file(image: dict, tree: Path, unpacked: Path) -> str:
+def image_file(image: dict, root: Path, unpacked: Path) -> str:
     """The path of an image relative to `tree`; a zip's member is written out below `unpacked` first.
 
     Raises:
@@ -49,14 +49,14 @@ def image_file(image: dict, tree: Path, unpacked: Path) -> str:
     file = unpacked / image["sha256"][:2] / f"{image['sha256']}{PurePosixPath(member).suffix.lower()}"
     if not file.is_file():
         with atomic(file) as temporary:
-            temporary.write_bytes(image_bytes(tree, image["path"]))
-    return PurePosixPath(os.path.relpath(file, tree)).as_posix()
+            temporary.write_bytes(image_bytes(root, image["path"]))
+    return PurePosixPath(os.path.relpath(file, root)).as_posix()
 
 
-def conversations(table: pa.Table, tree: Path, unpacked: Path, system: str | None, layout: str) -> Iterator[dict]:
+def conversations(table: pa.Table, root: Path, unpacked: Path, system: str | None, layout: str) -> Iterator[dict]:
     """Each row of a split as one conversation with the paths of its images, and its uid."""
     for row in tqdm(table.to_pylist(), desc="write conversations", unit="row", mininterval=1):
-        paths = [image_file(image, tree, unpacked) for image in row["images"]]
+        paths = [image_file(image, root, unpacked) for image in row["images"]]
         yield {"uid": row["uid"], **conversation(row, system, layout), "images": paths}
 
 

@@ -2,7 +2,7 @@
 
 Rows without an answer are left out, and have no part in choosing the others, unless the split is only to be answered.
 
-The whole groups of `data.groups` are chosen, so that no image and no case is on both sides of a holdout.
+The whole groups of `data.case_groups` are chosen, so that no image and no case is on both sides of a holdout.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.datasets import Split
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import LEFT_OUT, ROWS, has_answer, read_table, write_table
-from workflow_scripts.data.groups import Components, group_rows, positions, ties
+from workflow_scripts.data.case_groups import Components, group_rows, positions, ties
 
 COLUMNS = ("uid", "dataset", "folder", "task", "case_id", "images", "answer", "labels")
 """What choosing rows needs; the rest of the table is never turned into Python objects."""

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from workflow_scripts.core import code
+from workflow_scripts.cache import fingerprints as code
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import atomic
 from workflow_scripts.core.images import open_image
@@ -28,11 +28,11 @@ WORTH_COMPILING = 2000
 """Images from which on compiling the tower (half a minute) pays."""
 
 
-class _Pictures(Dataset):
+class _Images(Dataset):
     """Images of one shard as the vision tower takes them."""
 
-    def __init__(self, paths: list[str], tree: Path, loaded: Loaded) -> None:
-        self._paths, self._tree, self._family, self._processor = paths, tree, loaded.family, loaded.processor
+    def __init__(self, paths: list[str], root: Path, loaded: Loaded) -> None:
+        self._paths, self._tree, self._family, self._processor = paths, root, loaded.family, loaded.processor
         self._dtype = loaded.base.dtype
 
     def __len__(self) -> int:
@@ -43,7 +43,7 @@ class _Pictures(Dataset):
         return pixels.to(self._dtype)
 
 
-def extract(split: Path, tree: Path, record: Path, index: Path, batch: int, threads: int, store: Path) -> None:
+def extract(split: Path, root: Path, record: Path, index: Path, batch: int, threads: int, store: Path) -> None:
     """Write `index` of the split's images; those that `store` does not have are computed and kept there, in shards.
 
     Below the store lies one folder for each model, dtype and version of this step's code. All threads but one prepare
@@ -58,7 +58,7 @@ def extract(split: Path, tree: Path, record: Path, index: Path, batch: int, thre
     missing = sorted(images.keys() - places.keys())
     print(f"vision features of {len(images)} images: {len(images) - len(missing)} kept, {len(missing)} computed")
     if missing:
-        _compute_shards(folder, missing, images, tree, load(record), batch, threads - 1)
+        _compute_shards(folder, missing, images, root, load(record), batch, threads - 1)
         places = places_below(folder)
     beside = os.path.relpath(folder, index.parent)
     rows = [{"sha256": sha, "shard": f"{beside}/{places[sha][0]}", "row": places[sha][1]} for sha in sorted(images)]
@@ -80,7 +80,7 @@ def places_below(folder: Path) -> dict[str, tuple[str, int]]:
 
 
 def _compute_shards(
-    folder: Path, missing: list[str], images: dict[str, str], tree: Path, loaded: Loaded, batch: int, workers: int
+    folder: Path, missing: list[str], images: dict[str, str], root: Path, loaded: Loaded, batch: int, workers: int
 ) -> None:
     """Compute features of the images `missing`, a shard at a time: a killed job goes on behind its last one."""
     if loaded.device.type == "cuda" and len(missing) >= WORTH_COMPILING:
@@ -93,20 +93,20 @@ def _compute_shards(
         for start in range(0, len(missing), SHARD):
             part = missing[start : start + SHARD]
             name = hashlib.sha256("\n".join(part).encode()).hexdigest()[:16]
-            tensor = compute(loaded, [images[sha] for sha in part], tree, batch, workers, bar)
+            tensor = compute(loaded, [images[sha] for sha in part], root, batch, workers, bar)
             with atomic(folder / f"{name}.safetensors") as temporary:
                 save_file({"features": tensor}, temporary, metadata={"images": " ".join(part)})
 
 
 @torch.inference_mode()
 def compute(
-    loaded: Loaded, paths: list[str], tree: Path, batch: int, workers: int, bar: tqdm | None = None
+    loaded: Loaded, paths: list[str], root: Path, batch: int, workers: int, bar: tqdm | None = None
 ) -> torch.Tensor:
     """Features of the images on the CPU: (images, image tokens, vision width), in the compute dtype."""
     on_gpu = loaded.device.type == "cuda"
-    pictures = _Pictures(paths, tree, loaded)
+    images = _Images(paths, root, loaded)
     parts = []
-    for pixels in DataLoader(pictures, batch_size=batch, num_workers=workers, pin_memory=on_gpu):
+    for pixels in DataLoader(images, batch_size=batch, num_workers=workers, pin_memory=on_gpu):
         count = len(pixels)
         if on_gpu and count < batch:  # a compiled tower knows one batch size
             pixels = torch.cat([pixels, pixels.new_zeros(batch - count, *pixels.shape[1:])])
@@ -125,14 +125,14 @@ def _shape(loaded: Loaded) -> tuple[int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--split", type=Path, required=True, help="Parquet of rows")
-    parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
+    parser.add_argument("--root", type=Path, required=True, help="folder that the image paths start from")
     parser.add_argument("--model", type=Path, required=True, help="record of the model")
     parser.add_argument("--index", type=Path, required=True, help="index.parquet to write")
     parser.add_argument("--store", type=Path, required=True, help="folder of kept features")
     parser.add_argument("--batch", type=int, required=True, help="images at once")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     given = parser.parse_args()
-    extract(given.split, given.tree, given.model, given.index, given.batch, given.threads, given.store)
+    extract(given.split, given.root, given.model, given.index, given.batch, given.threads, given.store)
 
 
 if __name__ == "__main__":

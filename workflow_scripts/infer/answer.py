@@ -14,10 +14,10 @@ from tqdm import tqdm
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file
+from workflow_scripts.core.requests import Request
 from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
-from workflow_scripts.engines.exchange import Request
-from workflow_scripts.engines.transformers_engine import TransformersEngine, vision_source
-from workflow_scripts.infer.progress import Progress
+from workflow_scripts.engines.local.engine import TransformersEngine, vision_source
+from workflow_scripts.infer.answer_cache import Progress
 from workflow_scripts.infer.requests import grammars_of, requests_of
 from workflow_scripts.models.kernels import speed_up_inference
 from workflow_scripts.models.loading import load
@@ -38,10 +38,10 @@ class Asked:
 def answer(
     split: Path,
     shard: tuple[int, int],
-    tree: Path,
+    root: Path,
     record: Path,
     index: Path | None,
-    cohort: list[Asked],
+    group: list[Asked],
     budgets: dict[str, int],
     batch: int,
     out: Path,
@@ -59,11 +59,11 @@ def answer(
     number, of = shard
     everything = read_table(split, ROWS).to_pylist()
     rows = everything[number::of]
-    adapters = {asked.adapter for asked in cohort if asked.adapter}
+    adapters = {asked.adapter for asked in group if asked.adapter}
     if len(adapters) > 1:
-        raise Refused(f"{', '.join(asked.system for asked in cohort)}: one load holds one adapter; part them")
+        raise Refused(f"{', '.join(asked.system for asked in group)}: one load holds one adapter; part them")
     work: list[tuple[Asked, list[Request], Progress]] = []
-    for asked in cohort:
+    for asked in group:
         requests = requests_of(rows, asked.prompt, budgets)
         if asked.constrained:
             grammars = grammars_of(rows, everything, budgets)
@@ -76,7 +76,7 @@ def answer(
     if any(waiting for _, waiting, _ in work):
         loaded = load(record, adapter=next(iter(adapters), None))
         print(f"kernels: {speed_up_inference(loaded.model)}")
-        engine = TransformersEngine(loaded, vision_source(loaded, tree, index), batch)
+        engine = TransformersEngine(loaded, vision_source(loaded, root, index), batch)
         for asked, waiting, progress in work:
             with (
                 progress,
@@ -102,9 +102,9 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True, help="Parquet of rows")
     parser.add_argument("--shard", required=True, help="NUMBER-of-COUNT, counted from 1")
     parser.add_argument("--model", type=Path, required=True, help="record of the model")
-    parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
+    parser.add_argument("--root", type=Path, required=True, help="folder that the image paths start from")
     parser.add_argument("--features", type=Path, nargs="?", help="index of the vision features; none: a tuned tower")
-    parser.add_argument("--cohort", required=True, help="JSON list: system, adapter or null, prompt, constrained")
+    parser.add_argument("--group", required=True, help="JSON list: system, adapter or null, prompt, constrained")
     parser.add_argument("--budgets", required=True, help="JSON: most new tokens by task")
     parser.add_argument("--batch", type=int, required=True, help="most rows at once")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
@@ -115,10 +115,10 @@ def main() -> None:
     answer(
         given.split,
         (number - 1, of),
-        given.tree,
+        given.root,
         given.model,
         given.features,
-        TypeAdapter(list[Asked]).validate_json(given.cohort),
+        TypeAdapter(list[Asked]).validate_json(given.group),
         json.loads(given.budgets),
         given.batch,
         given.out,

@@ -11,16 +11,16 @@ from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
-from workflow_scripts.engines.openai_engine import OpenAIEngine
-from workflow_scripts.engines.openai_server import OpenAIServer
-from workflow_scripts.infer.progress import Progress
+from workflow_scripts.engines.server.client import OpenAIServer
+from workflow_scripts.engines.server.engine import OpenAIEngine
+from workflow_scripts.infer.answer_cache import Progress
 from workflow_scripts.infer.requests import requests_of
 
 
 def ask(
     split: Path,
     shard: tuple[int, int],
-    tree: Path,
+    root: Path,
     model: str,
     adapter: Path | None,
     served_as: str,
@@ -49,7 +49,7 @@ def ask(
     waiting = [request for request in requests if request.uid not in progress.rows]
     print(f"answers of {system}: {len(progress.rows)} kept, {len(waiting)} asked for")
     if waiting:
-        engine = OpenAIEngine(server, served_as, tree)
+        engine = OpenAIEngine(server, served_as, root)
         entry = engine.check(adapter)
         about = {key: entry[key] for key in ("root", "parent", "max_model_len") if key in entry}
         print(f"{server.url} serves {served_as} {canonical_json(about)}", flush=True)
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="JSON of the model that the server is to hold")
     parser.add_argument("--adapter", type=Path, help="folder of the adapter; absent for a base model")
     parser.add_argument("--served-as", required=True, help="what the server calls it")
-    parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
+    parser.add_argument("--root", type=Path, required=True, help="folder that the image paths start from")
     parser.add_argument("--system", required=True, help="name of the system")
     parser.add_argument("--prompt", required=True, help="JSON of the system's prompt")
     parser.add_argument("--budgets", required=True, help="JSON: most new tokens by task")
@@ -89,7 +89,7 @@ def main() -> None:
         ask(
             given.split,
             (number - 1, of),
-            given.tree,
+            given.root,
             given.model,
             given.adapter,
             given.served_as,

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from workflow_scripts.core.config.systems import Prompt
-from workflow_scripts.engines.exchange import Picture, Request
-from workflow_scripts.infer.grammars import answered_in_words, grammar_of
+from workflow_scripts.core.requests import Request, RequestImage
 from workflow_scripts.models.prompts import chat
+from workflow_scripts.tasks.grammars import answered_in_words, grammar_of
 
 
 def requests_of(rows: Sequence[dict], prompt: Prompt, budgets: dict[str, int]) -> list[Request]:
@@ -14,7 +14,7 @@ def requests_of(rows: Sequence[dict], prompt: Prompt, budgets: dict[str, int]) -
         Request(
             uid=row["uid"],
             chat=chat(row["question"], len(row["images"]), prompt.system),
-            images=tuple(Picture(image["sha256"], image["path"]) for image in row["images"]),
+            images=tuple(RequestImage(image["sha256"], image["path"]) for image in row["images"]),
             max_new_tokens=budgets[row["task"]],
         )
         for row in rows

@@ -21,7 +21,7 @@ from workflow_scripts.infer.answer import Asked, answer
 def check_stability(
     split: Path,
     predictions: Path,
-    tree: Path,
+    root: Path,
     record: Path,
     index: Path | None,
     asked: Asked,
@@ -44,7 +44,7 @@ def check_stability(
         answer(
             Path(folder) / "rows.parquet",
             (0, 1),
-            tree,
+            root,
             record,
             index,
             [asked],
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True, help="Parquet of rows")
     parser.add_argument("--predictions", type=Path, required=True, help="the system's predictions on them")
     parser.add_argument("--model", type=Path, required=True, help="record of the model")
-    parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
+    parser.add_argument("--root", type=Path, required=True, help="folder that the image paths start from")
     parser.add_argument("--features", type=Path, nargs="?", help="index of the vision features; none: a tuned tower")
     parser.add_argument("--asked", required=True, help="JSON: system, adapter or null, prompt, constrained")
     parser.add_argument("--budgets", required=True, help="JSON: most new tokens by task")
@@ -86,7 +86,7 @@ def main() -> None:
     check_stability(
         given.split,
         given.predictions,
-        given.tree,
+        given.root,
         given.model,
         given.features,
         TypeAdapter(Asked).validate_json(given.asked),

@@ -12,7 +12,7 @@ from transformers import AutoProcessor, BitsAndBytesConfig, PreTrainedModel, Pro
 
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.models import gemma3, paligemma2
+from workflow_scripts.models.families import gemma3, paligemma2
 from workflow_scripts.models.record import read_record
 
 FAMILIES: dict[str, ModuleType] = {"gemma3": gemma3, "paligemma2": paligemma2}

@@ -10,8 +10,8 @@ def chat(question: str, image_count: int, system: str | None = None) -> list[dic
         system: text of the system turn; None leaves it out.
     """
     turns = [] if system is None else [{"role": "system", "content": [{"type": "text", "text": system}]}]
-    pictures = [{"type": "image"} for _ in range(image_count)]
-    return [*turns, {"role": "user", "content": [*pictures, {"type": "text", "text": question}]}]
+    images = [{"type": "image"} for _ in range(image_count)]
+    return [*turns, {"role": "user", "content": [*images, {"type": "text", "text": question}]}]
 
 
 def answered(question: str, image_count: int, system: str | None, answer: str) -> list[dict]:

@@ -101,7 +101,7 @@ def write_page(
     comparisons: Path,
     agreement: Path,
     split: Path,
-    tree: Path,
+    root: Path,
     outcomes: list[Path],
     predictions: list[Path],
     quarantine: Path,
@@ -118,7 +118,7 @@ def write_page(
         task: [
             {
                 "row": row,
-                "pictures": [thumbnail(open_image(tree, image["path"])) for image in row["images"]],
+                "pictures": [thumbnail(open_image(root, image["path"])) for image in row["images"]],
                 "answers": [
                     shown_answer(system, row, texts.get((row["uid"], system)), judged[row["uid"], system])
                     for system in systems
@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("--comparisons", type=Path, required=True, help="Parquet of paired comparisons")
     parser.add_argument("--agreement", type=Path, required=True, help="Parquet of agreement between metrics")
     parser.add_argument("--split", type=Path, required=True, help="Parquet of rows")
-    parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
+    parser.add_argument("--root", type=Path, required=True, help="folder that the image paths start from")
     parser.add_argument("--outcomes", type=Path, nargs="+", required=True, help="Parquet of outcomes, one a system")
     parser.add_argument("--predictions", type=Path, nargs="+", required=True, help="Parquet of answers, one a system")
     parser.add_argument("--quarantine", type=Path, required=True, help="Parquet of rows left out")
@@ -191,7 +191,7 @@ def main() -> None:
         given.comparisons,
         given.agreement,
         given.split,
-        given.tree,
+        given.root,
         given.outcomes,
         given.predictions,
         given.quarantine,

@@ -19,8 +19,8 @@ from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.scoring import BertScore
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import PREDICTIONS, REPORT_SCORES, ROWS, read_table, write_table
+from workflow_scripts.judges.judgements import pairs_of
 from workflow_scripts.models.threads import TORCH_THREADS, use_threads
-from workflow_scripts.score.judgements import pairs_of
 
 Embedded = tuple[torch.Tensor, torch.Tensor]
 """Unit vectors [tokens × width], and which tokens are of the text itself [tokens]."""

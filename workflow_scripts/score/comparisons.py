@@ -15,12 +15,12 @@ from scipy.stats import kendalltau
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.scoring import Scoring
+from workflow_scripts.core.metrics import Facts, Measure
 from workflow_scripts.core.tables import AGREEMENT, COMPARISONS, OUTCOMES, read_table, write_table
-from workflow_scripts.score.measure import Facts, Measure
 from workflow_scripts.score.metrics import read_report_scores, scoring_of
-from workflow_scripts.score.report_facts import ReportScores
 from workflow_scripts.score.statistics import holm, interval, p_value, seed_for, sums_by_cluster, swapped
-from workflow_scripts.score.task_metrics import TaskFacts, facts_of_tasks, parts_of
+from workflow_scripts.score.task_facts import TaskFacts, facts_of_tasks, parts_of
+from workflow_scripts.tasks.report.metrics import ReportScores
 
 TESTS_PER_RESAMPLE = 10
 """Rearrangements of a randomisation test for each resample of an interval: a p value needs more of them."""

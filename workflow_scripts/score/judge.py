@@ -11,14 +11,13 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from workflow_scripts.core.command import Refused, run_step
-from workflow_scripts.core.config.judges import Judge, LexiconJudge, RecordedJudge, ServerJudge
+from workflow_scripts.core.config.judges import Judge, RecordedJudge, RuleBasedJudge, ServerJudge
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.tables import JUDGEMENTS, PREDICTIONS, ROWS, read_table, write_table
-from workflow_scripts.score import findings, lexicon, lexicon_judge
-from workflow_scripts.score.judge_recorded import RecordedReplies
-from workflow_scripts.score.judge_server import Server
-from workflow_scripts.score.judgements import (
+from workflow_scripts.judges.backends.recorded import RecordedReplies
+from workflow_scripts.judges.backends.server import Server
+from workflow_scripts.judges.judgements import (
     Backend,
     Judgement,
     Pair,
@@ -28,6 +27,8 @@ from workflow_scripts.score.judgements import (
     pairs_of,
     self_pairs,
 )
+from workflow_scripts.judges.rule_based import findings, lexicon
+from workflow_scripts.judges.rule_based import judge as lexicon_judge
 
 
 class Lexicon:
@@ -53,13 +54,13 @@ class Lexicon:
 
 def backend_of(judge: Judge) -> Backend:
     """The backend that a judge's section describes; what it needs is imported only now."""
-    if isinstance(judge, LexiconJudge):
+    if isinstance(judge, RuleBasedJudge):
         return Lexicon()
     if isinstance(judge, RecordedJudge):
         return RecordedReplies(judge)
     if isinstance(judge, ServerJudge):
         return Server(judge)
-    from workflow_scripts.score.judge_transformers import TransformersModel
+    from workflow_scripts.judges.backends.local import TransformersModel
 
     return TransformersModel(judge)
 
@@ -73,7 +74,7 @@ def judge_system(split: Path, predictions: Path, name: str, judge: Judge, store:
     rows = read_table(split, ROWS).to_pylist()
     texts = {row["uid"]: row["text"] for row in read_table(predictions, PREDICTIONS).to_pylist()}
     pairs = list(dict.fromkeys(pairs_of(rows, texts).values()))
-    by_model = not isinstance(judge, LexiconJudge)
+    by_model = not isinstance(judge, RuleBasedJudge)
     if by_model and judge.metric == "crimson" and judge.freeze_references:
         pairs = list(dict.fromkeys([*pairs, *self_pairs(pairs)]))
     backend = backend_of(judge)

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.tables import METRICS, OUTCOMES, REPORT_SCORES, ROW_FACTS, read_table, write_table
-from workflow_scripts.score.report_facts import ReportScores
-from workflow_scripts.score.task_metrics import facts_of_tasks, metric_rows, row_facts
+from workflow_scripts.score.task_facts import facts_of_tasks, metric_rows, row_facts
+from workflow_scripts.tasks.report.metrics import ReportScores
 
 
 def scoring_of(spec: str) -> Scoring:

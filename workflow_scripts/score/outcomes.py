@@ -11,9 +11,9 @@ from pathlib import Path
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.tables import OUTCOMES, PREDICTIONS, ROWS, has_answer, read_table, write_table
-from workflow_scripts.score.asked import Asked, Value, asked_of, gold_of, squeezed, words_by_question
-from workflow_scripts.score.lenient import REFUSAL, read_lenient
-from workflow_scripts.score.strict import read_strict
+from workflow_scripts.tasks.expected import Asked, Value, asked_of, gold_of, squeezed, words_by_question
+from workflow_scripts.tasks.lenient import REFUSAL, read_lenient
+from workflow_scripts.tasks.strict import read_strict
 
 TAIL = 1200
 """Characters at the end of an answer in which repetition is sought."""

@@ -11,9 +11,9 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.images import open_image
-from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.loading import Loaded
 from workflow_scripts.models.prompts import chat
+from workflow_scripts.models.vision_features import FeatureStore
 
 
 def training_row(row: dict, prompt: Prompt, loaded: Loaded) -> dict:
@@ -89,7 +89,7 @@ class Collator:
     """
 
     loaded: Loaded
-    tree: Path
+    root: Path
     features: FeatureStore | None
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
@@ -112,7 +112,7 @@ class Collator:
     def _pictures(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         if self.features is not None:
             return {"pooled_features": self.features.read([sha for row in rows for sha in row["image_hashes"]])}
-        images = [open_image(self.tree, path) for row in rows for path in row["image_paths"]]
+        images = [open_image(self.root, path) for row in rows for path in row["image_paths"]]
         return {"pixel_values": self.loaded.family.pixels(self.loaded.processor, images)}
 
 
@@ -123,9 +123,9 @@ def part_of(batch: dict[str, torch.Tensor], places: list[int], loaded: Loaded) -
         loaded.base.config
     )
     starts = torch.cumsum(counts, 0) - counts
-    pictures = [start + n for place in places for start in [int(starts[place])] for n in range(int(counts[place]))]
+    images = [start + n for place in places for start in [int(starts[place])] for n in range(int(counts[place]))]
     longest = int(batch["attention_mask"][places].sum(1).max())
     return {
-        name: tensor[pictures] if name in ("pooled_features", "pixel_values") else tensor[places, :longest]
+        name: tensor[images] if name in ("pooled_features", "pixel_values") else tensor[places, :longest]
         for name, tensor in batch.items()
     }

@@ -16,25 +16,25 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import EarlyStoppingCallback
 from trl import SFTConfig, SFTTrainer
 
-from workflow_scripts.core import code
+from workflow_scripts.cache import fingerprints as code
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file, write_json
 from workflow_scripts.core.provenance import write_provenance
 from workflow_scripts.core.tables import HISTORY, ROWS, read_table, write_table
-from workflow_scripts.models.features import FeatureStore
 from workflow_scripts.models.kernels import speed_up_training
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.models.prompts import chat
 from workflow_scripts.models.record import read_record
 from workflow_scripts.models.threads import TORCH_THREADS, use_threads
+from workflow_scripts.models.vision_features import FeatureStore
+from workflow_scripts.train.adapter_cache import keep, publish_kept
+from workflow_scripts.train.callbacks import SaveOnSignal, StopWhenLost
 from workflow_scripts.train.card import write_card
-from workflow_scripts.train.gates import check_adapter, check_batch, check_rows
-from workflow_scripts.train.kept import keep, publish_kept
 from workflow_scripts.train.memory import TYPICAL, card_gib, micro_batch, token_parts
+from workflow_scripts.train.preflight import check_adapter, check_batch, check_rows
 from workflow_scripts.train.rows import Collator, LikeLengths, hold_back, part_of, training_row
-from workflow_scripts.train.watch import SaveOnSignal, StopWhenLost
 
 
 class FeatureTrainer(SFTTrainer):
@@ -80,7 +80,7 @@ def build_trainer(
     loaded: Loaded,
     examples: list[dict],
     held_back: list[dict],
-    tree: Path,
+    root: Path,
     index: Path | None,
     folder: Path,
     workers: int,
@@ -101,7 +101,7 @@ def build_trainer(
         train_dataset=Dataset.from_list(examples),
         eval_dataset=Dataset.from_list(held_back) if held_back else None,
         callbacks=[SaveOnSignal(), StopWhenLost()],
-        data_collator=Collator(tuned, tree, None if index is None else FeatureStore(index)),
+        data_collator=Collator(tuned, root, None if index is None else FeatureStore(index)),
     )
 
 
@@ -109,7 +109,7 @@ def tune(
     recipe: Recipe,
     prompt: Prompt,
     split: Path,
-    tree: Path,
+    root: Path,
     record: Path,
     index: Path | None,
     adapter: Path,
@@ -151,7 +151,7 @@ def tune(
     workers = max(0, threads - 2) if loaded.device.type == "cuda" else 0
     training, kept = hold_back(rows, recipe.evaluation.rows if recipe.evaluation else 0, recipe.seed)
     examples, held_back = [examples[place] for place in training], [examples[place] for place in kept]
-    trainer = build_trainer(recipe, loaded, examples, held_back, tree, index, folder, workers, tracking)
+    trainer = build_trainer(recipe, loaded, examples, held_back, root, index, folder, workers, tracking)
     check_batch(trainer.data_collator(examples[: trainer.args.per_device_train_batch_size]), loaded)
     if recipe.evaluation and recipe.evaluation.patience:
         trainer.add_callback(EarlyStoppingCallback(recipe.evaluation.patience))
@@ -285,7 +285,7 @@ def main() -> None:
     parser.add_argument("--prompt", required=True, help="JSON of the system's prompt")
     parser.add_argument("--split", type=Path, required=True, help="Parquet of training rows")
     parser.add_argument("--model", type=Path, required=True, help="record of the model")
-    parser.add_argument("--tree", type=Path, required=True, help="folder that the image paths start from")
+    parser.add_argument("--root", type=Path, required=True, help="folder that the image paths start from")
     parser.add_argument("--features", type=Path, nargs="?", help="index of the vision features; none: tune the tower")
     parser.add_argument("--adapter", type=Path, required=True, help="folder to publish")
     parser.add_argument("--history", type=Path, required=True, help="Parquet of the training log to write")
@@ -298,7 +298,7 @@ def main() -> None:
         Recipe.model_validate_json(given.recipe),
         Prompt.model_validate_json(given.prompt),
         given.split,
-        given.tree,
+        given.root,
         given.model,
         given.features,
         given.adapter,

@@ -54,7 +54,7 @@ class Policies(Section):
         return cases
 
 
-class Tree(Section):
+class DatasetEntry(Section):
     """What every dataset has, wherever it comes from."""
 
     policies: Policies = Field(Policies(), description="What to do with defects.")
@@ -64,22 +64,22 @@ class Tree(Section):
         return canonical_json(self.model_dump(mode="json", exclude={"policies"}))
 
 
-class MadeDataset(Tree):
+class SyntheticDataset(DatasetEntry):
     """A FLARE-shaped tree that is drawn here: deterministic, no download."""
 
-    source: Literal["made"] = "made"
+    source: Literal["synthetic"] = "synthetic"
     seed: int = Field(7, ge=0, description="Seed of the generator.")
     scale: float = Field(1.0, gt=0, le=100, description="1.0 draws about 1,900 training and 450 validation rows.")
 
 
-class LocalDataset(Tree):
+class LocalDataset(DatasetEntry):
     """A FLARE-shaped folder on disk. It is read and never written to."""
 
     source: Literal["local"] = "local"
     path: str | None = Field(None, description="The folder; null takes the top-level `dataset_path`.")
 
 
-class HubDataset(Tree):
+class HubDataset(DatasetEntry):
     """A gated data set on the Hugging Face hub. Accept its terms there and set HF_TOKEN."""
 
     source: Literal["hub"] = "hub"
@@ -95,7 +95,7 @@ class HubDataset(Tree):
     )
 
 
-Dataset = Annotated[MadeDataset | LocalDataset | HubDataset, Field(discriminator="source")]
+Dataset = Annotated[SyntheticDataset | LocalDataset | HubDataset, Field(discriminator="source")]
 
 
 class Part(Section):

@@ -8,10 +8,10 @@ from workflow_scripts.core.config.engines import ServerURL
 from workflow_scripts.core.config.section import Revision, Section
 
 
-class LexiconJudge(Section):
+class RuleBasedJudge(Section):
     """The offline judge: a deterministic lexicon for chest X-ray sentences."""
 
-    backend: Literal["lexicon"] = "lexicon"
+    backend: Literal["rule_based"] = "rule_based"
 
 
 class _ModelJudge(Section):
@@ -58,4 +58,4 @@ class TransformersJudge(_ModelJudge):
     gpus: int = Field(1, ge=0, description="GPUs; the pairs are scattered over them.")
 
 
-Judge = Annotated[LexiconJudge | RecordedJudge | ServerJudge | TransformersJudge, Discriminator("backend")]
+Judge = Annotated[RuleBasedJudge | RecordedJudge | ServerJudge | TransformersJudge, Discriminator("backend")]

@@ -36,10 +36,10 @@ class ModelSystem(Section):
         return self
 
 
-class TrivialSystem(Section):
+class BaselineSystem(Section):
     """A base line that looks at no picture and answers from the rows of a training split."""
 
-    trivial: Literal["majority", "empty", "constant", "nearest"] = Field(
+    baseline: Literal["majority", "empty", "constant", "nearest"] = Field(
         description="majority: mode, median, median box. empty: no label, box or text. "
         "constant: the whole picture, a normal report. nearest: as the most similar question was answered."
     )
@@ -71,12 +71,12 @@ class ImportedSystem(Section):
 
 def _kind(value: object) -> str:
     has = value.__contains__ if isinstance(value, dict) else lambda key: hasattr(value, key)
-    return "trivial" if has("trivial") else "imported" if has("predictions") else "model"
+    return "baseline" if has("baseline") else "imported" if has("predictions") else "model"
 
 
 System = Annotated[
     Annotated[ModelSystem, Tag("model")]
-    | Annotated[TrivialSystem, Tag("trivial")]
+    | Annotated[BaselineSystem, Tag("baseline")]
     | Annotated[ImportedSystem, Tag("imported")],
     Discriminator(_kind),
 ]

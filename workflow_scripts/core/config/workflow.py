@@ -116,7 +116,7 @@ class Configuration(Section):
                     raise ValueError(f"systems.{name}.train: split {system.train!r} is also in `evaluate`")
                 if system.train in self.submit:
                     raise ValueError(f"systems.{name}.train: split {system.train!r} is also in `submit`")
-        self._cohorts_share_a_load()
+        self._groups_share_a_load()
         for split in self.evaluate:
             _known("evaluate", split, "splits", self.splits)
         for split in self.submit:
@@ -136,22 +136,22 @@ class Configuration(Section):
                 )
         return self
 
-    def _cohorts_share_a_load(self) -> None:
+    def _groups_share_a_load(self) -> None:
         place = "inference.together"
-        names = [name for cohort in self.inference.together for name in cohort]
+        names = [name for group in self.inference.together for name in group]
         for name in names:
             _known(place, name, "systems", self.systems)
             if names.count(name) > 1:
                 raise ValueError(f"{place}: {name} stands there twice; a system is answered by one job")
-        for cohort in self.inference.together:
-            systems = [self.systems[name] for name in cohort]
-            for name, system in zip(cohort, systems, strict=True):
+        for group in self.inference.together:
+            systems = [self.systems[name] for name in group]
+            for name, system in zip(group, systems, strict=True):
                 if not isinstance(system, ModelSystem) or system.engine is not None:
                     raise ValueError(f"{place}: {name} loads no model in its job; leave it out")
             if len({system.model for system in systems}) > 1 or sum(s.recipe is not None for s in systems) > 1:
-                raise ValueError(f"{place}: {', '.join(cohort)}: expected one model, and at most one tuned system")
-            if any(s.recipe is not None and self.recipes[s.recipe].tunes_tower for s in systems) and len(cohort) > 1:
-                raise ValueError(f"{place}: {', '.join(cohort)}: a tuned vision tower shares no features; part them")
+                raise ValueError(f"{place}: {', '.join(group)}: expected one model, and at most one tuned system")
+            if any(s.recipe is not None and self.recipes[s.recipe].tunes_tower for s in systems) and len(group) > 1:
+                raise ValueError(f"{place}: {', '.join(group)}: a tuned vision tower shares no features; part them")
 
     def folder_of(self, dataset: str) -> Path:
         """The folder of a `local` dataset."""
@@ -179,7 +179,7 @@ def load_configuration(raw: dict, origin: str) -> Configuration:
         raise ConfigurationError(faults) from None
     for name, dataset in configuration.datasets.items():
         if isinstance(dataset, LocalDataset):
-            check_tree(f"{origin}: datasets.{name}.path", configuration.folder_of(name))
+            check_root(f"{origin}: datasets.{name}.path", configuration.folder_of(name))
     for name, system in configuration.systems.items():
         if isinstance(system, ImportedSystem) and not system.file.is_file():
             raise ConfigurationError(
@@ -197,7 +197,7 @@ def load_configuration(raw: dict, origin: str) -> Configuration:
     return configuration
 
 
-def check_tree(place: str, folder: Path) -> None:
+def check_root(place: str, folder: Path) -> None:
     """Stop early where a local tree cannot be one.
 
     Raises:

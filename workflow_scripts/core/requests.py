@@ -1,0 +1,37 @@
+"""What every engine takes and gives: requests with a chat and its pictures, responses with text and how it ended."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class RequestImage(NamedTuple):
+    """One picture of a request: the hash of its file, and its path in the tree."""
+
+    sha256: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to answer."""
+
+    uid: str
+    chat: list[dict]  # messages as models.prompts makes them
+    images: tuple[RequestImage, ...]  # in the chat's order
+    max_new_tokens: int
+    grammar: str | None = None  # Lark text in llguidance's dialect that bounds the answer; None leaves it free
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer. `finish` is `stop` where the model ended its turn, `length` where the budget did.
+
+    A server may also say `content_filter`: it withheld the answer, or a part of it.
+    """
+
+    uid: str
+    text: str
+    finish: str
+    prompt_tokens: int | None  # None where a server does not say
+    new_tokens: int | None
+    prompt_hash: str  # sha256 over the prompt (token ids; messages of a server) and image hashes, 16 digits

@@ -1,0 +1,151 @@
+"""Greedy generation with transformers on precomputed vision features."""
+
+import gc
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+from workflow_scripts.core.command import Refused
+from workflow_scripts.core.config.section import canonical_json
+from workflow_scripts.core.images import open_image
+from workflow_scripts.core.requests import Request, RequestImage, Response
+from workflow_scripts.engines.local.constraint import Constraint
+from workflow_scripts.engines.local.decoding import Decoder, greedily
+from workflow_scripts.models.loading import Loaded
+from workflow_scripts.models.vision_features import FeatureStore
+
+Vision = Callable[[list[RequestImage]], torch.Tensor]
+"""Pooled features (images, image tokens, vision width) of pictures."""
+
+
+def vision_source(loaded: Loaded, root: Path, index: Path | None) -> Vision:
+    """How pictures become pooled features: from the store at `index`, or by the model's own tower.
+
+    An adapter that tuned the tower has no store: what is stored is the base tower's output.
+    """
+    if index is not None:
+        store = FeatureStore(index)
+        return lambda images: store.read([image.sha256 for image in images])
+
+    def compute(images: list[RequestImage]) -> torch.Tensor:
+        pixels = loaded.family.pixels(loaded.processor, [open_image(root, image.path) for image in images])
+        return loaded.family.pooled_features(loaded.base, pixels.to(loaded.device, loaded.base.dtype))
+
+    return compute
+
+
+class TransformersEngine:
+    """Answers requests with one loaded model, greedily: the adapter's answers, or the base's where it is set aside.
+
+    Args:
+        batch: most rows at once; halved, for good, when the device's memory does not hold them.
+    """
+
+    def __init__(self, loaded: Loaded, vision: Vision, batch: int) -> None:
+        self._loaded = loaded
+        self._vision = vision
+        self.batch = batch
+        self._pad = loaded.processor.tokenizer.pad_token_id
+        stops = loaded.base.generation_config.eos_token_id
+        self._stops = {stops} if isinstance(stops, int) else set(stops)
+        self._decoder = Decoder(loaded.base, self._pad, self._stops, loaded.family.FIRST_POSITION)
+
+    @property
+    def settings(self) -> dict:
+        """What answers depend on besides prompts, budgets and adapter."""
+        return {
+            "engine": "transformers",
+            "decoding": "greedy",
+            "dtype": str(self._loaded.base.dtype).removeprefix("torch."),
+            "stops": sorted(self._stops),
+            "revision": self._loaded.revision,
+        }
+
+    @property
+    def settings_hash(self) -> str:
+        """The settings in 16 digits."""
+        return hashlib.sha256(canonical_json(self.settings).encode()).hexdigest()[:16]
+
+    def answers(self, requests: Sequence[Request], *, adapted: bool = True) -> Iterator[list[Response]]:
+        """Responses to all requests, batch by batch; rows of like budget and length share one.
+
+        Args:
+            adapted: False sets a loaded adapter aside.
+
+        Raises:
+            Refused: the device's memory does not hold a single row.
+        """
+        family, processor = self._loaded.family, self._loaded.processor
+        waiting = [(request, family.prompt_ids(processor, request.chat)) for request in requests]
+        waiting.sort(key=lambda pair: (-pair[0].max_new_tokens, -len(pair[1]), pair[0].uid))
+        while waiting:
+            budget = waiting[0][0].max_new_tokens
+            batch = [pair for pair in waiting[: self.batch] if pair[0].max_new_tokens == budget]
+            batch = batch[: self._rows_that_fit(len(batch[0][1]) + budget)]
+            try:
+                responses = self.generate(batch, adapted=adapted)
+            except torch.OutOfMemoryError:
+                responses = None  # what the failed try holds is freed only behind this block
+            if responses is None:
+                self._halve(batch[0][0])
+                continue
+            del waiting[: len(batch)]
+            yield responses
+
+    def _halve(self, request: Request) -> None:
+        if self.batch == 1:
+            raise Refused(f"the GPU's memory does not hold the row {request.uid} alone; use a larger GPU")
+        self.batch = max(1, self.batch // 2)
+        gc.collect()
+        torch.cuda.empty_cache()
+        print(f"out of memory: from here on {self.batch} rows at once")
+
+    def _rows_that_fit(self, tokens: int) -> int:
+        """Rows whose keys and values fill at most two thirds of what is free on the GPU."""
+        if self._loaded.device.type != "cuda":
+            return self.batch
+        config = self._loaded.base.config.get_text_config()
+        width = config.num_key_value_heads * config.head_dim * self._loaded.base.dtype.itemsize
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        free = torch.cuda.mem_get_info()[0] + kept + self._decoder.held
+        return max(1, int(free * 2 / 3) // (2 * config.num_hidden_layers * width * tokens))
+
+    @torch.inference_mode()
+    def generate(self, batch: Sequence[tuple[Request, list[int]]], *, adapted: bool) -> list[Response]:
+        family, base, device = self._loaded.family, self._loaded.base, self._loaded.device
+
+        def inputs(first: int, last: int, ids: torch.Tensor) -> dict:
+            shown = [image for request, _ in batch[first:last] for image in request.images]
+            pooled = self._vision(shown).to(device)
+            return {
+                "token_type_ids": family.token_types(self._loaded.processor, ids),
+                "mm_encoder_outputs": family.encoder_outputs(base, pooled),
+            }
+
+        options: dict = {"inputs": inputs, "variant": adapted}
+        tokenizer = self._loaded.processor.tokenizer
+        if any(request.grammar for request, _ in batch):
+            constraint = Constraint(tokenizer, [request.grammar for request, _ in batch], self._stops)
+            options |= {
+                "choose": lambda logits: greedily(constraint.mask(logits)),
+                "accept": constraint.accept,
+                "keep": constraint.keep,
+            }
+        with nullcontext() if adapted or not self._loaded.adapted else self._loaded.model.disable_adapter():
+            generated = self._decoder.generate([ids for _, ids in batch], batch[0][0].max_new_tokens, **options)
+        return [self._response(request, prompt, new) for (request, prompt), new in zip(batch, generated, strict=True)]
+
+    def _response(self, request: Request, prompt: list[int], new: list[int]) -> Response:
+        ended = bool(new) and new[-1] in self._stops
+        shown = [image.sha256 for image in request.images]
+        return Response(
+            uid=request.uid,
+            text=self._loaded.processor.tokenizer.decode(new[:-1] if ended else new, skip_special_tokens=True),
+            finish="stop" if ended else "length",
+            prompt_tokens=len(prompt),
+            new_tokens=len(new),
+            prompt_hash=hashlib.sha256(repr((prompt, shown)).encode()).hexdigest()[:16],
+        )

@@ -1,0 +1,181 @@
+"""A judge that is loaded here: a causal model answers in batches of like length, on one device or scattered over GPUs.
+
+Only this module of the room imports torch; it is imported when such a judge is used. The model is loaded when the
+first pair is asked for, so that a run whose pairs are all kept loads nothing.
+"""
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cached_property
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from workflow_scripts.core.config.judges import TransformersJudge
+from workflow_scripts.core.files import BadFile
+from workflow_scripts.engines.local.decoding import Decoder, greedily
+from workflow_scripts.judges import upstream
+from workflow_scripts.judges.judgements import JudgeDied, Judgement, Pair
+from workflow_scripts.judges.prompts import chat_of, checked
+from workflow_scripts.models.kernels import speed_up_inference
+
+TEMPERATURE = 0.3
+"""Of a further try; the first one is greedy."""
+
+
+class Generator:
+    """Batched generation from token ids. `calls` counts how often the model was asked."""
+
+    def __init__(self, model: PreTrainedModel, pad: int, stops: set[int]) -> None:
+        self.layers = speed_up_inference(model.eval())
+        self._decoder = Decoder(model, pad, stops)
+        self._stops = stops
+        self.calls = 0
+
+    def generate(
+        self, prompts: Sequence[list[int]], *, batch: int, max_new_tokens: int, attempt: int = 0, fixed: bool = False
+    ) -> list[list[int]]:
+        """New tokens of each prompt without the stop token, in the order given.
+
+        Prompts of like length share a batch, the longest first: a batch that does not fit fails at once.
+
+        Args:
+            attempt: 0 is greedy; a further try samples, with the try as its seed.
+            fixed: generate exactly `max_new_tokens` (for timing).
+        """
+        order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
+        found: list[list[int]] = [[] for _ in prompts]
+        torch.manual_seed(attempt)
+        for start in range(0, len(order), batch):
+            places = order[start : start + batch]
+            self.calls += 1
+            new = self._decoder.generate(
+                [prompts[place] for place in places],
+                max_new_tokens,
+                choose=sample if attempt else greedily,
+                fixed=fixed,
+            )
+            for place, tokens in zip(places, new, strict=True):
+                found[place] = tokens[:-1] if not fixed and tokens[-1] in self._stops else tokens
+        return found
+
+
+def sample(logits: torch.Tensor) -> torch.Tensor:
+    """One token a row, drawn at `TEMPERATURE`."""
+    return torch.multinomial(torch.softmax(logits.float() / TEMPERATURE, -1), 1)[:, 0]
+
+
+class LoadedJudge:
+    """A checkpoint with its tokenizer on one device."""
+
+    def __init__(self, judge: TransformersJudge, device: str) -> None:
+        self._judge = judge
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(judge.checkpoint, revision=judge.revision)
+            model = AutoModelForCausalLM.from_pretrained(
+                judge.checkpoint,
+                revision=judge.revision,
+                dtype=torch.float32 if device == "cpu" else torch.bfloat16,
+            ).to(device)
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise BadFile(f"judge {judge.checkpoint} cannot be loaded: {reason}") from None
+        stops = model.generation_config.eos_token_id
+        stops = {stops} if isinstance(stops, int) else set(stops or [self._tokenizer.eos_token_id])
+        pad = self._tokenizer.pad_token_id
+        self.generator = Generator(model, next(iter(stops)) if pad is None else pad, stops)
+
+    def replies(self, pairs: list[Pair], attempt: int) -> list[str]:
+        """Raw replies to the pairs, in their order."""
+        new = self.generator.generate(
+            [self._ids(pair) for pair in pairs],
+            batch=self._judge.batch,
+            max_new_tokens=self._judge.max_new_tokens,
+            attempt=attempt,
+        )
+        return self._tokenizer.batch_decode(new, skip_special_tokens=True)
+
+    def _ids(self, pair: Pair) -> list[int]:
+        chat = chat_of(pair, self._judge.metric, guidelines=self._judge.guidelines)
+        if self._judge.metric == "green":
+            # GREEN's judge was trained on upstream's own template, which closes an empty answer before it opens one.
+            turns = [{"from": "human", "value": chat[0]["content"]}, {"from": "gpt", "value": ""}]
+            text = self._tokenizer.apply_chat_template(
+                turns, chat_template=upstream.green_template(), tokenize=False, add_generation_prompt=True
+            )
+            return self._tokenizer(text)["input_ids"]
+        text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        # The template has put the first token already.
+        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+_loaded: LoadedJudge | None = None  # of a worker process
+
+
+def _load(judge: TransformersJudge, devices: "multiprocessing.Queue[str]") -> None:
+    global _loaded
+    device = devices.get()
+    torch.cuda.set_device(device)  # kernels start on the current device
+    _loaded = LoadedJudge(judge, device)
+
+
+def _answer(pairs: list[Pair], attempt: int) -> list[str]:
+    assert _loaded is not None
+    return _loaded.replies(pairs, attempt)
+
+
+class TransformersModel:
+    """The judge of a `transformers` section."""
+
+    def __init__(self, judge: TransformersJudge) -> None:
+        self._judge = judge
+        self.identity = {
+            "backend": "transformers",
+            "metric": judge.metric,
+            "checkpoint": judge.checkpoint,
+            "revision": judge.revision,
+            "guidelines": judge.guidelines,
+            "max_new_tokens": judge.max_new_tokens,
+        }
+
+    @cached_property
+    def loaded(self) -> LoadedJudge:
+        """The judge on the one device that this process uses."""
+        if self._judge.gpus and not torch.cuda.is_available():
+            raise BadFile("the judge asks for a GPU (`gpus`), and there is none; set `gpus: 0` to judge on the CPU")
+        return LoadedJudge(self._judge, "cuda" if self._judge.gpus else "cpu")
+
+    @cached_property
+    def _workers(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")
+        devices = context.Queue()
+        for number in range(self._judge.gpus):
+            devices.put(f"cuda:{number}")
+        return ProcessPoolExecutor(self._judge.gpus, context, _load, (self._judge, devices))
+
+    def ask(self, pairs: list[Pair], attempt: int) -> list[Judgement | None]:
+        """Judgements of the pairs, in their order.
+
+        Raises:
+            JudgeDied: the device's memory does not hold a batch, or a worker was killed.
+        """
+        try:
+            replies = self._scattered(pairs, attempt) if self._judge.gpus > 1 else self.loaded.replies(pairs, attempt)
+        except torch.OutOfMemoryError:
+            raise JudgeDied(f"a batch of {self._judge.batch} pairs does not fit; lower `batch`") from None
+        except BrokenProcessPool:
+            raise JudgeDied("a worker was killed") from None
+        return [checked(reply, self._judge.metric) for reply in replies]
+
+    def _scattered(self, pairs: list[Pair], attempt: int) -> list[str]:
+        """Replies from all GPUs: pairs are dealt out by length, so that each has like work."""
+        order = sorted(range(len(pairs)), key=lambda p: -len(pairs[p].reference) - len(pairs[p].hypothesis))
+        hands = [order[start :: self._judge.gpus] for start in range(self._judge.gpus)]
+        asked = [self._workers.submit(_answer, [pairs[p] for p in hand], attempt) for hand in hands if hand]
+        replies = [""] * len(pairs)
+        for hand, future in zip(filter(None, hands), asked, strict=True):
+            for place, reply in zip(hand, future.result(), strict=True):
+                replies[place] = reply
+        return replies

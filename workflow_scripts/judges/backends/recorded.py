@@ -1,0 +1,38 @@
+"""A judge of recorded replies: for tests, for replies from elsewhere, and to score again without a model."""
+
+import json
+from pathlib import Path
+
+from workflow_scripts.core.config.judges import RecordedJudge
+from workflow_scripts.core.files import BadFile, sha256_of_file
+from workflow_scripts.judges.judgements import Judgement, Pair
+from workflow_scripts.judges.prompts import checked
+
+
+class RecordedReplies:
+    """Replies by reference and hypothesis. Where a pair has several, each further try takes the next."""
+
+    def __init__(self, judge: RecordedJudge) -> None:
+        path = Path(judge.path)
+        self._metric = judge.metric
+        self._replies: dict[tuple[str, str], list[str]] = {}
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            raise BadFile(f"{path} is missing; it should hold the recorded replies") from None
+        for number, line in enumerate(lines, start=1):
+            try:
+                entry = json.loads(line)
+                key = (entry["reference"].strip(), entry["hypothesis"].strip())
+                self._replies.setdefault(key, []).append(str(entry["reply"]))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise BadFile(f"{path}, line {number}: expected reference, hypothesis and reply") from None
+        self.identity = {"backend": "recorded", "metric": judge.metric, "sha256": sha256_of_file(path)}
+
+    def ask(self, pairs: list[Pair], attempt: int) -> list[Judgement | None]:
+        """The recorded reply of each pair, None where there is none."""
+        return [checked(self._reply(pair, attempt), self._metric) for pair in pairs]
+
+    def _reply(self, pair: Pair, attempt: int) -> str | None:
+        replies = self._replies.get((pair.reference, pair.hypothesis), [])
+        return replies[min(attempt, len(replies) - 1)] if replies else None
