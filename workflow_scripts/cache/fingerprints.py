@@ -1,42 +1,45 @@
-"""Which source files a step really runs: the closure of its imports within this package.
+"""Which source files a step really runs: the closure of its imports within this package, and of the parts it loads.
 
 Rules declare the hash of these files as a parameter: editing a line reruns the steps that use it and no others, while
-a fresh clone or a touched file reruns nothing.
+a fresh clone or a touched file reruns nothing. `load_part(task, "metrics")` in a module stands for the module `metrics`
+of every task in the registry, those of entry points among them.
 """
 
 import ast
 import re
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from workflow_scripts.core.files import sha256_of, sha256_of_file
-
-PACKAGE = "workflow_scripts"
-ROOT = Path(__file__).resolve().parents[2]
+from workflow_scripts.core.paths import PACKAGE, ROOT
+from workflow_scripts.core.tasks import tasks
 
 
 def sources(module: str) -> list[str]:
-    """Files of `module` and of every module of this package that it imports, directly or not; relative paths.
+    """Files of `module` and of every module of this package that it imports or loads, directly or not.
 
-    Data tables beside a module (`.yaml`, `.csv`, `.jinja`) count as part of it.
+    Paths are relative to the checkout; those of other packages that register tasks are absolute. Data tables beside a
+    module (`.yaml`, `.csv`, `.jinja`, `.json`) that it names count as part of it.
 
     Raises:
-        ModuleNotFoundError: there is no such module in the package.
+        ModuleNotFoundError: there is no such module.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found[name] = _file_of(name)
-            waiting += _imports_of(found[name])
-    files = set(found.values()).union(*map(_tables_of, found.values()))
-    return sorted(str(file.relative_to(ROOT)) for file in files)
+        if name not in files:
+            files[name] = _file_of(name)
+            waiting += _imports_of(files[name])
+            waiting += _parts_of(files[name])
+    paths = set(files.values()).union(*map(_tables_of, files.values()))
+    return sorted(str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path) for path in paths)
 
 
 def identity(module: str) -> str:
     """The name of `module` and a hash over the content of its sources."""
-    content = "\n".join(f"{file} {_hash_of(ROOT / file)}" for file in sources(module))
+    content = "\n".join(f"{Path(file).name} {_hash_of(ROOT / file)}" for file in sources(module))
     return f"{module} {sha256_of(content.encode())[:16]}"
 
 
@@ -58,11 +61,15 @@ def _file_of(module: str) -> Path:
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
         if candidate.is_file():
             return candidate
-    raise ModuleNotFoundError(f"{module} is not a module of {PACKAGE}")
+    spec = None if module.startswith(f"{PACKAGE}.") else find_spec(module)
+    if spec is not None and spec.origin is not None:
+        return Path(spec.origin)
+    raise ModuleNotFoundError(f"{module} is not a module of {PACKAGE}, nor of an installed package that adds tasks")
 
 
 # Whole files are not parsed: that would take a fifth of a second whenever Snakemake starts, twice in every cluster job.
 _IMPORT = re.compile(rf"^[ \t]*((?:from|import)[ \t]+{PACKAGE}\b(?:[^\n(]*\([^)]*\)|[^\n]*))", re.MULTILINE)
+_PART = re.compile(r'\bload_part\([^()]*"(\w+)"\)')
 
 
 @cache
@@ -71,9 +78,17 @@ def _imports_of(file: Path) -> tuple[str, ...]:
     for statement in _IMPORT.findall(file.read_text(encoding="utf-8")):
         node = ast.parse(statement).body[0]
         if isinstance(node, ast.ImportFrom):
-            names.add(node.module)
-        names |= {f"{node.module}.{a.name}" if isinstance(node, ast.ImportFrom) else a.name for a in node.names}
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
     return tuple(sorted(name for name in names if name.startswith(f"{PACKAGE}.") and _is_module(name)))
+
+
+@cache
+def _parts_of(file: Path) -> tuple[str, ...]:
+    parts = set(_PART.findall(file.read_text(encoding="utf-8")))
+    return tuple(f"{task.package}.{part}" for task in tasks().values() for part in sorted(parts))
 
 
 @cache

@@ -6,18 +6,17 @@ Integer boxes go to a convention and back without change.
 from collections.abc import Sequence
 from typing import Literal
 
-Convention = Literal["xyxy", "xywh"]
+BoxConvention = Literal["xyxy", "xywh"]
 Number = int | float
-Corners = tuple[Number, Number, Number, Number]
 
 
-def to_corners(box: Sequence[Number], convention: Convention) -> Corners:
+def to_corners(box: Sequence[Number], convention: BoxConvention) -> tuple[Number, Number, Number, Number]:
     """A box written in `convention` as corners, in the same pixels."""
     a, b, c, d = box
     return (a, b, c, d) if convention == "xyxy" else (a, b, a + c, b + d)
 
 
-def from_corners(corners: Sequence[Number], convention: Convention) -> list[Number]:
+def from_corners(corners: Sequence[Number], convention: BoxConvention) -> list[Number]:
     """Corners as the four numbers of `convention`; whole numbers are written without a point."""
     x1, y1, x2, y2 = corners
     box = (x1, y1, x2, y2) if convention == "xyxy" else (x1, y1, x2 - x1, y2 - y1)

@@ -1,11 +1,15 @@
-"""Running a step from the command line: a known failure is one sentence and exit code 1, never a traceback.
+"""Running a step from the command line: its flags are its function's parameters, and a known failure is one sentence.
 
-A full or read-only disk is a known failure too, whichever library met it.
+`run_step(write_outcomes)` makes a flag of each keyword parameter, with the parameter's type and the text that the
+docstring's `Args:` gives it. Models of the configuration are passed as JSON. A known failure ends with exit code 1 and
+no traceback; a full or read-only disk is a known failure too, whichever library met it.
 """
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 
 from workflow_scripts.core.files import BadFile, disk_fault
@@ -15,10 +19,17 @@ class Refused(Exception):
     """A step cannot do its work; the message says why and what to do."""
 
 
-def run_step(main: Callable[[], None]) -> None:
-    """Call `main`; print a known failure as one sentence."""
+def run_step(step: Callable[..., str | None]) -> None:
+    """Call `step` with the flags of the command line; print what it returns, or a known failure as one sentence."""
+    import tyro
+
+    registry = tyro.constructors.ConstructorRegistry()
+    registry.primitive_rule(_json_model)
     try:
-        main()
+        with registry:
+            summary = tyro.cli(step, config=(tyro.conf.FlagConversionOff, tyro.conf.ConsolidateSubcommandArgs))
+        if summary:
+            print(summary)
     except (Refused, BadFile) as error:
         _stop(error)
     except (OSError, SafetensorError, RuntimeError) as error:
@@ -27,6 +38,30 @@ def run_step(main: Callable[[], None]) -> None:
         _stop(fault)
 
 
-def _stop(said: object) -> None:
-    print(f"error: {said}", file=sys.stderr)
+def _json_model(info: Any) -> Any:
+    """How tyro reads a model of the configuration: as one argument of JSON."""
+    import tyro
+
+    if not (isinstance(info.type, type) and issubclass(info.type, BaseModel)):
+        return None
+
+    def read(arguments: list[str]) -> BaseModel:
+        try:
+            return info.type.model_validate_json(arguments[0])
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(map(str, fault["loc"]))
+            raise ValueError(f"not the JSON of {info.type.__name__}: {place}: {fault['msg']}") from None
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, info.type),
+        str_from_instance=lambda value: [value.model_dump_json()],
+    )
+
+
+def _stop(message: object) -> None:
+    print(f"error: {message}", file=sys.stderr)
     sys.exit(1)

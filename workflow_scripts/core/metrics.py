@@ -1,39 +1,64 @@
 """What a metric is here: per-row facts that add up, and a function of their sums."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 Sums = dict[str, np.ndarray]
 """Sums of facts by name; leading axes are resamples, a last axis where the fact has one (classes, coordinates)."""
 
+Reading = Literal["strict", "lenient"]
+
 
 @dataclass(frozen=True)
-class Measure:
-    """One metric as a function of sums. `rows`, `unread` and `valid` name the facts that count these."""
+class Metric:
+    """One metric as a function of sums. `rows`, `unread` and `valid` name the facts that count these.
+
+    Write its name as a literal where it is made, so that a search finds it. What varies beside the name is a field:
+    the reader behind it, the judge, and the stratum of rows, boxes or coordinates that it is about.
+    """
 
     name: str
-    finish: Callable[[Sums], np.ndarray]
-    better: str  # higher or lower
-    rule: str  # whose: 2026, 2025, study, judge, text or own
+    value: Callable[[Sums], np.ndarray]
+    direction: Literal["higher", "lower"]  # which is better
+    definition: str  # whose: FLARE 2026, FLARE 2025, IIT Delhi, the judge's, the text metric's, or flarebench
     primary: bool = False
+    reading: Reading | None = None
+    judge: str | None = None
+    stratum: str | None = None
     rows: str = "rows"
     unread: str = "unread"
     valid: str = "valid"
     interval: bool = True  # false for shares of distinct texts, which resampling changes by itself
 
+    @property
+    def key(self) -> tuple[str, str | None, str | None, str | None]:
+        """What tells it from every other metric of its task: name, reading, judge, stratum."""
+        return (self.name, self.reading, self.judge, self.stratum)
+
+
+def of_reading(metrics: Iterable[Metric], reading: Reading) -> list[Metric]:
+    """The same metrics on what one reader reads; the strict reader's alone may be primary."""
+    unread = "unread" if reading == "strict" else "unread_lenient"
+    return [
+        replace(metric, reading=reading, unread=unread, primary=metric.primary and reading == "strict")
+        for metric in metrics
+    ]
+
 
 @dataclass(frozen=True)
-class Answer:
-    """One row of OUTCOMES with its JSON read."""
+class ScoredAnswer:
+    """One answer of a system beside its reference, as the readers of its task read them."""
 
-    dataset: str
+    uid: str
+    subset: str
     case_id: str
     outcome: str
     strict: object
     lenient: object
-    gold: object
+    reference: object
     text: str | None
 
 
@@ -42,7 +67,7 @@ class Facts:
     """Per-row facts of one system on one task, [rows] or [rows × k] each, and the metrics over their sums."""
 
     columns: dict[str, np.ndarray]
-    measures: list[Measure]
+    metrics: list[Metric]
 
     def packed(self) -> np.ndarray:
         """All columns side by side: [rows × width]."""
@@ -50,13 +75,13 @@ class Facts:
 
     def unpacked(self, sums: np.ndarray) -> Sums:
         """Packed sums [… × width] by name."""
-        found, start = {}, 0
+        named, start = {}, 0
         for name, column in self.columns.items():
             width = 1 if column.ndim == 1 else column.shape[1]
             part = sums[..., start : start + width]
-            found[name] = part[..., 0] if column.ndim == 1 else part
+            named[name] = part[..., 0] if column.ndim == 1 else part
             start += width
-        return found
+        return named
 
 
 def ratio(part: np.ndarray, whole: np.ndarray, empty: float = np.nan) -> np.ndarray:
@@ -65,7 +90,7 @@ def ratio(part: np.ndarray, whole: np.ndarray, empty: float = np.nan) -> np.ndar
     return np.divide(part, whole, out=np.full(whole.shape, empty), where=whole != 0)
 
 
-def count_facts(answers: Iterable[Answer]) -> dict[str, np.ndarray]:
+def count_facts(answers: Iterable[ScoredAnswer]) -> dict[str, np.ndarray]:
     """The facts that every task has: rows, valid ones, and those that each reader could not read."""
     answers = list(answers)
     return {
@@ -76,6 +101,6 @@ def count_facts(answers: Iterable[Answer]) -> dict[str, np.ndarray]:
     }
 
 
-def wrong_format() -> Measure:
-    """The study's count of wrongly formatted outputs: rows that the strict reader cannot read."""
-    return Measure("wrong_format", lambda s: s["unread"], "lower", "study")
+def wrong_format() -> Metric:
+    """The IIT Delhi study's count of wrongly formatted outputs: rows that the strict reader cannot read."""
+    return Metric("wrong_format", lambda s: s["unread"], direction="lower", definition="IIT Delhi", reading="strict")

@@ -1,296 +1,115 @@
-"""The tables between stages: one pyarrow schema each, checked at writing and at reading.
+"""Tables between stages: Parquet with a pyarrow schema that follows from a row's dataclass in `core.rows`.
 
-Tables are Parquet, one row a case where they are per-row, and reproducible: no time, host or duration enters them.
+A schema is checked at writing and at reading.
 """
 
-from collections.abc import Sequence
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workflow_scripts.core.files import BadFile, atomic
 
-BOX = pa.struct([("x1", pa.float64()), ("y1", pa.float64()), ("x2", pa.float64()), ("y2", pa.float64())])
-"""Corners in pixels of the original image."""
+Kind = TypeVar("Kind")
+"""A dataclass of `core.rows`."""
 
-IMAGE = pa.struct([("path", pa.string()), ("sha256", pa.string()), ("width", pa.int32()), ("height", pa.int32())])
-"""One picture of a row. `path` is relative to the tree; see core.images for members of a zip."""
-
-ROWS = pa.schema(
-    [
-        pa.field("uid", pa.string(), nullable=False),  # stable across machines: tree folder, data set, file, row
-        pa.field("dataset", pa.string(), nullable=False),  # FLARE data set: the folder's name
-        pa.field("modality", pa.string(), nullable=False),  # the folder's name; rows spell it variously
-        pa.field("folder", pa.string(), nullable=False),  # training, validation-public, …
-        pa.field("task", pa.string(), nullable=False),  # see core.tasks
-        pa.field("task_raw", pa.string(), nullable=False),
-        pa.field("case_id", pa.string(), nullable=False),  # rows of one case never part
-        pa.field("question", pa.string(), nullable=False),
-        pa.field("options", pa.list_(pa.struct([("letter", pa.string()), ("text", pa.string())]))),
-        pa.field("choices", pa.list_(pa.string())),  # label list of a multi-label question, where it names one
-        pa.field("separator", pa.string()),  # of a multi-label answer: ";" or ","
-        pa.field("images", pa.list_(IMAGE), nullable=False),
-        pa.field("image_name", pa.string(), nullable=False),  # JSON of the source's ImageName: a name or a list of them
-        pa.field("answer", pa.string(), nullable=False),  # the text to learn; see has_answer
-        pa.field("answer_raw", pa.string(), nullable=False),  # JSON of the source's value
-        pa.field("labels", pa.list_(pa.string())),  # typed answers: one column a task, null for the others
-        pa.field("number", pa.float64()),
-        pa.field("boxes", pa.list_(BOX)),
-        pa.field("instances", pa.list_(pa.struct([("identity", pa.string()), ("box", BOX)]))),
-        pa.field("convention", pa.string()),  # of the boxes in question and answer: xyxy or xywh
-        pa.field("source_file", pa.string(), nullable=False),
-        pa.field("source_row", pa.int32(), nullable=False),
-        pa.field("notes", pa.list_(pa.string()), nullable=False),  # "repaired: …", "kept_defect: …" by a policy
-    ]
-)
+_PLAIN = {str: pa.string(), int: pa.int32(), float: pa.float64(), bool: pa.bool_()}
 
 
-def has_answer(row: dict) -> bool:
-    """Whether the source answers a row of ROWS: an empty answer without labels is none, an empty label set is one."""
-    return row["answer"] != "" or row["labels"] is not None
+@cache
+def schema_of(kind: type) -> pa.Schema:
+    """The Arrow schema of a dataclass: integers of 32 bits, tuples as lists, named tuples as structs."""
+    fields = []
+    for name, annotation in typing.get_type_hints(kind).items():
+        inner, nullable = _optional(annotation)
+        fields.append(pa.field(name, _arrow_type(inner), nullable=nullable))
+    return pa.schema(fields)
 
 
-QUARANTINE = pa.schema(
-    [
-        pa.field("source_file", pa.string(), nullable=False),
-        pa.field("source_row", pa.int32()),  # null: the file as a whole
-        pa.field("dataset", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),  # see data.conversion.reasons
-        pa.field("detail", pa.string(), nullable=False),
-        pa.field("record", pa.string(), nullable=False),  # JSON of the row as it was found, cut at 2,000 characters
-        pa.field("uid", pa.string()),  # as the row would have had; null for a file
-        pa.field("folder", pa.string(), nullable=False),
-        pa.field("images", pa.list_(pa.string()), nullable=False),  # paths of those that were found
-    ]
-)
-
-AUDIT = pa.schema(
-    [
-        pa.field("kind", pa.string(), nullable=False),  # see data.conversion.reasons
-        pa.field("action", pa.string(), nullable=False),  # quarantined, repaired, kept, left out
-        pa.field("dataset", pa.string(), nullable=False),
-        pa.field("folder", pa.string(), nullable=False),
-        pa.field("uid", pa.string()),  # null: the file as a whole
-        pa.field("source_file", pa.string(), nullable=False),
-        pa.field("source_row", pa.int32()),
-        pa.field("detail", pa.string(), nullable=False),
-    ]
-)
-
-SUMMARY = pa.schema(
-    [
-        pa.field("dataset", pa.string(), nullable=False),
-        pa.field("folder", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("rows", pa.int32(), nullable=False),
-        pa.field("cases", pa.int32(), nullable=False),
-        pa.field("images", pa.int32(), nullable=False),  # distinct
-        pa.field("images_a_row", pa.int32(), nullable=False),  # the most
-        pa.field("question_tokens", pa.float64(), nullable=False),  # median
-        pa.field("answer_tokens", pa.float64(), nullable=False),  # median
-        pa.field("longest_answer", pa.int32(), nullable=False),  # tokens
-        pa.field("classes", pa.int32()),  # distinct labels, where the task has them
-        pa.field("largest_class", pa.float64()),  # its share of the rows
-        pa.field("least", pa.float64()),  # of numbers
-        pa.field("median", pa.float64()),
-        pa.field("greatest", pa.float64()),
-    ]
-)
-
-BALANCE = pa.schema(
-    [
-        pa.field("dataset", pa.string(), nullable=False),
-        pa.field("folder", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("label", pa.string(), nullable=False),
-        pa.field("rows", pa.int32(), nullable=False),
-    ]
-)
-
-LEFT_OUT = pa.schema(
-    [
-        pa.field("uid", pa.string(), nullable=False),
-        pa.field("dataset", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),  # no_answer, leaked_image, leaked_case, leaked_group
-        pa.field("detail", pa.string(), nullable=False),
-    ]
-)
-
-PREDICTIONS = pa.schema(
-    [
-        pa.field("uid", pa.string(), nullable=False),
-        pa.field("system", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("finish", pa.string(), nullable=False),  # stop, length, content_filter, rule (trivial) or imported
-        pa.field("prompt_tokens", pa.int32()),
-        pa.field("new_tokens", pa.int32()),
-        pa.field("prompt_hash", pa.string()),
-        pa.field("engine", pa.string()),  # transformers or openai; null where nothing was generated
-        pa.field("settings", pa.string()),  # hash of the generation settings, 16 digits
-        pa.field("constrained", pa.bool_()),  # whether a grammar bounded the answer
-    ]
-)
-
-UNMATCHED = pa.schema(
-    [
-        pa.field("place", pa.int32(), nullable=False),  # in the file: from 1, the line where it has lines
-        pa.field("key", pa.string(), nullable=False),  # as it was given; empty where none was
-        pa.field("reason", pa.string(), nullable=False),  # see infer.imported
-        pa.field("text", pa.string(), nullable=False),
-    ]
-)
-
-OUTCOMES = pa.schema(
-    [
-        pa.field("uid", pa.string(), nullable=False),
-        pa.field("system", pa.string(), nullable=False),
-        pa.field("dataset", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("case_id", pa.string(), nullable=False),
-        pa.field("outcome", pa.string(), nullable=False),  # valid, malformed, refused, looping, truncated, missing
-        pa.field("strict", pa.string()),  # JSON of the value read strictly; null if it cannot be
-        pa.field("lenient", pa.string()),  # JSON of the value read leniently; null if it cannot be
-        pa.field("gold", pa.string(), nullable=False),  # JSON of the reference in the same form
-        pa.field("text", pa.string()),  # the answer as it was given; null if it is missing
-    ]
-)
-
-METRICS = pa.schema(
-    [
-        pa.field("system", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("dataset", pa.string(), nullable=False),  # a data set, "macro" or "pooled"
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("better", pa.string(), nullable=False),  # higher or lower
-        pa.field("value", pa.float64()),
-        pa.field("low", pa.float64()),
-        pa.field("high", pa.float64()),
-        pa.field("rows", pa.int32(), nullable=False),
-        pa.field("clusters", pa.int32(), nullable=False),
-        pa.field("valid_share", pa.float64(), nullable=False),
-        pa.field("unread", pa.int32(), nullable=False),  # rows without a value: counted by the metric's stated rule
-        pa.field("rule", pa.string(), nullable=False),  # whose: 2026, 2025, study, judge, text or own
-        pa.field("primary", pa.bool_(), nullable=False),  # the one metric of its task that heads the tables
-    ]
-)
-
-ROW_FACTS = pa.schema(
-    [
-        pa.field("uid", pa.string(), nullable=False),
-        pa.field("system", pa.string(), nullable=False),
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("fact", pa.string(), nullable=False),  # what metrics sum: hits, gold, named, error, …
-        pa.field("value", pa.float64(), nullable=False),
-    ]
-)
-
-COMPARISONS = pa.schema(
-    [
-        pa.field("task", pa.string(), nullable=False),
-        pa.field("dataset", pa.string(), nullable=False),  # a data set, "macro" or "pooled"
-        pa.field("metric", pa.string(), nullable=False),  # the task's primary metric
-        pa.field("better", pa.string(), nullable=False),
-        pa.field("system_a", pa.string(), nullable=False),
-        pa.field("system_b", pa.string(), nullable=False),
-        pa.field("difference", pa.float64()),  # b minus a
-        pa.field("low", pa.float64()),
-        pa.field("high", pa.float64()),
-        pa.field("p", pa.float64()),  # paired randomisation test over cases, two-sided
-        pa.field("p_holm", pa.float64()),  # corrected within the macro lines, or within all others
-        pa.field("rows", pa.int32(), nullable=False),
-        pa.field("clusters", pa.int32(), nullable=False),
-    ]
-)
-
-AGREEMENT = pa.schema(
-    [
-        pa.field("system_a", pa.string(), nullable=False),
-        pa.field("system_b", pa.string(), nullable=False),
-        pa.field("metric_1", pa.string(), nullable=False),
-        pa.field("metric_2", pa.string(), nullable=False),
-        pa.field("difference_1", pa.float64(), nullable=False),  # mean of b minus a over rows that both metrics score
-        pa.field("difference_2", pa.float64(), nullable=False),
-        pa.field("tau", pa.float64()),  # Kendall's, over the rows' differences
-        pa.field("rows", pa.int32(), nullable=False),
-        pa.field("opposed", pa.bool_(), nullable=False),  # the metrics disagree about which system is better
-    ]
-)
-
-JUDGEMENTS = pa.schema(
-    [
-        pa.field("pair", pa.string(), nullable=False),  # sha256 of reference, hypothesis and context
-        pa.field("judge", pa.string(), nullable=False),  # name in the configuration
-        pa.field("backend", pa.string(), nullable=False),  # lexicon, recorded, openai, transformers
-        pa.field("metric", pa.string(), nullable=False),  # whose formula the reply feeds: crimson, green or both
-        pa.field("context", pa.string(), nullable=False),  # JSON of what the judge was told besides: modality
-        pa.field("reference", pa.string(), nullable=False),
-        pa.field("hypothesis", pa.string(), nullable=False),
-        pa.field("status", pa.string(), nullable=False),  # valid, abstained, invalid
-        pa.field("reply", pa.string(), nullable=False),  # the judge's raw reply
-        pa.field("reason", pa.string()),  # why the judge abstained or the reply is invalid
-    ]
-)
-
-JUDGED_FINDINGS = pa.schema(
-    [
-        pa.field("pair", pa.string(), nullable=False),
-        pa.field("judge", pa.string(), nullable=False),
-        pa.field("side", pa.string(), nullable=False),  # reference or predicted
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("finding", pa.string(), nullable=False),
-        pa.field("significance", pa.string(), nullable=False),  # CRIMSON's clinical significance
-        pa.field("fate", pa.string(), nullable=False),  # matched, missing or false
-        pa.field("partners", pa.list_(pa.string()), nullable=False),  # ids on the other side
-        pa.field("errors", pa.list_(pa.string()), nullable=False),  # of a matched reference: "location (significant)"
-    ]
-)
-
-REPORT_SCORES = pa.schema(
-    [
-        pa.field("uid", pa.string(), nullable=False),
-        pa.field("system", pa.string(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("value", pa.float64()),  # null: the judge abstained or its reply is invalid
-        pa.field("status", pa.string(), nullable=False),
-    ]
-)
-
-FEATURES = pa.schema(
-    [
-        pa.field("sha256", pa.string(), nullable=False),  # of the image file
-        pa.field("shard", pa.string(), nullable=False),  # file, relative to the index
-        pa.field("row", pa.int32(), nullable=False),  # place in the shard
-    ]
-)
-
-HISTORY = pa.schema(
-    [
-        pa.field("step", pa.int32(), nullable=False),
-        pa.field("epoch", pa.float64(), nullable=False),
-        pa.field("loss", pa.float64()),
-        pa.field("token_accuracy", pa.float64()),
-        pa.field("learning_rate", pa.float64()),
-        pa.field("gradient_norm", pa.float64()),
-        pa.field("entropy", pa.float64()),  # mean over answer tokens, nats
-        pa.field("evaluation_loss", pa.float64()),  # on rows held back; null between evaluations
-    ]
-)
+def _optional(annotation: Any) -> tuple[Any, bool]:
+    """The type without `None`, and whether None was there."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        (inner,) = [argument for argument in typing.get_args(annotation) if argument is not types.NoneType]
+        return inner, True
+    return annotation, False
 
 
-def write_table(path: Path, rows: Sequence[dict] | pa.Table, schema: pa.Schema) -> None:
-    """Write rows as Parquet under `schema`, atomically.
+def _arrow_type(annotation: Any) -> pa.DataType:
+    annotation, _ = _optional(annotation)
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    if typing.get_origin(annotation) is tuple:
+        return pa.list_(_arrow_type(typing.get_args(annotation)[0]))
+    hints = typing.get_type_hints(annotation)
+    return pa.struct([(name, _arrow_type(inner)) for name, inner in hints.items()])
+
+
+def _builder(annotation: Any) -> Callable[[Any], Any] | None:
+    """What turns a value from Arrow into the annotated type; None where it is that already."""
+    inner, nullable = _optional(annotation)
+    build = _builder_of_present(inner)
+    if build is None or not nullable:
+        return build
+    return lambda value: None if value is None else build(value)
+
+
+def _builder_of_present(annotation: Any) -> Callable[[Any], Any] | None:
+    if annotation in _PLAIN:
+        return None
+    if typing.get_origin(annotation) is tuple:
+        item = _builder(typing.get_args(annotation)[0])
+        return tuple if item is None else lambda values: tuple([item(value) for value in values])
+    builders = [(name, _builder(inner)) for name, inner in typing.get_type_hints(annotation).items()]
+
+    def build(value: dict[str, Any]) -> Any:
+        return annotation(*[value[name] if make is None else make(value[name]) for name, make in builders])
+
+    return build
+
+
+def table_of(rows: Iterable[Kind], kind: type[Kind]) -> pa.Table:
+    """Rows as an Arrow table under the schema of their dataclass.
+
+    Raises:
+        ValueError: a value is of another type.
+    """
+    rows, schema = list(rows), schema_of(kind)
+    try:
+        columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in schema]
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ValueError(f"{kind.__name__}: a value does not fit its column: {error}") from error
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def rows_of(table: pa.Table, kind: type[Kind]) -> list[Kind]:
+    """The rows of a table, or of those of its columns that are there: the others must have defaults."""
+    hints = typing.get_type_hints(kind)
+    names = [name for name in hints if name in table.column_names]
+    columns = []
+    for name in names:
+        values, build = table[name].to_pylist(), _builder(hints[name])
+        columns.append(values if build is None else [build(value) for value in values])
+    positional = names == [field.name for field in dataclasses.fields(kind)][: len(names)]  # type: ignore[arg-type]
+    if positional:
+        return [kind(*values) for values in zip(*columns, strict=True)]
+    return [kind(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
+
+
+def write_table(path: Path, table: pa.Table, kind: type) -> None:
+    """Write a table as Parquet under the schema of `kind`, atomically.
 
     Raises:
         ValueError: a column is missing, of another type, or null where it must not be.
     """
+    schema = schema_of(kind)
     try:
-        table = (
-            rows.select(schema.names).cast(schema)
-            if isinstance(rows, pa.Table)
-            else pa.Table.from_pylist(list(rows), schema=schema)
-        )
+        table = table.select(schema.names).cast(schema)
         for field in schema:
             if not field.nullable and table[field.name].null_count:
                 raise ValueError(f"column {field.name!r} has {table[field.name].null_count} null values")
@@ -300,21 +119,40 @@ def write_table(path: Path, rows: Sequence[dict] | pa.Table, schema: pa.Schema) 
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+def write_rows(path: Path, rows: Sequence[Kind], kind: type[Kind]) -> None:
+    """Write rows as Parquet, atomically.
+
+    Raises:
+        ValueError: a value does not fit its column.
+    """
+    write_table(path, table_of(rows, kind), kind)
+
+
+def read_table(path: Path, kind: type) -> pa.Table:
     """Read a table and check its schema.
 
     Raises:
         BadFile: the file is missing, damaged, or has other columns.
     """
+    schema = schema_of(kind)
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
         raise BadFile(f"{path} is missing; run the rule that makes it") from None
     except (pa.ArrowInvalid, OSError) as error:
-        said = " ".join(str(error).split())
-        raise BadFile(f"{path} is not a readable Parquet file ({said}); delete it and run again") from None
+        message = " ".join(str(error).split())
+        raise BadFile(f"{path} is not a readable Parquet file ({message}); delete it and run again") from None
     if table.schema.names != schema.names or table.schema.types != schema.types:
         raise BadFile(
             f"{path}: expected the columns {schema.names}, found {table.schema.names}; delete it and run again"
         )
     return table
+
+
+def read_rows(path: Path, kind: type[Kind]) -> list[Kind]:
+    """Read the rows of a table.
+
+    Raises:
+        BadFile: the file is missing, damaged, or has other columns.
+    """
+    return rows_of(read_table(path, kind), kind)

@@ -1,25 +1,91 @@
-"""The seven task types of FLARE-MLLM-2D and the spellings under which they appear."""
+"""The registry of tasks: name, spellings, token limit, and the package that holds all that is particular to a task.
 
-from typing import Literal, get_args
+A package has five modules, its parts (docs/extending.md): `answers` types what a source writes, `reading` reads what a
+model writes, `grammar` bounds what a model may write, `metrics` scores it, `baselines` answers without an image. A part
+is loaded when it is needed and not before, so that an edited metric changes no conversion. Packages installed beside
+this one add tasks by entry points of the group `flarebench.tasks`, each naming a `Task`.
+"""
 
-Task = Literal["classification", "multi_label", "detection", "instance_detection", "counting", "regression", "report"]
-TASKS: tuple[Task, ...] = get_args(Task)
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
 
-_SPELLINGS: dict[str, Task] = {
-    "classification": "classification",
-    "multi label classification": "multi_label",
-    "multilabel classification": "multi_label",
-    "detection": "detection",
-    "instance detection": "instance_detection",
-    "counting": "counting",
-    "cell counting": "counting",
-    "regression": "regression",
-    "report generation": "report",
-}
+GROUP = "flarebench.tasks"
+PARTS = ("answers", "reading", "grammar", "metrics", "baselines")
 
 
-def normalise_task(raw: object) -> Task | None:
-    """The task that a `TaskType` value means, or None for one that is not known."""
+@dataclass(frozen=True)
+class Task:
+    """One kind of question."""
+
+    name: str
+    spellings: tuple[str, ...]  # values of TaskType: lower case, single spaces for `_` and `-`
+    max_new_tokens: int  # default limit of an answer
+    package: str  # of its parts
+    free_text: bool = False  # answers are reports: judges read them, and equal questions may have several answers
+
+
+BUILT_IN = (
+    Task("classification", ("classification",), 32, "workflow_scripts.tasks.classification"),
+    Task(
+        "multi_label",
+        ("multi label classification", "multilabel classification"),
+        96,
+        "workflow_scripts.tasks.multi_label",
+    ),
+    Task("detection", ("detection",), 512, "workflow_scripts.tasks.detection"),
+    Task("instance_detection", ("instance detection",), 2048, "workflow_scripts.tasks.instance_detection"),
+    Task("counting", ("counting", "cell counting"), 16, "workflow_scripts.tasks.counting"),
+    Task("regression", ("regression",), 16, "workflow_scripts.tasks.regression"),
+    Task("report", ("report generation",), 256, "workflow_scripts.tasks.report", free_text=True),
+)
+
+
+@cache
+def tasks() -> dict[str, Task]:
+    """Every task by its name: those of this package in their order, then those of entry points by name.
+
+    Raises:
+        ValueError: two tasks have one name or one spelling, or an entry point names no `Task`.
+    """
+    added = [point.load() for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)]
+    by_name: dict[str, Task] = {}
+    spellings: set[str] = set()
+    for task in (*BUILT_IN, *added):
+        if not isinstance(task, Task):
+            raise ValueError(f"an entry point of {GROUP} names {task!r}, expected a core.tasks.Task")
+        if task.name in by_name or spellings & set(task.spellings):
+            raise ValueError(f"task {task.name!r} has the name or a spelling of another task; rename it")
+        by_name[task.name] = task
+        spellings |= set(task.spellings)
+    return by_name
+
+
+def normalise_task(raw: object) -> str | None:
+    """The name of the task that a `TaskType` value means, or None for one that is not known."""
     if not isinstance(raw, str):
         return None
-    return _SPELLINGS.get(" ".join(raw.strip().lower().replace("_", " ").replace("-", " ").split()))
+    return _by_spelling().get(" ".join(raw.strip().lower().replace("_", " ").replace("-", " ").split()))
+
+
+@cache
+def _by_spelling() -> dict[str, str]:
+    return {spelling: task.name for task in tasks().values() for spelling in task.spellings}
+
+
+def load_part(task: str, part: str) -> ModuleType:
+    """A module of a task's package.
+
+    Name the part as a literal where it is called: fingerprints of code read it there.
+
+    Raises:
+        KeyError: no task of that name.
+    """
+    return _module(tasks()[task].package, part)
+
+
+@cache
+def _module(package: str, part: str) -> ModuleType:
+    return import_module(f"{package}.{part}")

@@ -1,70 +1,87 @@
-"""Counting and regression: mean absolute error by four rules, and the study's figures.
+"""Counting and regression: mean absolute error by four definitions, and the study's figures.
 
-The primary `mae` is bounded. An answer that cannot be read counts as the worst constant answer within the data set's
-reference range (its gold values and zero) would, and no readable answer counts as more. So one absurd number moves
-the mean no further than a missing one. `mae_official` is FLARE 2026's: infinite as soon as one answer is no float.
+The primary `mae` is bounded. An answer that cannot be read counts as the worst constant answer within the subset's
+reference range (its reference values and zero) would, and no readable answer counts as more. So one absurd number
+moves the mean no further than a missing one. `mae_official` is FLARE 2026's: infinite as soon as one answer is no
+float.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from workflow_scripts.core.metrics import Answer, Facts, Measure, Sums, count_facts, ratio, wrong_format
+from workflow_scripts.core.metrics import (
+    Facts,
+    Metric,
+    Reading,
+    ScoredAnswer,
+    Sums,
+    count_facts,
+    of_reading,
+    ratio,
+    wrong_format,
+)
 
 WITHIN = 5.0
 """The study counts a value as right within ±5, in the unit of the answer."""
 
 
-def number_facts(answers: list[Answer]) -> Facts:
-    """Absolute and squared errors of each row, in the unit of the answer, by each rule."""
-    gold = np.array([answer.gold for answer in answers], dtype=float)
-    worst = worst_errors(gold, np.array([answer.dataset for answer in answers]))
+def number_facts(answers: Sequence[ScoredAnswer]) -> Facts:
+    """Absolute and squared errors of each row, in the unit of the answer, by each reader and by Python's `float`."""
+    reference = np.array([answer.reference for answer in answers], dtype=float)
+    worst = worst_errors(reference, np.array([answer.subset for answer in answers]))
     # Sums of squares cancel less around a centre; R² does not depend on it.
-    centre = gold.mean() if len(gold) else 0.0
+    centre = reference.mean() if len(reference) else 0.0
     columns = count_facts(answers)
-    columns["unread_float"] = np.zeros(len(answers))
-    measures: list[Measure] = []
-    for suffix, values in (
-        ("", [answer.strict for answer in answers]),
-        ("_lenient", [answer.lenient for answer in answers]),
-        ("_float", [as_float(answer.text) for answer in answers]),
-    ):
-        read = np.array([value is not None for value in values])
-        said = np.array([0.0 if value is None else value for value in values], dtype=float)
-        error = np.where(read, np.abs(said - gold), 0.0)
-        columns["read" + suffix] = read.astype(float)
-        columns["error" + suffix] = error
-        with np.errstate(over="ignore"):
-            columns["square" + suffix] = error**2
-        if suffix == "_float":
-            columns["unread_float"] = 1.0 - read
-            measures += _official_measures()
-        else:
-            columns["bounded" + suffix] = np.where(read, np.minimum(error, worst), worst)
-            columns["within" + suffix] = (read & (error <= WITHIN)).astype(float)
-            columns["gold" + suffix] = np.where(read, gold - centre, 0.0)
-            columns["gold_square" + suffix] = np.where(read, (gold - centre) ** 2, 0.0)
-            measures += _reading_measures(suffix)
-    return Facts(columns, [*measures, wrong_format()])
+    metrics: list[Metric] = []
+    readings: tuple[tuple[Reading, list[object]], ...] = (
+        ("strict", [answer.strict for answer in answers]),
+        ("lenient", [answer.lenient for answer in answers]),
+    )
+    for reading, values in readings:
+        read, error, square = _errors(values, reference)
+        columns |= {
+            f"read {reading}": read.astype(float),
+            f"error {reading}": error,
+            f"square {reading}": square,
+            f"bounded {reading}": np.where(read, np.minimum(error, worst), worst),
+            f"within {reading}": (read & (error <= WITHIN)).astype(float),
+            f"reference {reading}": np.where(read, reference - centre, 0.0),
+            f"reference_square {reading}": np.where(read, (reference - centre) ** 2, 0.0),
+        }
+        metrics += of_reading(_metrics(reading), reading)
+    read, columns["error float"], _ = _errors([as_float(answer.text) for answer in answers], reference)
+    columns["unread_float"] = 1.0 - read
+    return Facts(columns, [*metrics, *_published_metrics(), wrong_format()])
 
 
-def worst_errors(gold: np.ndarray, datasets: np.ndarray) -> np.ndarray:
-    """For each row the error of the worst constant answer between the data set's smallest and largest gold value.
+def _errors(values: Sequence[object], reference: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which values are there, and their absolute and squared errors; zero where they are not."""
+    read = np.array([value is not None for value in values], dtype=bool)
+    predicted = np.array([0.0 if value is None else value for value in values], dtype=float)
+    error = np.where(read, np.abs(predicted - reference), 0.0)
+    with np.errstate(over="ignore"):
+        return read, error, error**2
 
-    Zero belongs to the range, so that a data set of one value has a width; where all gold values are zero, it is 1.
+
+def worst_errors(reference: np.ndarray, subsets: np.ndarray) -> np.ndarray:
+    """For each row the error of the worst constant answer between the subset's smallest and largest reference value.
+
+    Zero belongs to the range, so that a subset of one value has a width; where all values are zero, it is 1.
     """
-    worst = np.zeros(len(gold))
-    for name in np.unique(datasets):
-        here = datasets == name
-        low, high = min(0.0, gold[here].min()), max(0.0, gold[here].max())
-        worst[here] = np.maximum(gold[here] - low, high - gold[here]) if high > low else 1.0
+    worst = np.zeros(len(reference))
+    for name in np.unique(subsets):
+        here = subsets == name
+        low, high = min(0.0, reference[here].min()), max(0.0, reference[here].max())
+        worst[here] = np.maximum(reference[here] - low, high - reference[here]) if high > low else 1.0
     return worst
 
 
 def as_float(text: str | None) -> float | None:
     """What FLARE's scorer reads: Python's `float` of the answer; None where it fails or is not finite.
 
-    A percent sign is dropped, because gold values carry one.
+    A percent sign is dropped, because reference values carry one.
     """
     if text is None or len(text) > 1000:
         return None
@@ -75,45 +92,53 @@ def as_float(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _official_measures() -> list[Measure]:
+def _published_metrics() -> list[Metric]:
     """FLARE 2026's error, infinite where a value is no float, and FLARE 2025's, which drops what it cannot find."""
 
     def official(s: Sums) -> np.ndarray:
-        return np.where(s["unread_float"] > 0, np.inf, ratio(s["error_float"], s["rows"]))
+        return np.where(s["unread_float"] > 0, np.inf, ratio(s["error float"], s["rows"]))
 
     def dropping(s: Sums) -> np.ndarray:
-        return ratio(s["error_lenient"], s["read_lenient"])
+        return ratio(s["error lenient"], s["read lenient"])
 
     def rmse(s: Sums) -> np.ndarray:
-        return np.sqrt(ratio(s["square_lenient"], s["read_lenient"]))
+        return np.sqrt(ratio(s["square lenient"], s["read lenient"]))
 
     return [
-        Measure("mae_official", official, "lower", "2026", unread="unread_float"),
-        Measure("mae_2025", dropping, "lower", "2025", unread="unread_lenient"),
-        Measure("rmse_2025", rmse, "lower", "2025", unread="unread_lenient"),
+        Metric("mae_official", official, direction="lower", definition="FLARE 2026", unread="unread_float"),
+        Metric(
+            "mae_2025",
+            dropping,
+            direction="lower",
+            definition="FLARE 2025",
+            reading="lenient",
+            unread="unread_lenient",
+        ),
+        Metric(
+            "rmse_2025", rmse, direction="lower", definition="FLARE 2025", reading="lenient", unread="unread_lenient"
+        ),
     ]
 
 
-def _reading_measures(suffix: str) -> list[Measure]:
-    read, square, unread = "read" + suffix, "square" + suffix, "unread" + suffix
+def _metrics(reading: Reading) -> list[Metric]:
+    read, square = f"read {reading}", f"square {reading}"
 
     def r2(s: Sums) -> np.ndarray:
-        spread = s["gold_square" + suffix] - ratio(s["gold" + suffix] ** 2, s[read], empty=0.0)
+        spread = s[f"reference_square {reading}"] - ratio(s[f"reference {reading}"] ** 2, s[read], empty=0.0)
         return 1.0 - ratio(s[square], np.where(spread > 1e-12, spread, 0.0))
 
     return [
-        Measure(
-            "mae" + suffix,
-            lambda s: ratio(s["bounded" + suffix], s["rows"]),
-            "lower",
-            "own",
-            primary=not suffix,
-            unread=unread,
+        Metric(
+            "mae",
+            lambda s: ratio(s[f"bounded {reading}"], s["rows"]),
+            direction="lower",
+            definition="flarebench",
+            primary=True,
         ),
-        Measure(
-            "within_5" + suffix, lambda s: ratio(s["within" + suffix], s["rows"]), "higher", "study", unread=unread
+        Metric(
+            "within_5", lambda s: ratio(s[f"within {reading}"], s["rows"]), direction="higher", definition="IIT Delhi"
         ),
-        Measure("mse" + suffix, lambda s: ratio(s[square], s[read]), "lower", "study", unread=unread),
-        Measure("rmse" + suffix, lambda s: np.sqrt(ratio(s[square], s[read])), "lower", "study", unread=unread),
-        Measure("r2" + suffix, r2, "higher", "study", unread=unread),
+        Metric("mse", lambda s: ratio(s[square], s[read]), direction="lower", definition="IIT Delhi"),
+        Metric("rmse", lambda s: np.sqrt(ratio(s[square], s[read])), direction="lower", definition="IIT Delhi"),
+        Metric("r2", r2, direction="higher", definition="IIT Delhi"),
     ]

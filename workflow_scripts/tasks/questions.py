@@ -6,8 +6,8 @@ from functools import lru_cache
 Option = tuple[str, str]
 """Letter and text."""
 
-KEPT = 4096
-"""Questions whose reading is kept: a data set asks the same few by the thousand."""
+CACHED_QUESTIONS = 4096
+"""Questions whose reading is cached: a dataset asks the same few by the thousand."""
 
 _MARKER = {mark: re.compile(rf"(?<![A-Za-z0-9])\(?([A-Z]){re.escape(mark)}(?=\s|[A-Za-z0-9(\"'])") for mark in ").:"}
 _CHOICES = re.compile(r"\b(?:choose (?:all that apply )?from|labels|candidates|categories)\s*:\s*", re.IGNORECASE)
@@ -15,7 +15,7 @@ _CORNERS = re.compile(r"x_?min|x_?1\b.*?x_?2\b|top.?left.*bottom.?right", re.IGN
 _SIZES = re.compile(r"\bx\b[^\]]{0,12}\by\b[^\]]{0,12}\bw(?:idth)?\b", re.IGNORECASE)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED_QUESTIONS)
 def options_in(question: str) -> tuple[Option, ...]:
     """Lettered options in the question's text, `A)`, `A.` or `A:`, in a row from A without a gap; empty if none.
 
@@ -44,7 +44,7 @@ def options_in(question: str) -> tuple[Option, ...]:
     return tuple(options)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED_QUESTIONS)
 def choices_in(question: str) -> tuple[str, ...] | None:
     """The label list after `Choose from:` and its like, split at `;` where there is one and else at `,`."""
     found = _CHOICES.search(question)
@@ -63,7 +63,7 @@ def separator_in(question: str) -> str | None:
     return "," if "comma" in text else None
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED_QUESTIONS)
 def convention_in(question: str) -> str | None:
     """`xyxy` or `xywh` where the question says how a box is written."""
     if _CORNERS.search(question):

@@ -1,0 +1,356 @@
+"""The rows of the tables between stages, one frozen dataclass a table; the Arrow schemas follow from them.
+
+`core.tables` reads and writes them. A field that may be null is `… | None`. Tables are reproducible: no time, host or
+duration enters a row.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Box(NamedTuple):
+    """Corners in pixels of the original image; the right and the lower edge are excluded."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+class Image(NamedTuple):
+    """One image of a row. `path` is relative to the dataset's root; see `core.images` for members of a zip."""
+
+    path: str
+    sha256: str  # of the file
+    width: int  # pixels, after EXIF's turn
+    height: int
+
+
+class Option(NamedTuple):
+    """A lettered option of a question."""
+
+    letter: str
+    text: str
+
+
+class Instance(NamedTuple):
+    """A box with the identity of what it shows."""
+
+    identity: str
+    box: Box
+
+
+class FormatSource(NamedTuple):
+    """Where a field of an expected format came from: question, dataset convention, configuration or task default."""
+
+    field: str
+    source: str
+
+
+class ExpectedFormat(NamedTuple):
+    """The form of answer that a question asks for. Readers, grammars and baselines know nothing else of the answer."""
+
+    answer_by: str | None = None  # letter or words, where options are to be chosen from
+    options: tuple[Option, ...] = ()
+    labels: tuple[str, ...] = ()  # admissible labels, or words where the question lists no options; empty: any
+    separator: str | None = None  # of labels: ";" or ","
+    percent: bool = False  # a number is written with a percent sign
+    box_convention: str | None = None  # of boxes: xyxy or xywh
+    sources: tuple[FormatSource, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One question on images with its answer."""
+
+    uid: str  # stable across machines: split folder, modality, subset, file, row
+    subset: str  # FLARE's dataset: the folder's name
+    modality: str  # the folder's name; source rows spell it variously
+    folder: str  # training, validation-public, …
+    task: str  # see core.tasks
+    task_raw: str
+    case_id: str  # rows of one case never part
+    question: str
+    expected: ExpectedFormat
+    images: tuple[Image, ...]
+    image_name: str  # JSON of the source's ImageName: a name or a list of them
+    answer: str  # the text to learn; see has_answer
+    answer_raw: str  # JSON of the source's value
+    source_file: str
+    source_row: int
+    notes: tuple[str, ...] = ()  # "repaired: …", "kept_defect: …" by a policy
+    labels: tuple[str, ...] | None = None  # typed answers: one column a task, null for the others
+    number: float | None = None
+    boxes: tuple[Box, ...] | None = None
+    instances: tuple[Instance, ...] | None = None
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether the source answers the row: an empty answer without labels is none, an empty label set is one."""
+        return self.answer != "" or self.labels is not None
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedRow:
+    """A source row that cannot be used, or a file as a whole."""
+
+    source_file: str
+    source_row: int | None  # None: the file as a whole
+    subset: str
+    reason: str  # see data.conversion.reasons
+    detail: str
+    record: str  # JSON of the source row, cut at 2,000 characters
+    uid: str | None  # as the row would have had; None for a file
+    folder: str
+    images: tuple[str, ...]  # paths of those that exist
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """How one subset writes the answers of one task, in one respect, and how that is known."""
+
+    subset: str
+    task: str
+    field: str  # a field of ExpectedFormat
+    question: str  # for words of questions without options: the question; else empty
+    value: str  # JSON
+    votes: int  # source rows that agree
+    rows: int  # source rows that say something about the field
+    source: str  # training rows, other rows, configuration or task default
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFinding:
+    """Something that the audit reports of a row."""
+
+    kind: str  # see data.conversion.reasons
+    action: str  # quarantined, repaired, kept, left out
+    subset: str
+    folder: str
+    uid: str | None  # None: the file as a whole
+    source_file: str
+    source_row: int | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetSummary:
+    """Sizes, lengths and ranges of one task of one subset in one split folder."""
+
+    subset: str
+    folder: str
+    task: str
+    rows: int
+    cases: int
+    images: int  # distinct
+    images_a_row: int  # the most
+    question_tokens: float  # median
+    answer_tokens: float  # median
+    longest_answer: int  # tokens
+    classes: int | None  # distinct labels, where the task has them
+    largest_class: float | None  # its share of the rows
+    least: float | None  # of numbers
+    median: float | None
+    greatest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCount:
+    """Rows that bear a label."""
+
+    subset: str
+    folder: str
+    task: str
+    label: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutRow:
+    """A row that a split leaves out."""
+
+    uid: str
+    subset: str
+    task: str
+    reason: str  # no_answer, leaked_image, leaked_case, leaked_group
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A system's answer to a row."""
+
+    uid: str
+    system: str
+    text: str
+    finish_reason: str  # stop, length, content_filter, baseline or imported
+    prompt_tokens: int | None = None
+    new_tokens: int | None = None
+    prompt_hash: str | None = None
+    engine: str | None = None  # transformers or openai; None where nothing was generated
+    settings: str | None = None  # hash of the generation settings, 16 digits
+    constrained: bool | None = None  # whether a grammar bounded the answer
+
+
+@dataclass(frozen=True, slots=True)
+class UnmatchedPrediction:
+    """An entry of an imported file that is no row's prediction."""
+
+    place: int  # in the file: from 1, the line where it has lines
+    key: str  # as it was given; empty where none was
+    reason: str  # see infer.imported
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a system's answer to a row."""
+
+    uid: str
+    system: str
+    subset: str
+    task: str
+    case_id: str
+    outcome: str  # valid, malformed, refused, looping, truncated, missing
+    strict: str | None  # JSON of the value read strictly; None if it cannot be
+    lenient: str | None  # JSON of the value read leniently; None if it cannot be
+    reference: str  # JSON of the reference answer in the same form
+    text: str | None  # the answer as it was given; None if it is missing
+
+
+@dataclass(frozen=True, slots=True)
+class MetricValue:
+    """A metric of a system on a task, with its interval."""
+
+    system: str
+    task: str
+    subset: str  # a subset, "macro" or "pooled"
+    metric: str
+    reading: str | None  # strict or lenient; None where answers are not read
+    judge: str | None  # name in the configuration; None where no judge is asked
+    stratum: str | None  # normal or abnormal references, an identity, a coordinate; None: all
+    direction: str  # higher or lower is better
+    value: float | None
+    low: float | None
+    high: float | None
+    rows: int
+    clusters: int
+    valid_share: float
+    unread: int  # rows without a value: counted by the metric's definition
+    definition: str  # whose: FLARE 2026, FLARE 2025, IIT Delhi, …
+    primary: bool  # the one metric of its task that heads the tables
+
+
+@dataclass(frozen=True, slots=True)
+class RowFact:
+    """What one row adds to a sum that metrics are made of."""
+
+    uid: str
+    system: str
+    task: str
+    fact: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two systems on a task's primary metric."""
+
+    task: str
+    subset: str  # a subset, "macro" or "pooled"
+    metric: str
+    judge: str | None
+    direction: str
+    system_a: str
+    system_b: str
+    difference: float | None  # b minus a
+    low: float | None
+    high: float | None
+    p: float | None  # paired randomisation test over cases, two-sided
+    p_holm: float | None  # corrected within the macro lines, or within all others
+    rows: int
+    clusters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Whether two report metrics agree about two systems."""
+
+    system_a: str
+    system_b: str
+    metric_1: str
+    judge_1: str | None
+    metric_2: str
+    judge_2: str | None
+    difference_1: float  # mean of b minus a over rows that both metrics score
+    difference_2: float
+    tau: float | None  # Kendall's, over the rows' differences
+    rows: int
+    opposed: bool  # the metrics disagree about which system is better
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedPair:
+    """A judge's reply to a pair of reports."""
+
+    pair: str  # sha256 of reference, hypothesis and context
+    judge: str  # name in the configuration
+    backend: str  # rule_based, recorded, openai, transformers
+    metrics: tuple[str, ...]  # whose formulas the reply feeds: crimson, green
+    context: str  # JSON of what is known besides: modality
+    reference: str
+    hypothesis: str
+    status: str  # valid, abstained, invalid
+    reply: str  # the judge's raw reply
+    reason: str | None  # why the judge abstained or the reply is invalid
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedFinding:
+    """A finding that a judge names in one of two reports."""
+
+    pair: str
+    judge: str
+    side: str  # reference or predicted
+    id: str
+    finding: str
+    significance: str  # CRIMSON's clinical significance
+    fate: str  # matched, missing or false
+    partners: tuple[str, ...]  # ids on the other side
+    errors: tuple[str, ...]  # of a matched reference: "location (significant)"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportScore:
+    """A score of one report answer."""
+
+    uid: str
+    system: str
+    metric: str
+    judge: str | None  # name in the configuration; None for metrics over texts
+    stratum: str | None  # normal or abnormal reference; None: all
+    value: float | None  # None: the judge abstained or its reply is invalid
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturePlace:
+    """Where an image's vision features lie."""
+
+    sha256: str  # of the image file
+    shard: str  # file, relative to the index
+    row: int  # place in the shard
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """One line of a training log."""
+
+    step: int
+    epoch: float
+    loss: float | None
+    token_accuracy: float | None
+    learning_rate: float | None
+    gradient_norm: float | None
+    entropy: float | None  # mean over answer tokens, nats
+    evaluation_loss: float | None  # on rows held back; None between evaluations

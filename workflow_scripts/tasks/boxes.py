@@ -1,0 +1,159 @@
+"""Boxes: the one parser of them, for sources and for answers, and their text."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+from workflow_scripts.core.answers import BadAnswer, Corners
+from workflow_scripts.core.boxes import BoxConvention, from_corners, to_corners, whole
+from workflow_scripts.core.rows import Box, Instance
+from workflow_scripts.tasks.questions import convention_in
+from workflow_scripts.tasks.text import LARGEST
+
+_QUAD = r"\s*(-?[0-9]{1,9}(?:\.[0-9]{1,20})?)\s*"
+_BOX = re.compile(rf"[\[(]{_QUAD},{_QUAD},{_QUAD},{_QUAD}[\])]", re.ASCII)
+_NAMED = re.compile(
+    rf"x_?(?:1|min)\W{{1,4}}{_QUAD}\W{{1,4}}y_?(?:1|min)\W{{1,4}}{_QUAD}\W{{1,4}}"
+    rf"x_?(?:2|max)\W{{1,4}}{_QUAD}\W{{1,4}}y_?(?:2|max)\W{{1,4}}{_QUAD}",
+    re.ASCII | re.IGNORECASE,
+)
+_FLAT = re.compile(r"\[([-0-9.,\s]{7,2000})\]", re.ASCII)
+
+
+def strict_json(text: str) -> object:
+    """The JSON value of an answer, or None where it is not JSON (or is null)."""
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def source_json(raw: object) -> object:
+    """A source's value, parsed where it is JSON in a string.
+
+    Raises:
+        BadAnswer: the string is not JSON.
+    """
+    if not isinstance(raw, str):
+        return raw
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        raise BadAnswer("wrong_answer_type", f"{raw.strip()[:60]!r} is not valid JSON") from None
+
+
+def box_fault(raw: object) -> str | None:
+    """Why a JSON value is no box of four finite numbers below 10⁹; None if it is one."""
+    if not isinstance(raw, list) or len(raw) != 4 or not all(type(value) in (int, float) for value in raw):
+        return f"{_short(raw)} is not four numbers"
+    if not all(math.isfinite(value) and abs(value) < LARGEST for value in raw):
+        return f"{_short(raw)} holds a number that is not finite or absurd"
+    return None
+
+
+def _short(raw: object) -> str:
+    try:
+        return json.dumps(raw, ensure_ascii=True)[:80]
+    except (RecursionError, ValueError):
+        return "a deeply nested value"
+
+
+def source_box(raw: object, convention: BoxConvention) -> Box:
+    """A source's box as corners.
+
+    Raises:
+        BadAnswer: it is none.
+    """
+    if fault := box_fault(raw):
+        raise BadAnswer("invalid_box", fault)
+    return Box(*to_corners(raw, convention))  # type: ignore[arg-type]
+
+
+def read_boxes(value: object, convention: BoxConvention) -> list[Corners] | None:
+    """A JSON list of boxes as corners, or None. The empty list is an answer: nothing is there."""
+    if not isinstance(value, list) or any(map(box_fault, value)):
+        return None
+    return [[float(edge) for edge in to_corners(box, convention)] for box in value]
+
+
+def boxes_in_text(text: str, convention: BoxConvention) -> list[Corners]:
+    """Every complete box of a text once; a model that loops repeats its boxes."""
+    quads = [[float(number) for number in match.groups()] for match in _BOX.finditer(text)]
+    quads = quads or [[float(number) for number in match.groups()] for match in _NAMED.finditer(text)]
+    if not quads:
+        flat = _FLAT.search(text)
+        numbers = re.findall(r"-?[0-9]+(?:\.[0-9]+)?", flat.group(1)) if flat else []
+        if len(numbers) % 4 == 0 and all(len(number) <= 30 for number in numbers):
+            quads = [[float(n) for n in numbers[i : i + 4]] for i in range(0, len(numbers), 4)]
+    corners = [tuple(to_corners(quad, convention)) for quad in quads if all(abs(n) < LARGEST for n in quad)]
+    return [[float(edge) for edge in box] for box in dict.fromkeys(corners)]
+
+
+def corners_of(box: Box) -> Corners:
+    """A box of a row as the readers return boxes."""
+    return [box.x1, box.y1, box.x2, box.y2]
+
+
+def boxes_text(boxes: Iterable[Box], convention: BoxConvention) -> str:
+    """The answer of a detection row."""
+    return json.dumps([from_corners(box, convention) for box in boxes])
+
+
+def instances_text(instances: Iterable[Instance], convention: BoxConvention) -> str:
+    """The answer of an instance detection row; identities in the order of their first box."""
+    by_identity: dict[str, list[list[int | float]]] = {}
+    for instance in instances:
+        by_identity.setdefault(instance.identity, []).append(from_corners(instance.box, convention))
+    return json.dumps(by_identity)
+
+
+def misplaced(box: Box, width: int, height: int) -> str | None:
+    """Why a box cannot lie in an image of `width` × `height` pixels; None if it can."""
+    shown = [whole(edge) for edge in box]
+    if box.x2 <= box.x1 or box.y2 <= box.y1:
+        return f"the box with corners {shown} is empty"
+    if box.x1 < 0 or box.y1 < 0 or box.x2 > width or box.y2 > height:
+        return f"the box with corners {shown} leaves the image of {width} × {height}"
+    return None
+
+
+def cut_to_image(box: Box, width: int, height: int) -> Box | None:
+    """The box with its corners in order and cut to the image; None if nothing is left of it."""
+    x1, x2 = sorted((box.x1, box.x2))
+    y1, y2 = sorted((box.y1, box.y2))
+    cut = Box(max(x1, 0), max(y1, 0), min(x2, width), min(y2, height))
+    return cut if cut.x1 < cut.x2 and cut.y1 < cut.y2 else None
+
+
+def learn_convention(
+    questions: Sequence[str], boxes: Sequence[object], usual: BoxConvention
+) -> tuple[BoxConvention, int, int]:
+    """The box convention of a subset, its votes and what could vote.
+
+    The one that most questions name; else `xywh` if more than a tenth of the boxes are none in corners (a few boxes
+    are wrong in any subset, under either convention); else the task's usual one.
+    """
+    named = [convention for convention in map(convention_in, questions) if convention]
+    if named:
+        winner = max(sorted(set(named)), key=named.count)
+        return winner, named.count(winner), len(named)
+    reversed_corners = sum(map(_no_corners, boxes))
+    if reversed_corners > len(boxes) / 10:
+        return "xywh", reversed_corners, len(boxes)
+    return usual, len(boxes) - reversed_corners, len(boxes)
+
+
+def _no_corners(box: object) -> bool:
+    return (
+        isinstance(box, list)
+        and len(box) == 4
+        and all(isinstance(value, int | float) for value in box)
+        and (box[2] <= box[0] or box[3] <= box[1])
+        and box[2] > 0
+        and box[3] > 0
+    )
