@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell nproc)
 
-.PHONY: demo test test-slow test-extended resume soak lint format clean
+.PHONY: environment demo test test-slow test-extended resume soak lint types format clean
 
 $(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/requirements-judges.txt envs/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("flarebench needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -13,6 +13,8 @@ $(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/requirements
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-judges.txt
 	touch $@
 
+environment: $(VENV)/ready  ## everything that is needed, in .venv
+
 demo: $(VENV)/ready  ## the whole workflow on the embedded default
 	$(BIN)/snakemake --cores $(CORES) all
 	@echo
@@ -20,7 +22,7 @@ demo: $(VENV)/ready  ## the whole workflow on the embedded default
 	@echo
 	@echo "Report: $(CURDIR)/results/report/validation/index.html"
 
-# Tests of one file stay in one process: they share what is expensive to make.
+# Tests of one file stay in one process: they share fixtures that are expensive to make.
 PYTEST := $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile $(PYTEST_FLAGS)
 
 test: $(VENV)/ready  ## every test but those marked slow or extended
@@ -38,17 +40,20 @@ resume:  ## go on with a run whose main process was killed; no job of the dead r
 soak: $(VENV)/ready  ## ten kills of the main process of a run on SLURM; needs root and no SLURM of the machine's own
 	FLAREBENCH_KILLS=10 $(BIN)/python -m pytest -q -s tests/slurm/test_kills.py
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready types  ## style, types, and Snakemake's own checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 
-format: $(VENV)/ready
+types: $(VENV)/ready  ## strict on core, tasks, judges and cache, plain on the rest: [tool.mypy] in pyproject.toml
+	$(BIN)/mypy
+
+format: $(VENV)/ready  ## write what lint wants of style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-clean:
+clean:  ## remove the environment, all results and Snakemake's records
 	rm -rf $(VENV) .snakemake
 	git clean -fdxq results

@@ -1,7 +1,7 @@
-"""flarebench: from the gated FLARE-MLLM-2D data to a table that can be defended.
+"""flarebench: from the gated FLARE-MLLM-2D data to a table of results.
 
 Paths below the results folder follow one grammar:
-    data/{dataset}/       manifest.json, rows.parquet, quarantine.parquet, audit/
+    data/{dataset}/       manifest.json, rows.parquet, quarantine.parquet, conventions.parquet, audit/
     splits/{split}/       rows.parquet, left_out.parquet, sft.jsonl
     models/{model}.json   record of a model, its files beside it
     features/{model}/{split}/index.parquet
@@ -9,7 +9,7 @@ Paths below the results folder follow one grammar:
     predictions/{split}/{system}.parquet, its shards in {group}/, {system}.unmatched.parquet, {system}.json
     scores/{split}/…      outcomes, judgements, report scores, metrics
     report/{split}/       table.csv, table.md, table.provenance.json, index.html
-    store/                what is kept by content: features, adapters, answers, judgements
+    store/                cache keyed by content: features, adapters, answers, judgements
     configuration.json    of the last run that was started
 """
 
@@ -24,11 +24,12 @@ min_version("9.0")
 
 sys.path.insert(0, workflow.basedir)
 
-from workflow_scripts.core.environment import use_this_interpreter
+from workflow_scripts.cli.environment import use_this_interpreter
 from workflow_scripts.core.files import write_json
-from workflow_scripts.cli.resume import record_run
+from workflow_scripts.cli.resume import name_user, record_run
 
 use_this_interpreter(workflow.basedir)
+name_user()
 
 # A given configuration replaces the default: merged into it, the default's systems would leak in.
 if not workflow.overwrite_configfiles:
@@ -57,6 +58,7 @@ localrules:
 
 
 rule all:
+    """Tables, pages, audits and training files of every evaluated split."""
     default_target: True
     input:
         expand(f"{R}/report/{{split}}/index.html", split=CONFIG.evaluate),
@@ -67,6 +69,7 @@ rule all:
 
 
 rule challenge:
+    """Every system's predictions in the challenge's form."""
     input:
         expand(
             f"{R}/predictions/{{split}}/{{system}}.json",

@@ -2,9 +2,9 @@
 
 import argparse
 import sys
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 
 def main() -> None:

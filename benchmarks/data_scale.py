@@ -1,8 +1,8 @@
-"""The data stage at FLARE's size: 58,112 rows over 50,996 images of 64 × 64 pixels in all 19 data sets.
+"""The data stage at FLARE's size: 58,112 rows over 50,996 images of 64 × 64 pixels in all 19 subsets.
 
     python benchmarks/data_scale.py [--scratch FOLDER]
 
-draws the tree in seconds and prints, for each variant, the wall time and the peak memory of `data.convert` and
+draws the dataset in seconds and prints, for each variant, the wall time and the peak memory of `data.convert` and
 `data.audit`, beside the floor measured in the same run: reading, hashing and decoding every image and nothing else.
 """
 
@@ -37,7 +37,7 @@ ROWS, IMAGES, SIDE, BASES = 58_112, 50_996, 64, 512
 
 @dataclass(frozen=True)
 class Shape:
-    """One data set: rows, images, images a row, and the share of its rows that is in validation-public."""
+    """One subset: rows, images, images a row, and the share of its rows that is in validation-public."""
 
     modality: str
     name: str
@@ -77,7 +77,7 @@ def shapes() -> list[Shape]:
     return [*_SHAPES, bcn, dental]
 
 
-def base_pictures() -> list[bytes]:
+def base_images() -> list[bytes]:
     """PNGs of gentle noise, as compressible as real ones of this size."""
     rng = np.random.default_rng(0)
     images = []
@@ -91,7 +91,7 @@ def base_pictures() -> list[bytes]:
 
 
 def unique(image: bytes, name: str) -> bytes:
-    """The same picture with a text chunk of its own behind the header: another hash, the same work to decode."""
+    """The same image with a text chunk of its own after the header: another hash, the same work to decode."""
     data = b"tEXt" + b"name\0" + name.encode()
     chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
     return image[:33] + chunk + image[33:]
@@ -100,7 +100,7 @@ def unique(image: bytes, name: str) -> bytes:
 def question(shape: Shape, i: int, images: int, rng: random.Random) -> tuple[str, object]:
     """A question in FLARE's style and an answer to it."""
     task = shape.task.lower()
-    again = f" (question {i * shape.each // images})"  # an image that is asked twice is asked otherwise
+    number = f" (question {i * shape.each // images})"  # an image that is asked twice is asked otherwise
 
     def box() -> tuple[int, int, int, int]:
         x, y = rng.randrange(0, 40), rng.randrange(0, 40)
@@ -111,37 +111,37 @@ def question(shape: Shape, i: int, images: int, rng: random.Random) -> tuple[str
         labels = ["Caries", "Endodontic Treatment, Restorative Treatment, and Complications", "Crown", "Lesion"]
         labels = labels if mark == ";" else ["Atelectasis", "Cardiomegaly", "Effusion", "Nodule", "Pneumothorax"]
         chosen = [label for label in labels if rng.random() < 0.4]
-        return f"Which findings are present?{again} Choose from: {'; '.join(labels)}.", f"{mark} ".join(chosen)
+        return f"Which findings are present?{number} Choose from: {'; '.join(labels)}.", f"{mark} ".join(chosen)
     if task == "detection":
-        return f"Locate the mass.{again} Return [x_min, y_min, x_max, y_max].", [list(box())]
+        return f"Locate the mass.{number} Return [x_min, y_min, x_max, y_max].", [list(box())]
     if task == "instance_detection":
-        found: dict[str, list] = {}
+        by_class: dict[str, list] = {}
         for k in range(46):
             x1, y1, x2, y2 = box()
-            found.setdefault(str(k % 22 + 1), []).append([x1, y1, x2 - x1, y2 - y1])
-        return f"Locate all chromosomes.{again} Return boxes as [x, y, width, height] by class.", json.dumps(found)
+            by_class.setdefault(str(k % 22 + 1), []).append([x1, y1, x2 - x1, y2 - y1])
+        return f"Locate all chromosomes.{number} Return boxes as [x, y, width, height] by class.", json.dumps(by_class)
     if "counting" in task:
-        return f"What is the cell count?{again}", int(rng.lognormvariate(4, 1.5))
+        return f"What is the cell count?{number}", int(rng.lognormvariate(4, 1.5))
     if task == "regression":
-        return f"Estimate the bone resorption in percent.{again}", f"{rng.uniform(5, 70):.2f}%"
+        return f"Estimate the bone resorption in percent.{number}", f"{rng.uniform(5, 70):.2f}%"
     if task == "report_generation":
-        return f"Write the findings.{again}", rng.choice(["No acute bony abnormality.", "Heart size is normal."])
+        return f"Write the findings.{number}", rng.choice(["No acute bony abnormality.", "Heart size is normal."])
     options = ["Nevus", "Melanoma", "Keratosis", "Carcinoma", "Angioma"]
     listed = " ".join(f"{'ABCDE'[k]}) {option}" for k, option in enumerate(options))
-    return f"Which diagnosis fits?{again} Options: {listed}", rng.choice("ABCDE")
+    return f"Which diagnosis fits?{number} Options: {listed}", rng.choice("ABCDE")
 
 
 def draw(root: Path, missing: float = 0.0, zipped: bool = False) -> None:
-    """Write the whole tree; `missing` is the share of images that rows name and nobody wrote."""
+    """Write the whole dataset; `missing` is the share of images that rows name and nobody wrote."""
     with ProcessPoolExecutor(cores()) as pool:
-        for done in [pool.submit(draw_set, root, shape, missing, zipped) for shape in shapes()]:
+        for done in [pool.submit(draw_subset, root, shape, missing, zipped) for shape in shapes()]:
             done.result()
 
 
-def draw_set(root: Path, shape: Shape, missing: float, zipped: bool) -> None:
-    """Write one data set, its validation rows into the other split folder."""
+def draw_subset(root: Path, shape: Shape, missing: float, zipped: bool) -> None:
+    """Write one subset, its validation rows into the other split folder."""
     rng = random.Random(shape.name)
-    images = base_pictures()
+    bases = base_images()
     of_validation = round(shape.rows * shape.validation)
     images_of_validation = round(shape.images * shape.validation)
     first_row = first_image = 0
@@ -156,14 +156,14 @@ def draw_set(root: Path, shape: Shape, missing: float, zipped: bool) -> None:
         names = [f"images{kind}/{shape.name}_{first_image + i:06d}.png" for i in range(images)]
         records = []
         for i in range(rows):
-            asked, answer = question(shape, i, images, rng)
+            text, answer = question(shape, i, images, rng)
             chosen = [names[(i * shape.each + j) % images] for j in range(shape.each)]
             records.append(
                 {
                     "TaskType": shape.task,
                     "Modality": shape.modality,
                     "ImageName": chosen[0] if shape.each == 1 else chosen,
-                    "Question": asked,
+                    "Question": text,
                     "Answer": answer,
                     "Split": kind.lower(),
                 }
@@ -171,7 +171,7 @@ def draw_set(root: Path, shape: Shape, missing: float, zipped: bool) -> None:
         ending = "train" if kind == "Tr" else "val"
         (subset_folder / f"{shape.name}_questions_{ending}.json").write_text(json.dumps(records, indent=1))
         written = [name for name in names if rng.random() >= missing]
-        content = ((name, unique(rng.choice(images), name)) for name in written)
+        content = ((name, unique(rng.choice(bases), name)) for name in written)
         if zipped:
             with zipfile.ZipFile(subset_folder / f"images{kind}.zip", "w", zipfile.ZIP_STORED) as archive:
                 for name, data in content:
@@ -191,7 +191,7 @@ def _floor(files: list[str]) -> None:
 
 
 def floor(root: Path, processes: int) -> float:
-    """Seconds to read, hash and decode every image of a tree of folders."""
+    """Seconds to read, hash and decode every image of a dataset in folders."""
     files = [entry.path for folder in root.glob("*/*/*/images*") for entry in os.scandir(folder)]
     start = time.perf_counter()
     if processes == 1:
@@ -208,39 +208,42 @@ class Cost:
 
     seconds: float
     mebibytes: float
-    said: str
+    summary: str  # what the step printed
 
 
 def run(*arguments: object) -> Cost:
-    """Run a step and watch it."""
+    """Run a step and measure it."""
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    watched, peak = psutil.Process(process.pid), 0
+    parent, peak = psutil.Process(process.pid), 0
     while process.poll() is None:
-        with contextlib.suppress(psutil.NoSuchProcess):  # a child may end between being listed and being asked
-            peak = max(peak, sum(p.memory_info().rss for p in [watched, *watched.children(recursive=True)]))
+        with contextlib.suppress(psutil.NoSuchProcess):  # a child may end between being listed and being measured
+            peak = max(peak, sum(p.memory_info().rss for p in [parent, *parent.children(recursive=True)]))
         time.sleep(0.02)
-    said = process.stdout.read().strip() if process.stdout else ""
+    summary = process.stdout.read().strip() if process.stdout else ""
     if process.returncode:
-        raise SystemExit(f"{arguments[0]} ended with exit code {process.returncode}: {said}")
-    return Cost(time.perf_counter() - start, peak / 2**20, said)
+        raise SystemExit(f"{arguments[0]} ended with exit code {process.returncode}: {summary}")
+    return Cost(time.perf_counter() - start, peak / 2**20, summary)
 
 
 def measure(scratch: Path, root: Path, work: str) -> list[tuple[str, Cost]]:
-    """Inventory, conversion and audit of `tree`; `work` names the work folder, shared by reruns."""
-    manifest, rows, quarantine = (scratch / f"{work}.{name}" for name in ("json", "rows.parquet", "quarantine.parquet"))
+    """Inventory, conversion and audit of `root`; `work` names the work folder, shared by reruns."""
+    names = ("json", "rows.parquet", "quarantine.parquet", "conventions.parquet")
+    manifest, rows, quarantine, conventions = (scratch / f"{work}.{name}" for name in names)
     start = time.perf_counter()
     write_manifest(manifest, take_inventory(root, {"source": "local"}))
     inventory = Cost(time.perf_counter() - start, 0, "")
     convert = run(
         "workflow_scripts.data.convert", "--root", root, "--manifest", manifest, "--rows", rows,
-        "--quarantine", quarantine, "--workdir", scratch / f"{work}.work",
+        "--quarantine", quarantine, "--conventions", conventions, "--workdir", scratch / f"{work}.work",
+        "--policies", "{}", "--jobs", cores(),
     )  # fmt: skip
     audit = run(
-        "workflow_scripts.data.audit", "--rows", rows, "--quarantine", quarantine, "--root", root,
-        "--findings", scratch / f"{work}.findings.parquet", "--summary", scratch / f"{work}.summary.parquet",
+        "workflow_scripts.data.audit", "--rows", rows, "--quarantine", quarantine, "--conventions", conventions,
+        "--root", root, "--findings", scratch / f"{work}.findings.parquet",
+        "--summary", scratch / f"{work}.summary.parquet",
         "--balance", scratch / f"{work}.balance.parquet", "--page", scratch / f"{work}.html",
     )  # fmt: skip
     return [("inventory", inventory), ("convert", convert), ("audit", audit)]
@@ -265,14 +268,14 @@ def main() -> None:
             total = sum(cost.seconds for name, cost in measured if name != "inventory")
             base = base or total
             for name, cost in measured:
-                print(f"  {name:9} {cost.seconds:6.1f} s  {cost.mebibytes:6.0f} MiB  {cost.said}", flush=True)
+                print(f"  {name:9} {cost.seconds:6.1f} s  {cost.mebibytes:6.0f} MiB  {cost.summary}", flush=True)
             print(f"  convert + audit {total:.1f} s, {total / base:.2f} times {a.variants[0]}", flush=True)
             if variant == "folders":
                 print(f"  floor (read, hash, decode): 1 process {floor(root, 1):.1f} s, 2 {floor(root, 2):.1f} s")
                 changed = root / "training" / "Endoscopy" / "endo" / "endo_questions_train.json"
                 changed.write_text(changed.read_text().replace("Nevus", "Naevus"))
                 for name, cost in measure(scratch, root, variant)[1:]:
-                    print(f"  one JSON changed: {name} {cost.seconds:.1f} s  {cost.said}", flush=True)
+                    print(f"  one JSON changed: {name} {cost.seconds:.1f} s  {cost.summary}", flush=True)
             shutil.rmtree(root)
     finally:
         shutil.rmtree(scratch)

@@ -20,32 +20,34 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from benchmarks.shapes import VOCABULARY, write_images, write_medgemma
 from benchmarks.train_gpu import IMAGE, PROMPT
+from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.images import open_image
 from workflow_scripts.core.requests import Request, RequestImage
-from workflow_scripts.core.tables import FEATURES, PREDICTIONS, ROWS, read_table, write_table
+from workflow_scripts.core.rows import ExpectedFormat, FeaturePlace, Image, Prediction, Row
+from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.engines.local.engine import TransformersEngine, vision_source
 from workflow_scripts.features import extract
 from workflow_scripts.models.kernels import speed_up_inference
 from workflow_scripts.models.loading import Loaded, load
+from workflow_scripts.models.vision_features import SHARD_FILE
 
 IMAGES = 128
 
 
-def write_features(record: Path, root: Path, images: list[dict], index: Path) -> None:
+def write_features(record: Path, root: Path, images: list[Image], index: Path) -> None:
     """Store the images' features with the product's code."""
     loaded = load(record)
-    tensor = extract.compute(loaded, [image["path"] for image in images], root, 32, 15)
-    index.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"features": tensor}, index.parent / "features-00000.safetensors", metadata={"key": ""})
-    places = [{"sha256": i["sha256"], "shard": "features-00000.safetensors", "row": n} for n, i in enumerate(images)]
-    write_table(index, places, FEATURES)
+    tensor = extract.compute(loaded, images, root, 32, 15)
+    shards = EntryStore(index.parent / "store")
+    key = extract.write_shard(shards, [image.sha256 for image in images], tensor, compiled=False)
+    places = [FeaturePlace(image.sha256, f"store/{key}/{SHARD_FILE}", row) for row, image in enumerate(images)]
+    write_rows(index, places, FeaturePlace)
 
 
 def write_adapter(record: Path, folder: Path) -> None:
@@ -59,20 +61,20 @@ def write_adapter(record: Path, folder: Path) -> None:
     tuned.save_pretrained(folder)
 
 
-def prompts(loaded: Loaded, images: list[dict], count: int, new: int) -> list[tuple[Request, list[int]]]:
+def prompts(loaded: Loaded, images: list[Image], count: int, new: int) -> list[tuple[Request, list[int]]]:
     """`count` requests of random tokens, with their ids."""
     tokenizer = loaded.processor.tokenizer
     generator = torch.Generator().manual_seed(0)
-    found = []
+    requests = []
     for number in range(count):
         text = torch.randint(1100, VOCABULARY, (PROMPT - 1,), generator=generator).tolist()
         ids = [tokenizer.bos_token_id, *text[:3], *[tokenizer.image_token_id] * IMAGE, *text[3:]]
         image = images[number % len(images)]
-        found.append((Request(str(number), [], (RequestImage(image["sha256"], image["path"]),), new), ids))
-    return found
+        requests.append((Request(str(number), [], (RequestImage(image.sha256, image.path),), new), ids))
+    return requests
 
 
-def rates(loaded: Loaded, root: Path, index: Path, images: list[dict], batches: list[int], system: str, note) -> None:
+def rates(loaded: Loaded, root: Path, index: Path, images: list[Image], batches: list[int], system: str, note) -> None:
     """Rows/s by batch and by new tokens, after one answer to warm up."""
     engine = TransformersEngine(loaded, vision_source(loaded, root, index), 1)
     for size in batches:
@@ -84,15 +86,15 @@ def rates(loaded: Loaded, root: Path, index: Path, images: list[dict], batches: 
             repeats = 1 if new == 64 else 2
             start = time.perf_counter()
             for _ in range(repeats):
-                said = engine.generate(batch, adapted=True)
+                responses = engine.generate(batch, adapted=True)
             torch.cuda.synchronize()
             speed = repeats * size / (time.perf_counter() - start)
-            mean = sum(r.new_tokens for r in said) / size
+            mean = sum(r.new_tokens for r in responses) / size
             gib = torch.cuda.max_memory_allocated() >> 30
             note(system=system, batch=size, new=new, rows_per_s=round(speed, 1), mean_new=round(mean, 1), gib=gib)
 
 
-def one_at_a_time(record: Path, root: Path, images: list[dict], rows: int, note) -> None:
+def one_at_a_time(record: Path, root: Path, images: list[Image], rows: int, note) -> None:
     """The reference: what a plain script does."""
     loaded = load(record, quantisation="nf4")
     family, device = loaded.family, loaded.device
@@ -109,10 +111,10 @@ def one_at_a_time(record: Path, root: Path, images: list[dict], rows: int, note)
             do_sample=False,
         )
 
-    asked = prompts(loaded, images, rows + 1, 64)
-    ask(*asked[0])
+    first, *others = prompts(loaded, images, rows + 1, 64)
+    ask(*first)
     start = time.perf_counter()
-    for request, ids in asked[1:]:
+    for request, ids in others:
         ask(request, ids)
     torch.cuda.synchronize()
     note(reference=True, batch=1, new=64, rows_per_s=round(rows / (time.perf_counter() - start), 3))
@@ -127,21 +129,32 @@ def question(tokenizer, rng: random.Random) -> str:
 
 
 def wall_of_the_step(
-    record: Path, root: Path, index: Path, images: list[dict], work: Path, count: int, batch: int, note
+    record: Path, root: Path, index: Path, images: list[Image], work: Path, count: int, batch: int, note
 ):
     """Wall time of `infer.answer` as a process: tuned alone, then base and tuned."""
     tokenizer = AutoTokenizer.from_pretrained(record.with_suffix(""))
     rng = random.Random(0)
-    rows = []
-    for number in range(count):
-        image = {**images[number % len(images)], "width": 1024, "height": 1024}
-        rows.append({
-            "uid": str(number), "dataset": "d", "modality": "Xray", "folder": "training", "task": "report",
-            "task_raw": "report", "case_id": str(number), "question": question(tokenizer, rng), "images": [image],
-            "notes": [], "answer": "", "answer_raw": "", "source_file": "q.json", "source_row": number,
-            "image_name": "[]",
-        })  # fmt: skip
-    write_table(work / "rows.parquet", rows, ROWS)
+    rows = [
+        Row(
+            uid=str(number),
+            subset="d",
+            modality="Xray",
+            folder="training",
+            task="report",
+            task_raw="report",
+            case_id=str(number),
+            question=question(tokenizer, rng),
+            expected=ExpectedFormat(),
+            images=(images[number % len(images)],),
+            image_name="[]",
+            answer="",
+            answer_raw="",
+            source_file="q.json",
+            source_row=number,
+        )
+        for number in range(count)
+    ]
+    write_rows(work / "rows.parquet", rows, Row)
     tuned = {"system": "tuned", "adapter": str(work / "adapter")}
     for name, group in (("tuned", [tuned]), ("base+tuned", [{"system": "base"}, tuned])):
         start = time.perf_counter()
@@ -149,17 +162,17 @@ def wall_of_the_step(
             [
                 *(sys.executable, "-m", "workflow_scripts.infer.answer", "--split", work / "rows.parquet"),
                 *("--shard", "1-of-1", "--model", record, "--root", root, "--features", index, "--batch", str(batch)),
-                *("--group", json.dumps(group), "--budgets", json.dumps({"report": 64}), "--threads", "8"),
+                *("--members", *map(json.dumps, group), "--max-new-tokens", "report", "64", "--threads", "8"),
                 *("--store", work / f"store of {name}"),
                 *("--out", work / f"{name}.parquet"),
             ],
             check=True,
         )
         note(step=name, rows=count, batch=batch, wall_s=round(time.perf_counter() - start, 1))
-    alone = {row["uid"]: row["text"] for row in read_table(work / "tuned.parquet", PREDICTIONS).to_pylist()}
-    both = read_table(work / "base+tuned.parquet", PREDICTIONS).to_pylist()
-    changed = sum(alone[row["uid"]] != row["text"] for row in both if row["system"] == "tuned")
-    prompt = sorted(row["prompt_tokens"] for row in both)[len(both) // 2]
+    alone = {row.uid: row.text for row in read_rows(work / "tuned.parquet", Prediction)}
+    both = read_rows(work / "base+tuned.parquet", Prediction)
+    changed = sum(alone[row.uid] != row.text for row in both if row.system == "tuned")
+    prompt = sorted(row.prompt_tokens for row in both)[len(both) // 2]
     note(step="same texts", changed=changed, of=count, median_prompt=prompt)
 
 
@@ -177,7 +190,7 @@ def widened(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     return wide
 
 
-def constrained_and_stable(loaded: Loaded, root: Path, index: Path, images: list[dict], note) -> None:
+def constrained_and_stable(loaded: Loaded, root: Path, index: Path, images: list[Image], note) -> None:
     """Rows/s of 16 tokens under a grammar and without; share of answers that another batch changes in bf16."""
     processor = copy(loaded.processor)
     processor.tokenizer = widened(processor.tokenizer)
@@ -189,10 +202,12 @@ def constrained_and_stable(loaded: Loaded, root: Path, index: Path, images: list
         start = time.perf_counter()
         engine.generate(batch, adapted=True)
         note(answers=name, batch=768, new=16, rows_per_s=round(768 / (time.perf_counter() - start), 1))
-    asked = prompts(loaded, images, 256, 16)
+    requests = prompts(loaded, images, 256, 16)
     texts = {
         size: [
-            r.text for first in range(0, 256, size) for r in engine.generate(asked[first : first + size], adapted=True)
+            r.text
+            for first in range(0, 256, size)
+            for r in engine.generate(requests[first : first + size], adapted=True)
         ]
         for size in (256, 64, 7)
     }
@@ -201,18 +216,18 @@ def constrained_and_stable(loaded: Loaded, root: Path, index: Path, images: list
         note(stability=f"batch 256 against {size}", rows=256, changed=changed)
 
 
-def profile(loaded: Loaded, root: Path, index: Path, images: list[dict], size: int) -> None:
+def profile(loaded: Loaded, root: Path, index: Path, images: list[Image], size: int) -> None:
     """Where the GPU's time goes: the prompts alone, then eight tokens."""
     engine = TransformersEngine(loaded, vision_source(loaded, root, index), 1)
     for new in (1, 24):
         batch = prompts(loaded, images, size, new)
         engine.generate(batch, adapted=True)
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
             start = time.perf_counter()
             engine.generate(batch, adapted=True)
             torch.cuda.synchronize()
             print(f"{new} tokens: wall {time.perf_counter() - start:.2f} s")
-        print(seen.key_averages().table(sort_by="cuda_time_total", row_limit=22, max_name_column_width=90))
+        print(profiler.key_averages().table(sort_by="cuda_time_total", row_limit=22, max_name_column_width=90))
 
 
 def main() -> None:
@@ -229,7 +244,7 @@ def main() -> None:
     root, index = given.work / "images", given.work / "features" / "index.parquet"
     if not root.exists():
         write_images(root, IMAGES)
-    images = [{"path": path.name, "sha256": sha256_of_file(path)} for path in sorted(root.glob("*.png"))]
+    images = [Image(path.name, sha256_of_file(path), 1024, 1024) for path in sorted(root.glob("*.png"))]
     if not index.exists():
         write_features(record, root, images, index)
     if not (given.work / "adapter").exists():

@@ -43,30 +43,30 @@ def measure(config, device: str, shape: tuple[int, int], pairs: int, batch: int,
         [rng.randrange(2, config.vocab_size) for _ in range(int(prompt * rng.uniform(0.9, 1.1)))] for _ in range(pairs)
     ]
 
-    def rate(listed: list[list[int]], ask) -> float:
-        ask(listed[:2], 8)  # warm
+    def rate(chosen: list[list[int]], generate) -> float:
+        generate(chosen[:2], 8)  # warm
         start = time.perf_counter()
-        ask(listed, new)
+        generate(chosen, new)
         if device == "cuda":
             torch.cuda.synchronize()
-        return len(listed) / (time.perf_counter() - start)
+        return len(chosen) / (time.perf_counter() - start)
 
-    def one_by_one(listed: list[list[int]], count: int) -> None:
-        for ids in listed:
+    def one_by_one(chosen: list[list[int]], count: int) -> None:
+        for ids in chosen:
             tensor = torch.tensor([ids], device=device)
             mask = torch.ones_like(tensor)
             options = {"max_new_tokens": count, "min_new_tokens": count, "do_sample": False, "pad_token_id": 0}
             model.generate(input_ids=tensor, attention_mask=mask, **options)
 
-    found = {"pairs": pairs, "batch": batch, "one at a time, pairs/s": rate(prompts[:alone], one_by_one)}
+    rates = {"pairs": pairs, "batch": batch, "one at a time, pairs/s": rate(prompts[:alone], one_by_one)}
     generator = Generator(model, pad=0, stops={1})
-    found["batched, pairs/s"] = rate(
-        prompts, lambda listed, count: generator.generate(listed, batch=batch, max_new_tokens=count, fixed=True)
+    rates["batched, pairs/s"] = rate(
+        prompts, lambda chosen, count: generator.generate(chosen, batch=batch, max_new_tokens=count, fixed=True)
     )
     if device == "cuda":
-        found["peak, GiB"] = torch.cuda.max_memory_allocated() / 2**30
+        rates["peak, GiB"] = torch.cuda.max_memory_allocated() / 2**30
         torch.cuda.reset_peak_memory_stats()
-    return {name: round(value, 3) for name, value in found.items()}
+    return {name: round(value, 3) for name, value in rates.items()}
 
 
 def main() -> None:
@@ -74,14 +74,14 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="small shapes, for a trial on a CPU")
     parser.add_argument("--green-batch", type=int, default=160)
     parser.add_argument("--crimson-batch", type=int, default=128)
-    given = parser.parse_args()
-    if given.tiny:
+    options = parser.parse_args()
+    if options.tiny:
         green = measure(tiny(LLAMA_7B), "cpu", (60, 8), 8, 4, 2)
         crimson = measure(tiny(GEMMA_4B), "cpu", (190, 8), 8, 4, 2)
     else:
-        green = measure(LLAMA_7B, "cuda", (600, 200), 2 * given.green_batch, given.green_batch, 3)
+        green = measure(LLAMA_7B, "cuda", (600, 200), 2 * options.green_batch, options.green_batch, 3)
         torch.cuda.empty_cache()
-        crimson = measure(GEMMA_4B, "cuda", (1900, 300), 2 * given.crimson_batch, given.crimson_batch, 2)
+        crimson = measure(GEMMA_4B, "cuda", (1900, 300), 2 * options.crimson_batch, options.crimson_batch, 2)
     print(json.dumps({"GREEN 7B Llama": green, "CRIMSON 4B Gemma 3": crimson}, indent=2))
 
 

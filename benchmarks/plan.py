@@ -17,16 +17,16 @@ from pathlib import Path
 
 import yaml
 
-from workflow_scripts.cache.fingerprints import ROOT
+from workflow_scripts.core.paths import ROOT
 
 CONFIG = "config/plan.yaml"
 
 
 def configuration(systems: int, splits: int, shards: int) -> dict:
-    """A configuration of many systems, half of them tuned, on parts of the made data."""
+    """A configuration of many systems, half of them tuned, on parts of the toy dataset."""
     raw = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
     names = [f"part{number}" for number in range(splits)]
-    whole = {"dataset": "made", "folder": "validation-public"}
+    whole = {"dataset": "toy", "folder": "validation-public"}
     parts = [{"seed": 7, "start": n / splits, "stop": (n + 1) / splits} for n in range(splits)]
     raw["splits"] = {"train": raw["splits"]["train"]} | {
         name: whole | {"part": part} for name, part in zip(names, parts, strict=True)
@@ -76,13 +76,13 @@ def main() -> None:
         for part in ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs"):
             (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, folder / part)
         (folder / CONFIG).write_text(yaml.safe_dump(configuration(given.systems, given.splits, given.shards)))
-        said, wall, cpu = snakemake(folder, "-n")
+        output, wall, cpu = snakemake(folder, "-n")
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        jobs = next(line.split()[1] for line in said.splitlines() if line.startswith("total"))
+        jobs = next(line.split()[1] for line in output.splitlines() if line.startswith("total"))
         print(f"plan of {jobs} jobs: {wall:.1f} s, {cpu:.1f} s of CPU, {peak:.0f} MiB")
         pretend(folder)
-        said, wall, cpu = snakemake(folder)
-        assert "Nothing to be done" in said, said[-2000:]
+        output, wall, cpu = snakemake(folder)
+        assert "Nothing to be done" in output, output[-2000:]
         print(f"run with nothing to do: {wall:.1f} s, {cpu:.1f} s of CPU")
 
 

@@ -1,6 +1,6 @@
 """How long task scoring takes on a CPU: 5,000 rows × 4 systems with intervals and tests, and 58,112 free-text answers.
 
-`python benchmarks/score_cpu.py [--rows 5000] [--systems 4] [--answers 58112]` prints seconds and peak memory as JSON.
+`python -m benchmarks.score_cpu [--rows 5000] [--systems 4] [--answers 58112]` prints seconds and peak memory as JSON.
 """
 
 import argparse
@@ -9,98 +9,100 @@ import random
 import resource
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from workflow_scripts.core.config.scoring import Scoring
-from workflow_scripts.core.metrics import Answer
-from workflow_scripts.core.tables import OUTCOMES, PREDICTIONS, ROWS, read_table, write_table
-from workflow_scripts.core.tasks import TASKS
-from workflow_scripts.score.comparisons import compare_systems
-from workflow_scripts.score.metrics import score_systems
-from workflow_scripts.score.outcomes import read_outcomes
-from workflow_scripts.score.task_facts import FACTS, facts_of_tasks
+from workflow_scripts.core.metrics import Facts, ScoredAnswer
+from workflow_scripts.core.rows import Box, ExpectedFormat, Instance, Option, Outcome, Prediction, Row
+from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.tasks import load_part, tasks
+from workflow_scripts.score.comparisons import write_comparisons
+from workflow_scripts.score.metrics import write_metrics
+from workflow_scripts.score.outcomes import write_outcomes
+from workflow_scripts.score.task_facts import facts_of_tasks
 from workflow_scripts.synthetic import terms
-from workflow_scripts.tasks.report.metrics import ReportScores
 
 TEXT = "the image shows a lesion with an irregular border that could be benign or malignant in the upper zone"
 
 
-def made_row(rng: random.Random, number: int) -> dict:
-    """One row of a split, the tasks in turn, two data sets a task, three rows a case."""
-    task = TASKS[number % len(TASKS)]
-    row = dict.fromkeys(ROWS.names) | {
-        "uid": f"row/{number:06d}",
-        "dataset": f"{task}-{rng.randrange(2)}",
-        "modality": "Xray",
-        "folder": "validation-public",
-        "task": task,
-        "task_raw": task,
-        "case_id": f"case{number // 3}",
-        "question": "?",
-        "images": [],
-        "image_name": "[]",
-        "answer_raw": "",
-        "source_file": "questions.json",
-        "source_row": number,
-        "notes": [],
-    }
+def example_row(rng: random.Random, number: int) -> Row:
+    """One row of a split, the tasks in turn, two subsets a task, three rows a case."""
+    names = list(tasks())
+    task = names[number % len(names)]
+    row = Row(
+        uid=f"row/{number:06d}",
+        subset=f"{task}-{rng.randrange(2)}",
+        modality="Xray",
+        folder="validation-public",
+        task=task,
+        task_raw=task,
+        case_id=f"case{number // 3}",
+        question="?",
+        expected=ExpectedFormat(),
+        images=(),
+        image_name="[]",
+        answer="",
+        answer_raw="",
+        source_file="questions.json",
+        source_row=number,
+    )
 
-    def box() -> dict:
+    def box() -> Box:
         x, y = rng.randrange(60), rng.randrange(60)
-        return {"x1": x, "y1": y, "x2": x + rng.randrange(8, 40), "y2": y + rng.randrange(8, 40)}
+        return Box(x, y, x + rng.randrange(8, 40), y + rng.randrange(8, 40))
 
     match task:
         case "classification":
-            options = [
-                {"letter": letter, "text": text} for letter, text in zip(terms.LETTERS, terms.SKIN, strict=False)
-            ]
-            return row | {"options": options, "answer": rng.choice(options)["letter"]}
+            options = tuple(Option(letter, text) for letter, text in zip(terms.LETTERS, terms.SKIN, strict=False))
+            return replace(row, expected=ExpectedFormat("letter", options), answer=rng.choice(options).letter)
         case "multi_label":
-            labels = [label for label in terms.CHEST if rng.random() < 0.4]
-            return row | {"labels": labels, "answer": ", ".join(labels), "choices": list(terms.CHEST), "separator": ","}
+            labels = tuple(label for label in terms.CHEST if rng.random() < 0.4)
+            expected = ExpectedFormat(labels=terms.CHEST, separator=",")
+            return replace(row, expected=expected, labels=labels, answer=", ".join(labels))
         case "detection":
-            boxes = [box() for _ in range(rng.randrange(1, 4))]
-            return row | {"boxes": boxes, "answer": json.dumps([list(b.values()) for b in boxes]), "convention": "xyxy"}
+            boxes = tuple(box() for _ in range(rng.randrange(1, 4)))
+            expected = ExpectedFormat(box_convention="xyxy")
+            return replace(row, expected=expected, boxes=boxes, answer=json.dumps(boxes))
         case "instance_detection":
-            placed = [{"identity": str(1 + n % 24), "box": box()} for n in range(46)]
-            answer: dict[str, list] = {}
-            for instance in placed:
-                answer.setdefault(instance["identity"], []).append(list(instance["box"].values()))
-            return row | {"instances": placed, "answer": json.dumps(answer), "convention": "xyxy"}
+            instances = tuple(Instance(str(1 + n % 24), box()) for n in range(46))
+            answer: dict[str, list[Box]] = {}
+            for instance in instances:
+                answer.setdefault(instance.identity, []).append(instance.box)
+            expected = ExpectedFormat(box_convention="xyxy")
+            return replace(row, expected=expected, instances=instances, answer=json.dumps(answer))
         case "counting":
-            value = rng.randrange(3000)
-            return row | {"number": value, "answer": str(value)}
+            count = rng.randrange(3000)
+            return replace(row, number=float(count), answer=str(count))
         case "regression":
             value = round(rng.uniform(0, 100), 2)
-            return row | {"number": value, "answer": str(value)}
+            return replace(row, number=value, answer=str(value))
         case _:
-            return row | {"answer": rng.choice(terms.SENTENCES)}
+            return replace(row, answer=rng.choice(terms.SENTENCES))
 
 
 def score_all(folder: Path, rows: int, systems: int) -> dict[str, float]:
     """Seconds of each step for `systems` systems over `rows` rows, with the default intervals and tests."""
     rng = random.Random(0)
-    split = [made_row(rng, number) for number in range(rows)]
-    write_table(folder / "split", split, ROWS)
-    by_task = {task: [row["answer"] for row in split if row["task"] == task] for task in TASKS}
+    split = [example_row(rng, number) for number in range(rows)]
+    write_rows(folder / "split", split, Row)
+    by_task = {task: [row.answer for row in split if row.task == task] for task in tasks()}
     seconds = {"read": 0.0}
     outcomes = []
     for system in range(systems):
-        texts = [row["answer"] if rng.random() < 0.2 * system else rng.choice(by_task[row["task"]]) for row in split]
-        said = [
-            {"uid": row["uid"], "system": f"s{system}", "text": text, "finish": "stop"}
-            for row, text in zip(split, texts, strict=True)
-        ]
-        write_table(folder / f"p{system}", said, PREDICTIONS)
+        texts = [row.answer if rng.random() < 0.2 * system else rng.choice(by_task[row.task]) for row in split]
+        name, predictions, out = f"s{system}", folder / f"p{system}", folder / f"o{system}"
+        answers = [Prediction(row.uid, name, text, "stop") for row, text in zip(split, texts, strict=True)]
+        write_rows(predictions, answers, Prediction)
         start = time.perf_counter()
-        read_outcomes(folder / "split", folder / f"p{system}", f"s{system}", folder / f"o{system}")
+        write_outcomes(split=folder / "split", predictions=predictions, system=name, out=out)
         seconds["read"] += time.perf_counter() - start
-        outcomes.append(folder / f"o{system}")
+        outcomes.append(out)
     start = time.perf_counter()
-    score_systems(outcomes, [], Scoring(), folder / "m")
+    write_metrics(outcomes=outcomes, scoring=Scoring(), out=folder / "m")
     seconds["metrics"] = time.perf_counter() - start
     start = time.perf_counter()
-    compare_systems(outcomes, [], [], Scoring(), folder / "c", folder / "a")
+    write_comparisons(outcomes=outcomes, scoring=Scoring(), out=folder / "c", agreement=folder / "a")
     seconds["comparisons"] = time.perf_counter() - start
     return seconds
 
@@ -108,34 +110,34 @@ def score_all(folder: Path, rows: int, systems: int) -> dict[str, float]:
 def point_metrics(folder: Path, answers: int) -> dict[str, float]:
     """Seconds to read free-text answers and compute their point metrics, without intervals."""
     rng = random.Random(1)
-    split = [made_row(rng, number) for number in range(answers)]
-    write_table(folder / "split", split, ROWS)
-    said = [
-        {"uid": row["uid"], "system": "s", "text": f"{' '.join(rng.choices(TEXT.split(), k=20))} {n}", "finish": "stop"}
-        for n, row in enumerate(split)
-    ]
-    write_table(folder / "p", said, PREDICTIONS)
+    split = [example_row(rng, number) for number in range(answers)]
+    write_rows(folder / "split", split, Row)
+    texts = [f"{' '.join(rng.choices(TEXT.split(), k=20))} {number}" for number in range(answers)]
+    predictions = [Prediction(row.uid, "s", text, "stop") for row, text in zip(split, texts, strict=True)]
+    write_rows(folder / "p", predictions, Prediction)
     start = time.perf_counter()
-    read_outcomes(folder / "split", folder / "p", "s", folder / "o")
+    write_outcomes(split=folder / "split", predictions=folder / "p", system="s", out=folder / "o")
     reading = time.perf_counter() - start
-    table = read_table(folder / "o", OUTCOMES)
+    outcomes = read_rows(folder / "o", Outcome)
     start = time.perf_counter()
-    scores: ReportScores = {}
-    for task in facts_of_tasks([table], scores):
+    for task in facts_of_tasks([outcomes], {}):
         for facts in task.systems.values():
-            sums = facts.unpacked(facts.packed().sum(axis=0))
-            for measure in facts.measures:
-                measure.finish(sums)
+            compute(facts)
     mixed = time.perf_counter() - start
     free = [
-        Answer("d", str(n), "malformed", None, None, rng.choice("ABCDEFGH"), row["text"]) for n, row in enumerate(said)
+        ScoredAnswer(str(n), "s", str(n), "malformed", None, None, rng.choice("ABCDEFGH"), text)
+        for n, text in enumerate(texts)
     ]
     start = time.perf_counter()
-    facts = FACTS["classification"](free)
-    sums = facts.unpacked(facts.packed().sum(axis=0))
-    for measure in facts.measures:
-        measure.finish(sums)
+    compute(load_part("classification", "metrics").facts(free))
     return {"read": reading, "all tasks": mixed, "all classification": time.perf_counter() - start}
+
+
+def compute(facts: Facts) -> None:
+    """Every metric once, over all rows."""
+    sums = facts.unpacked(facts.packed().sum(axis=0))
+    for metric in facts.metrics:
+        metric.value(sums)
 
 
 def main() -> None:
@@ -143,19 +145,19 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--systems", type=int, default=4)
     parser.add_argument("--answers", type=int, default=58_112)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        scoring = score_all(Path(folder), given.rows, given.systems)
+        scoring = score_all(Path(folder), arguments.rows, arguments.systems)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     with tempfile.TemporaryDirectory() as folder:
-        points = point_metrics(Path(folder), given.answers)
+        points = point_metrics(Path(folder), arguments.answers)
     print(
         json.dumps(
             {
-                f"{given.rows} rows x {given.systems} systems, s": {k: round(v, 2) for k, v in scoring.items()},
+                f"{arguments.rows} rows x {arguments.systems} systems, s": {k: round(v, 2) for k, v in scoring.items()},
                 "total, s": round(sum(scoring.values()), 2),
                 "peak, MiB": round(peak),
-                f"{given.answers} free-text answers, s": {k: round(v, 2) for k, v in points.items()},
+                f"{arguments.answers} free-text answers, s": {k: round(v, 2) for k, v in points.items()},
             },
             indent=2,
         )

@@ -11,6 +11,8 @@ from workflow_scripts.models.record import write_record
 from workflow_scripts.synthetic.pretraining import TURN, build_processor
 
 VOCABULARY = 262_208
+SIDE = 1024
+"""Pixels of a side of the images."""
 
 
 def medgemma_config(processor: Gemma3Processor) -> Gemma3Config:
@@ -74,7 +76,7 @@ def write_medgemma(folder: Path) -> Path:
     return record
 
 
-def write_images(folder: Path, count: int, side: int = 1024) -> list[str]:
+def write_images(folder: Path, count: int, side: int = SIDE) -> list[str]:
     """`count` PNG files that compress like radiographs; returns their names."""
     folder.mkdir(parents=True, exist_ok=True)
     names = []

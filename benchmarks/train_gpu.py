@@ -17,14 +17,18 @@ import numpy as np
 import torch
 import transformers
 
-from benchmarks.shapes import VOCABULARY, write_images, write_medgemma
+from benchmarks.shapes import SIDE, VOCABULARY, write_images, write_medgemma
+from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.files import sha256_of_file
-from workflow_scripts.core.tables import FEATURES, write_table
+from workflow_scripts.core.rows import FeaturePlace, Image
+from workflow_scripts.core.tables import write_rows
 from workflow_scripts.features import extract
 from workflow_scripts.models import kernels
-from workflow_scripts.models.loading import load
+from workflow_scripts.models.loading import Loaded, load
+from workflow_scripts.models.vision_features import SHARD_FILE, FeatureStore
 from workflow_scripts.train import tune
+from workflow_scripts.train.rows import TrainingRow
 
 TFLOP_A_ROW = 5.2  # frozen base: two products forward and two backward for each weight and token
 LIMIT = 150.0  # rows/s at the 790 TFLOP/s of a plain bf16 product on an H200
@@ -42,7 +46,7 @@ class Clock(transformers.TrainerCallback):
         self.ends.append(time.perf_counter())
 
 
-def examples(loaded, images: list[dict], count: int) -> list[dict]:
+def examples(loaded: Loaded, images: list[Image], count: int) -> list[TrainingRow]:
     """Rows of random tokens in the shape of the benchmark."""
     tokenizer = loaded.processor.tokenizer
     generator = torch.Generator().manual_seed(0)
@@ -55,30 +59,29 @@ def examples(loaded, images: list[dict], count: int) -> list[dict]:
             {
                 "input_ids": ids,
                 "labels": [-100] * (len(ids) - ANSWER) + ids[-ANSWER:],
-                "image_hashes": [image["sha256"]],
-                "image_paths": [image["path"]],
+                "image_hashes": [image.sha256],
+                "image_paths": [image.path],
                 "length": len(ids),
             }
         )
     return rows
 
 
-def extract_features(record: Path, root: Path, images: list[dict], index: Path, workers: int) -> dict[str, float]:
+def extract_features(record: Path, root: Path, images: list[Image], index: Path, workers: int) -> dict[str, float]:
     """Write the features of `images` with the product's code; images/s from PNG files, eager and compiled."""
     loaded = load(record)
-    paths = [image["path"] for image in images]
     rates = {}
     for name, repeats in (("eager", 2), ("compiled", 8)):
         if name == "compiled":
             loaded.family.vision_tower(loaded.base).compile(dynamic=False)
-        extract.compute(loaded, paths[:64], root, 32, workers)
+        extract.compute(loaded, images[:64], root, 32, workers)
         start = time.perf_counter()
-        tensor = extract.compute(loaded, paths * repeats, root, 32, workers)[: len(paths)]
+        tensor = extract.compute(loaded, images * repeats, root, 32, workers)[: len(images)]
         rates[name] = repeats * len(images) / (time.perf_counter() - start)
-    index.parent.mkdir(parents=True, exist_ok=True)
-    extract.save_file({"features": tensor}, index.parent / "features-00000.safetensors", metadata={"key": ""})
-    places = [{"sha256": i["sha256"], "shard": "features-00000.safetensors", "row": n} for n, i in enumerate(images)]
-    write_table(index, places, FEATURES)
+    hashes = [image.sha256 for image in images]
+    shard = extract.write_shard(EntryStore(index.parent / "store"), hashes, tensor, compiled=True)
+    places = [FeaturePlace(sha256, f"store/{shard}/{SHARD_FILE}", row) for row, sha256 in enumerate(hashes)]
+    write_rows(index, places, FeaturePlace)
     return rates
 
 
@@ -110,14 +113,15 @@ VARIANTS = {
 }
 
 
-def measure(name: str, recipe: Recipe, record: Path, root: Path, images: list[dict], index: Path, out: Path) -> dict:
-    """Train a few steps; rows/s over the last ones, peak memory, and the profile of one step where asked."""
+def measure(name: str, recipe: Recipe, record: Path, root: Path, images: list[Image], index: Path, out: Path) -> dict:
+    """Train a few steps; rows/s over the last ones, and peak memory."""
     if "plain kernels" in name:
         tune.speed_up_training = lambda model: "none"
     torch.cuda.reset_peak_memory_stats()
     loaded = load(record, quantisation=recipe.quantisation)
     rows = examples(loaded, images, recipe.batch * recipe.steps)
-    trainer = tune.build_trainer(recipe, loaded, rows, [], root, None if recipe.tunes_tower else index, out / "ck", 14)
+    features = None if recipe.tunes_tower else FeatureStore(index)
+    trainer = tune.build_trainer(recipe, loaded, rows, [], root, features, out / "checkpoints", 14)
     clock = Clock()
     trainer.add_callback(clock)
     trainer.train()
@@ -139,7 +143,7 @@ def measure(name: str, recipe: Recipe, record: Path, root: Path, images: list[di
     return result
 
 
-def curves(record: Path, root: Path, images: list[dict], index: Path, out: Path) -> dict:
+def curves(record: Path, root: Path, images: list[Image], index: Path, out: Path) -> dict:
     """Largest relative gap between the smoothed loss (window 10) of the fast and the plain path over 100 steps.
 
     The plain path is TRL's own: PEFT's forward, the model's own kernels, pixels through the frozen tower. Answers
@@ -155,7 +159,7 @@ def curves(record: Path, root: Path, images: list[dict], index: Path, out: Path)
             ids = [2000 + (token % 40) for token in row["input_ids"][-ANSWER:]]
             row["input_ids"][-ANSWER:] = row["labels"][-ANSWER:] = ids
         tune.speed_up_training = kernels.speed_up_training if name == "fast" else lambda model: "none"
-        source = index if name == "fast" else None
+        source = FeatureStore(index) if name == "fast" else None
         trainer = tune.build_trainer(recipe, loaded, rows, [], root, source, out / name, 14)
         trainer.train()
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -184,8 +188,8 @@ def main() -> None:
         record = write_medgemma(given.work)
     root = given.work / "images"
     names = write_images(root, given.images)
-    images = [{"path": name, "sha256": sha256_of_file(root / name)} for name in names]
-    print(f"made model and images in {time.perf_counter() - start:.0f} s", flush=True)
+    images = [Image(name, sha256_of_file(root / name), SIDE, SIDE) for name in names]
+    print(f"model and images written in {time.perf_counter() - start:.0f} s", flush=True)
     index = given.work / "features" / "index.parquet"
     rate = extract_features(record, root, images, index, given.workers)
     print("features from PNG, images/s:", {name: round(value, 1) for name, value in rate.items()}, flush=True)

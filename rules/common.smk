@@ -13,7 +13,7 @@ from workflow_scripts.core.config.models import HubModel, SyntheticModel
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, BaselineSystem
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
-from workflow_scripts.infer.shards import shards_behind
+from workflow_scripts.infer.shards import finished_shards
 from workflow_scripts.cache.folders import identity_of
 
 # A plan makes millions of objects and drops few of them, and no module is ever dropped: looking for those every so
@@ -51,7 +51,7 @@ def root_of(dataset):
 
 
 def protected_from(split):
-    """The evaluated splits whose images and cases a split must not share; what is evaluated or handed in is kept."""
+    """The evaluated splits whose images and cases a split must not share; evaluated and submitted ones stay whole."""
     return [] if split in CONFIG.evaluate + CONFIG.submit else [CONFIG.splits[name] for name in CONFIG.evaluate]
 
 
@@ -75,12 +75,12 @@ def features_for_tuning(wildcards):
 
 
 def load_group_of(system):
-    """The systems that are answered together with this one, joined by `+`; most stand alone."""
+    """The shared-load group of a system, joined by `+`: those that one job answers with; most stand alone."""
     return next(("+".join(group) for group in CONFIG.inference.together if system in group), system)
 
 
 def model_of(group):
-    """The one model that the systems of a group share."""
+    """The one model that the systems of a shared-load group have."""
     return CONFIG.systems[group.split("+")[0]].model
 
 
@@ -97,8 +97,14 @@ def adapter_of(system):
     return [f"{R}/systems/{system}/adapter/adapter_model.safetensors"] if CONFIG.systems[system].recipe else []
 
 
-def asked(system):
-    """What the step is told of a system that it answers with."""
+def option(flag, values):
+    """A flag with its values for a list that `:q` quotes word by word; nothing where there is no value."""
+    values = [values] if isinstance(values, str) else list(values)
+    return [flag, *values] if values else []
+
+
+def member(system):
+    """What the answering step has to know of a system."""
     entry = CONFIG.systems[system]
     return {
         "system": system,
@@ -108,15 +114,15 @@ def asked(system):
     }
 
 
-def known(function):
-    """Keep a function's signature: Snakemake asks for it several times a job, and builds it anew each time."""
+def with_signature(function):
+    """Store a function's signature: Snakemake asks for it several times a job, and builds it anew each time."""
     function.__signature__ = signature(function)
     return function
 
 
-@known
+@with_signature
 def answering(wildcards):
-    """The model, the features and the adapters that a group answers with."""
+    """The model, the features and the adapters that a shared-load group answers with."""
     systems = wildcards.group.split("+")
     return {
         "record": f"{R}/models/{CONFIG.systems[systems[0]].model}.json",
@@ -126,8 +132,8 @@ def answering(wildcards):
 
 
 def growing(amount):
-    """An amount, or what is one for given wildcards, multiplied by the attempt: a job that was retried gets more."""
-    return known(lambda w, attempt: attempt * (amount(w) if callable(amount) else amount))
+    """An amount, or a function of wildcards, multiplied by the attempt: a job that was retried gets more."""
+    return with_signature(lambda w, attempt: attempt * (amount(w) if callable(amount) else amount))
 
 
 def per_model(value_of):
@@ -139,9 +145,9 @@ def per_model(value_of):
 
 
 def shards_of_system(wildcards):
-    """The shards that hold a system's answers: as many as are configured, or as finished answers were made with."""
+    """The shards that hold a system's answers: as many as are configured, or as finished answers were written with."""
     folder = f"{R}/predictions/{wildcards.split}/{load_group_of(wildcards.system)}"
-    items = shards_behind(Path(f"{R}/predictions/{wildcards.split}/{wildcards.system}.parquet"), Path(folder))
+    items = finished_shards(Path(f"{R}/predictions/{wildcards.split}/{wildcards.system}.parquet"), Path(folder))
     return [f"{folder}/{item}.parquet" for item in items] or gather.infer(f"{folder}/{{scatteritem}}.parquet")
 
 
@@ -155,14 +161,14 @@ def engine_of(wildcards):
     return CONFIG.engines[CONFIG.systems[wildcards.system].engine]
 
 
-def model_behind(wildcards):
+def served_model(wildcards):
     """The model that a system's server is to hold, as JSON."""
     return canonical_json(
         CONFIG.models[CONFIG.systems[wildcards.system].model].model_dump(mode="json", exclude={"gpus"})
     )
 
 
-def together(gpus):
+def launcher(gpus):
     """How a step starts that has one process for each of its GPUs."""
     several = f"accelerate launch --num_processes {gpus} --num_machines 1"
     several += " --main_process_port 0 --mixed_precision no --dynamo_backend no --module"
@@ -170,6 +176,7 @@ def together(gpus):
 
 
 def gpus_of_judge(judge):
+    """GPUs of a judge's job; none for a judge that loads no model."""
     return getattr(CONFIG.judges[judge], "gpus", 0)
 
 

@@ -1,7 +1,18 @@
-# download, make or take stock of a root; convert it to rows; split them; write them for SFT
+# take stock of a dataset or download it; convert it to rows; audit and split them; write them for SFT
+
+from workflow_scripts.core.files import BadFile
+
+
+def state_of(dataset):
+    """Text that changes with the files of a local dataset."""
+    try:
+        return identity_of(Path(root_of(dataset)), Path(f"{R}/data/{dataset}/seen.json"))
+    except BadFile as error:
+        raise WorkflowError(str(error)) from None
 
 
 rule data_inventory:
+    """List the files of a local dataset with their hashes."""
     output:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
     log:
@@ -20,16 +31,17 @@ rule data_inventory:
         code=code("workflow_scripts.data.inventory"),
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
         root=lambda w: root_of(w.dataset),
-        content=lambda w: identity_of(Path(root_of(w.dataset)), Path(f"{R}/data/{w.dataset}/seen.json")),
+        content=lambda w: state_of(w.dataset),
         seen=f"{R}/data/{{dataset}}/seen.json",
     message:
         "Taking stock of {wildcards.dataset}: {params.root} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.inventory --spec {params.spec:q} --root {params.root:q}"
-        " --manifest {output.manifest:q} --identity {params.content} --seen {params.seen:q} 2>&1 | tee {log:q}"
+        " --manifest {output.manifest:q} --identity {params.content:q} --seen {params.seen:q} 2>&1 | tee {log:q}"
 
 
 rule data_download:
+    """Download a dataset from the Hugging Face hub, or copy it from a mirror folder."""
     output:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
     log:
@@ -56,11 +68,13 @@ rule data_download:
 
 
 rule data_convert:
+    """Type every record of a dataset; what cannot be used goes to quarantine with a reason."""
     input:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
     output:
         rows=f"{R}/data/{{dataset}}/rows.parquet",
         quarantine=f"{R}/data/{{dataset}}/quarantine.parquet",
+        conventions=f"{R}/data/{{dataset}}/conventions.parquet",
     log:
         f"{R}/logs/data_convert/{{dataset}}.log",
     benchmark:
@@ -75,19 +89,21 @@ rule data_convert:
         code=code("workflow_scripts.data.convert"),
         policies=lambda w: CONFIG.datasets[w.dataset].policies.spec(),
         root=lambda w: root_of(w.dataset),
-        workdir=f"{R}/data/{{dataset}}/parts",
+        workdir=f"{R}/data/{{dataset}}/converted",
     message:
-        "Converting {wildcards.dataset}: every row kept or quarantined with a reason [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Converting {wildcards.dataset}: every record a row, or quarantined with a reason [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.convert --root {params.root:q} --manifest {input.manifest:q}"
-        " --rows {output.rows:q} --quarantine {output.quarantine:q} --workdir {params.workdir:q}"
+        " --rows {output.rows:q} --quarantine {output.quarantine:q} --conventions {output.conventions:q} --workdir {params.workdir:q}"
         " --policies {params.policies:q} --jobs {threads} 2>&1 | tee {log:q}"
 
 
 rule data_audit:
+    """Report what is wrong with a converted dataset, what was done about it, and what there is."""
     input:
         rows=f"{R}/data/{{dataset}}/rows.parquet",
         quarantine=f"{R}/data/{{dataset}}/quarantine.parquet",
+        conventions=f"{R}/data/{{dataset}}/conventions.parquet",
     output:
         findings=f"{R}/data/{{dataset}}/audit/findings.parquet",
         summary=f"{R}/data/{{dataset}}/audit/summary.parquet",
@@ -109,11 +125,12 @@ rule data_audit:
         "Auditing {wildcards.dataset} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.audit --rows {input.rows:q} --quarantine {input.quarantine:q}"
-        " --root {params.root:q} --findings {output.findings:q} --summary {output.summary:q}"
+        " --conventions {input.conventions:q} --root {params.root:q} --findings {output.findings:q} --summary {output.summary:q}"
         " --balance {output.balance:q} --page {output.page:q} 2>&1 | tee {log:q}"
 
 
 rule data_split:
+    """Select the rows of a split; none shares an image or a case with an evaluated split."""
     input:
         rows=lambda w: f"{R}/data/{CONFIG.splits[w.split].dataset}/rows.parquet",
         others=lambda w: [f"{R}/data/{dataset}/rows.parquet" for dataset in other_protected(w.split)],
@@ -133,19 +150,20 @@ rule data_split:
         code=code("workflow_scripts.data.split"),
         spec=lambda w: CONFIG.splits[w.split].spec(),
         protect=lambda w: canonical_json([split.model_dump(mode="json") for split in protected_from(w.split)]),
-        others=lambda w: " ".join(
-            f"--protect-rows {dataset}={R}/data/{dataset}/rows.parquet" for dataset in other_protected(w.split)
+        others=lambda w: option(
+            "--protect-rows", [f"{dataset}={R}/data/{dataset}/rows.parquet" for dataset in other_protected(w.split)]
         ),
         unanswered=lambda w: "keep" if w.split in CONFIG.submit else "leave-out",
     message:
         "Selecting the split {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.split --rows {input.rows:q} --spec {params.spec:q}"
-        " --protect {params.protect:q} {params.others} --unanswered {params.unanswered}"
+        " --protect {params.protect:q} {params.others:q} --unanswered {params.unanswered:q}"
         " --out {output.rows:q} --left-out {output.left_out:q} 2>&1 | tee {log:q}"
 
 
 rule data_sft:
+    """Write a split as conversations for supervised fine-tuning."""
     input:
         rows=f"{R}/splits/{{split}}/rows.parquet",
     output:

@@ -2,6 +2,7 @@
 
 
 rule features_extract:
+    """Compute the vision tower's output of a split's images that the store does not have."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         record=f"{R}/models/{{model}}.json",
@@ -27,6 +28,5 @@ rule features_extract:
         "Computing vision features of {wildcards.split} with {wildcards.model} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.features.extract"
-        " --split {input.split:q} --root {params.root:q}"
-        " --model {input.record:q} --index {output.index:q} --batch {resources.batch} --store {resources.store:q}"
-        " --threads {threads} 2>&1 | tee {log:q}"
+        " --split {input.split:q} --root {params.root:q} --model {input.record:q} --index {output.index:q}"
+        " --store {resources.store:q} --batch {resources.batch} --threads {threads} 2>&1 | tee {log:q}"

@@ -5,7 +5,17 @@ scattergather:
     infer=CONFIG.inference.shards,
 
 
+MAX_NEW_TOKENS = [str(word) for pair in CONFIG.inference.max_new_tokens.items() for word in pair]
+
+
+@with_signature
+def features_option(wildcards, input):
+    """The index of the vision features, where the job reads one."""
+    return option("--features", input.features)
+
+
 rule infer_answer:
+    """Answer one shard of a split with a model that the job loads."""
     input:
         unpack(answering),
         split=f"{R}/splits/{{split}}/rows.parquet",
@@ -30,19 +40,21 @@ rule infer_answer:
     params:
         code=code("workflow_scripts.infer.answer"),
         root=root_of_split(),
-        group=known(lambda w: canonical_json([asked(system) for system in w.group.split("+")])),
-        budgets=canonical_json(CONFIG.inference.max_new_tokens),
+        features=features_option,
+        members=with_signature(lambda w: [canonical_json(member(system)) for system in w.group.split("+")]),
+        max_new_tokens=MAX_NEW_TOKENS,
     message:
         "Answering {wildcards.split} with {wildcards.group}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.infer.answer"
-        " --split {input.split:q} --shard {wildcards.scatteritem}"
-        " --model {input.record:q} --features {input.features:q} --root {params.root:q} --group {params.group:q}"
-        " --budgets {params.budgets:q} --batch {resources.batch} --threads {threads}"
+        " --split {input.split:q} --shard {wildcards.scatteritem:q} --model {input.record:q} --root {params.root:q}"
+        " {params.features:q} --members {params.members:q} --max-new-tokens {params.max_new_tokens:q}"
+        " --batch {resources.batch} --threads {threads}"
         " --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
 
 
 rule infer_ask:
+    """Answer one shard of a split with a model behind a server."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         adapter=lambda w: adapter_of(w.system),
@@ -64,27 +76,29 @@ rule infer_ask:
         timeout=lambda w: str(engine_of(w).timeout),
         retries=lambda w: engine_of(w).retries,
         url=lambda w: engine_of(w).url,
-        token=lambda w: f"--token-variable {engine_of(w).token_variable}" if engine_of(w).token_variable else "",
+        token_variable=lambda w: engine_of(w).token_variable or "",
         store=f"{STORE}/answers",
     params:
         code=code("workflow_scripts.infer.ask"),
         root=root_of_split(),
         prompt=lambda w: CONFIG.systems[w.system].prompt.spec(),
-        budgets=canonical_json(CONFIG.inference.max_new_tokens),
-        model=model_behind,
+        max_new_tokens=MAX_NEW_TOKENS,
+        model=served_model,
         served_as=lambda w: CONFIG.systems[w.system].served_as,
-        adapter=lambda w: f"--adapter {R}/systems/{w.system}/adapter" if adapter_of(w.system) else "",
+        adapter=lambda w: option("--adapter", f"{R}/systems/{w.system}/adapter" if adapter_of(w.system) else []),
     message:
         "Asking a server for {wildcards.system}'s answers to {wildcards.split}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min, {resources.workers} requests at a time]"
     shell:
-        "python -m workflow_scripts.infer.ask --split {input.split:q} --shard {wildcards.scatteritem}"
-        " --model {params.model:q} {params.adapter} --served-as {params.served_as:q} --root {params.root:q}"
-        " --system {wildcards.system} --prompt {params.prompt:q} --budgets {params.budgets:q} --url {resources.url:q}"
-        " {resources.token} --workers {resources.workers} --timeout {resources.timeout} --retries {resources.retries}"
+        "python -m workflow_scripts.infer.ask --split {input.split:q} --shard {wildcards.scatteritem:q}"
+        " --model {params.model:q} {params.adapter:q} --served-as {params.served_as:q} --root {params.root:q}"
+        " --system {wildcards.system:q} --prompt {params.prompt:q} --max-new-tokens {params.max_new_tokens:q}"
+        " --url {resources.url:q} --token-variable {resources.token_variable:q}"
+        " --workers {resources.workers} --timeout {resources.timeout:q} --retries {resources.retries}"
         " --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
 
 
 rule infer_gather:
+    """Put the shards of a system's answers together, each row once."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         shards=shards_of_system,
@@ -107,10 +121,11 @@ rule infer_gather:
         "Gathering the answers of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.infer.gather --split {input.split:q} --shards {input.shards:q}"
-        " --system {wildcards.system} --out {output.predictions:q} 2>&1 | tee {log:q}"
+        " --system {wildcards.system:q} --out {output.predictions:q} 2>&1 | tee {log:q}"
 
 
 rule infer_stability:
+    """Count the answers that change with the size of the batch."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
@@ -135,34 +150,38 @@ rule infer_stability:
     params:
         code=code("workflow_scripts.infer.stability"),
         root=root_of_split(),
-        asked=lambda w: canonical_json(asked(w.system)),
-        budgets=canonical_json(CONFIG.inference.max_new_tokens),
-        sample="--batch 7 --count 200",
+        features=features_option,
+        member=lambda w: canonical_json(member(w.system)),
+        max_new_tokens=MAX_NEW_TOKENS,
+        batch=7,
+        sample=200,
     message:
-        "Asking {wildcards.system} again on a part of {wildcards.split} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Answering a part of {wildcards.split} again with {wildcards.system} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.infer.stability"
-        " --split {input.split:q} --predictions {input.predictions:q}"
-        " --model {input.record:q} --features {input.features:q} --root {params.root:q} --asked {params.asked:q}"
-        " --budgets {params.budgets:q} {params.sample} --threads {threads}"
+        " --split {input.split:q} --predictions {input.predictions:q} --model {input.record:q} --root {params.root:q}"
+        " {params.features:q} --member {params.member:q} --max-new-tokens {params.max_new_tokens:q}"
+        " --batch {params.batch} --sample {params.sample} --threads {threads}"
         " --out {output.changed:q} 2>&1 | tee {log:q}"
 
 
 rule stability:
+    """Count, for every system that a job loads, the answers that change with the size of the batch."""
     input:
         expand(f"{R}/predictions/{{split}}/{{system}}.stability.json", split=CONFIG.evaluate, system=LOADED),
 
 
 rule infer_baseline:
+    """Answer a split from training rows alone, without an image."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         train=lambda w: f"{R}/splits/{CONFIG.systems[w.system].train}/rows.parquet",
     output:
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
     log:
-        f"{R}/logs/infer_trivial/{{split}}.{{system}}.log",
+        f"{R}/logs/infer_baseline/{{split}}.{{system}}.log",
     benchmark:
-        f"{R}/benchmarks/infer_trivial/{{split}}.{{system}}.tsv"
+        f"{R}/benchmarks/infer_baseline/{{split}}.{{system}}.tsv"
     wildcard_constraints:
         system=named(CONFIG.systems, BaselineSystem),
     conda:
@@ -172,15 +191,16 @@ rule infer_baseline:
         runtime=growing(10),
     params:
         code=code("workflow_scripts.infer.baseline"),
-        spec=lambda w: CONFIG.systems[w.system].spec(),
+        baseline=lambda w: CONFIG.systems[w.system].baseline,
     message:
-        "Answering {wildcards.split} with {wildcards.system}, without looking [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Answering {wildcards.split} from training rows, as {wildcards.system} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.infer.baseline --spec {params.spec:q} --train {input.train:q}"
-        " --split {input.split:q} --system {wildcards.system} --out {output.predictions:q} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.infer.baseline --baseline {params.baseline:q} --train {input.train:q}"
+        " --split {input.split:q} --system {wildcards.system:q} --out {output.predictions:q} 2>&1 | tee {log:q}"
 
 
 rule infer_imported:
+    """Read predictions of another project as those of a system."""
     input:
         source=lambda w: str(CONFIG.systems[w.system].file),
         split=f"{R}/splits/{{split}}/rows.parquet",
@@ -204,10 +224,11 @@ rule infer_imported:
         "Importing the predictions of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.infer.imported --source {input.source:q} --split {input.split:q}"
-        " --system {wildcards.system} --out {output.predictions:q} --unmatched {output.unmatched:q} 2>&1 | tee {log:q}"
+        " --system {wildcards.system:q} --out {output.predictions:q} --unmatched {output.unmatched:q} 2>&1 | tee {log:q}"
 
 
 rule infer_export:
+    """Write a system's predictions as the challenge takes them."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",

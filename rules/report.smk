@@ -2,6 +2,7 @@
 
 
 rule report_tables:
+    """Write the metrics of a split as CSV, the primary ones as Markdown, and what they stand on."""
     input:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
     output:
@@ -19,7 +20,7 @@ rule report_tables:
         runtime=growing(10),
     params:
         code=code("workflow_scripts.report.tables"),
-        systems=canonical_json(list(CONFIG.systems)),
+        systems=list(CONFIG.systems),
     message:
         "Writing the tables of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
@@ -28,6 +29,7 @@ rule report_tables:
 
 
 rule report_page:
+    """Write the offline page of a split: table, comparisons, and cases with every system's answer."""
     input:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
         comparisons=f"{R}/scores/{{split}}/comparisons.parquet",
@@ -49,14 +51,15 @@ rule report_page:
         runtime=growing(10),
     params:
         code=code("workflow_scripts.report.page"),
-        spec=CONFIG.report.spec(),
-        systems=canonical_json(list(CONFIG.systems)),
+        report=CONFIG.report.spec(),
+        systems=list(CONFIG.systems),
         baselines=BASELINES,
         root=root_of_split(),
     message:
         "Writing the page of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.report.page --spec {params.spec:q} --systems {params.systems:q} --baselines {params.baselines}"
-        " --metrics {input.metrics:q} --comparisons {input.comparisons:q} --agreement {input.agreement:q} --split {input.split:q} --root {params.root:q}"
+        "python -m workflow_scripts.report.page --report {params.report:q} --systems {params.systems:q}"
+        " --baselines {params.baselines:q} --metrics {input.metrics:q} --comparisons {input.comparisons:q}"
+        " --agreement {input.agreement:q} --split {input.split:q} --root {params.root:q}"
         " --outcomes {input.outcomes:q} --predictions {input.predictions:q}"
         " --quarantine {input.quarantine:q} --out {output.page:q} 2>&1 | tee {log:q}"

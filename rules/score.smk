@@ -3,9 +3,11 @@
 JUDGES = sorted(CONFIG.judges)
 REPORT_SCORES = ["report_scores", "bertscore"] if CONFIG.scoring.bertscore else ["report_scores"]
 BASELINES = [name for name, system in CONFIG.systems.items() if isinstance(system, BaselineSystem)]
+RULE_BASED_JUDGES = [name for name, judge in CONFIG.judges.items() if judge.backend == "rule_based"]
 
 
 rule score_outcomes:
+    """Read every answer of a system and say what became of it."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
@@ -26,10 +28,11 @@ rule score_outcomes:
         "Reading the answers of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.outcomes --split {input.split:q} --predictions {input.predictions:q}"
-        " --system {wildcards.system} --out {output.outcomes:q} 2>&1 | tee {log:q}"
+        " --system {wildcards.system:q} --out {output.outcomes:q} 2>&1 | tee {log:q}"
 
 
 rule score_judge:
+    """Judge the reports of a system: each distinct pair once per judge, ever."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
@@ -54,11 +57,12 @@ rule score_judge:
     shell:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.score.judge"
         " --split {input.split:q} --predictions {input.predictions:q}"
-        " --judge {wildcards.judge} --spec {params.spec:q} --store {resources.store:q}"
+        " --name {wildcards.judge:q} --spec {params.spec:q} --store {resources.store:q}"
         " --out {output.judgements:q} 2>&1 | tee {log:q}"
 
 
 rule score_reports:
+    """Score the reports of a system by its judgements and by text metrics."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
@@ -77,7 +81,7 @@ rule score_reports:
         runtime=growing(20),
     params:
         code=code("workflow_scripts.score.reports"),
-        nltk_data=["--nltk-data", CONFIG.scoring.nltk_data] if CONFIG.scoring.nltk_data else [],
+        nltk_data=option("--nltk-data", CONFIG.scoring.nltk_data or []),
     message:
         "Scoring the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
@@ -87,6 +91,7 @@ rule score_reports:
 
 
 rule score_bertscore:
+    """Score the reports of a system by BERTScore."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
@@ -112,11 +117,12 @@ rule score_bertscore:
     shell:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.score.bertscore"
         " --split {input.split:q} --predictions {input.predictions:q}"
-        " --system {wildcards.system} --spec {params.spec:q} --batch {resources.batch}"
+        " --system {wildcards.system:q} --spec {params.spec:q} --batch {resources.batch}"
         " --out {output.scores:q} 2>&1 | tee {log:q}"
 
 
 rule score_metrics:
+    """Compute every metric of all systems on a split, with intervals."""
     input:
         outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
         scores=expand(
@@ -137,15 +143,18 @@ rule score_metrics:
         runtime=growing(30),
     params:
         code=code("workflow_scripts.score.metrics"),
-        spec=CONFIG.scoring.spec(),
+        rule_based=RULE_BASED_JUDGES,
+        scoring=CONFIG.scoring.spec(),
     message:
         "Computing every metric on {wildcards.split}, with intervals [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.metrics --outcomes {input.outcomes:q} --report-scores {input.scores:q}"
-        " --spec {params.spec:q} --out {output.metrics:q} --facts {output.facts:q} 2>&1 | tee {log:q}"
+        " --rule-based-judges {params.rule_based:q} --scoring {params.scoring:q}"
+        " --out {output.metrics:q} --facts {output.facts:q} 2>&1 | tee {log:q}"
 
 
 rule score_comparisons:
+    """Compare all systems of a split in pairs, and the report metrics with each other."""
     input:
         outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
         scores=expand(
@@ -166,10 +175,12 @@ rule score_comparisons:
         runtime=growing(30),
     params:
         code=code("workflow_scripts.score.comparisons"),
-        spec=CONFIG.scoring.spec(),
+        rule_based=RULE_BASED_JUDGES,
+        scoring=CONFIG.scoring.spec(),
         baselines=BASELINES,
     message:
         "Comparing the systems on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.comparisons --outcomes {input.outcomes:q} --report-scores {input.scores:q}"
-        " --baselines {params.baselines} --spec {params.spec:q} --out {output.comparisons:q} --agreement {output.agreement:q} 2>&1 | tee {log:q}"
+        " --rule-based-judges {params.rule_based:q} --baselines {params.baselines:q} --scoring {params.scoring:q}"
+        " --out {output.comparisons:q} --agreement {output.agreement:q} 2>&1 | tee {log:q}"

@@ -2,6 +2,7 @@
 
 
 rule synthetic_dataset:
+    """Draw the toy dataset."""
     output:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
     log:
@@ -21,13 +22,14 @@ rule synthetic_dataset:
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
         root=lambda w: root_of(w.dataset),
     message:
-        "Drawing the made data set {wildcards.dataset} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Drawing the toy dataset {wildcards.dataset} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.synthetic.dataset --spec {params.spec:q} --out {params.root:q}"
         " --manifest {output.manifest:q} 2>&1 | tee {log:q}"
 
 
 rule synthetic_model:
+    """Take the toy model that ships with the workflow."""
     output:
         record=f"{R}/models/{{model}}.json",
     log:

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server on localhost: real HTTP, faults on demand, and a memory of what it was asked."""
+"""An OpenAI-compatible server on localhost: real HTTP, faults on demand, and a record of what it was asked."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ class Fault:
     before each byte."""
 
     status: int = 200
-    body: str | None = None
+    body: str | bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
     pause: float = 0.0
@@ -27,16 +27,18 @@ class Fault:
 
 @dataclass
 class Reply:
-    """What the model says."""
+    """What the model says; `more` are further fields of its message, `model` the name that it answers under."""
 
     text: str | None
-    finish: str = "stop"
-    prompt_tokens: int = 7
-    new_tokens: int = 3
+    finish_reason: str = "stop"
+    prompt_tokens: object = 7
+    new_tokens: object = 3
+    more: dict[str, object] = field(default_factory=dict)
+    model: str | None = None
 
 
 def echo(body: dict) -> Reply:
-    """A deterministic answer that differs with every message, picture and model."""
+    """A deterministic answer that differs with every message, image and model."""
     return Reply(sha256_of(json.dumps([body["model"], body["messages"]]).encode())[:20])
 
 
@@ -103,14 +105,17 @@ class ChatServer:
                 try:
                     time.sleep(chat.pause + fault.pause)
                     if fault.status != 200 or fault.body is not None:
-                        self._send(fault.status, (fault.body or "").encode(), fault)
+                        body = fault.body or ""
+                        self._send(fault.status, body.encode() if isinstance(body, str) else body, fault)
                         return
                     reply = chat.answer(body)
-                    told = {
-                        "choices": [{"message": {"content": reply.text}, "finish_reason": reply.finish}],
+                    message = {"content": reply.text, **reply.more}
+                    answer = {
+                        "model": body["model"] if reply.model is None else reply.model,
+                        "choices": [{"message": message, "finish_reason": reply.finish_reason}],
                         "usage": {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.new_tokens},
                     }
-                    self._send(200, json.dumps(told).encode(), fault)
+                    self._send(200, json.dumps(answer).encode(), fault)
                     if fault.cut is None:
                         with chat._lock:
                             chat.answered[json.dumps(body["messages"])] += 1

@@ -1,13 +1,15 @@
-"""What tests of several rooms share: a tiny untrained model, and a few rows with pictures."""
+"""Fixtures that tests of several packages share: a tiny untrained model, and a few rows with images."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from workflow_scripts.core.files import sha256_of_file
-from workflow_scripts.core.tables import ROWS, write_table
+from workflow_scripts.core.rows import ExpectedFormat, Image, Row
+from workflow_scripts.core.tables import write_rows
 from workflow_scripts.synthetic.drawing import Mark, canvas, draw_mark
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,8 +32,8 @@ def tiny(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory) -> Path:
-    """A folder with eight pictures of 112 × 96 pixels."""
-    folder = tmp_path_factory.mktemp("tree")
+    """A folder with eight images of 112 × 96 pixels."""
+    folder = tmp_path_factory.mktemp("root")
     rng = np.random.default_rng(0)
     for number in range(8):
         image = canvas(rng, 112, 96, (10 * number, 0, 20))
@@ -40,37 +42,35 @@ def root(tmp_path_factory) -> Path:
     return folder
 
 
-def make_row(root: Path, number: int, **changes) -> dict:
-    """A row of the split table; every second one shows two pictures."""
+def make_row(root: Path, number: int, /, **changes) -> Row:
+    """A row of a split; every second one shows two images."""
     shown = [number % 8] if number % 2 else [number % 8, (number + 1) % 8]
-    row = {
-        "uid": f"row/{number}",
-        "dataset": "marks",
-        "modality": "Xray",
-        "folder": "training",
-        "task": "counting",
-        "task_raw": "Counting",
-        "case_id": f"case-{number}",
-        "question": "What is the number of cells in this image?" if number % 3 else "How many?",
-        "images": [
-            {"path": f"{i}.png", "sha256": sha256_of_file(root / f"{i}.png"), "width": 112, "height": 96} for i in shown
-        ],
-        "image_name": json.dumps([f"{i}.png" for i in shown]),
-        "notes": [],
-        "answer": str(number),
-        "answer_raw": str(number),
-        "number": float(number),
-        "source_file": "questions.json",
-        "source_row": number,
-    }
-    return row | changes
+    row = Row(
+        uid=f"row/{number}",
+        subset="marks",
+        modality="Xray",
+        folder="training",
+        task="counting",
+        task_raw="Counting",
+        case_id=f"case-{number}",
+        question="What is the number of cells in this image?" if number % 3 else "How many?",
+        expected=ExpectedFormat(),
+        images=tuple(Image(f"{i}.png", sha256_of_file(root / f"{i}.png"), 112, 96) for i in shown),
+        image_name=json.dumps([f"{i}.png" for i in shown]),
+        answer=str(number),
+        answer_raw=str(number),
+        number=float(number),
+        source_file="questions.json",
+        source_row=number,
+    )
+    return replace(row, **changes)
 
 
 @pytest.fixture(scope="session")
 def split(root, tmp_path_factory) -> Path:
-    """A split of eight rows with one or two pictures each."""
+    """A split of eight rows with one or two images each."""
     path = tmp_path_factory.mktemp("split") / "rows.parquet"
-    write_table(path, [make_row(root, number) for number in range(8)], ROWS)
+    write_rows(path, [make_row(root, number) for number in range(8)], Row)
     return path
 
 
@@ -80,5 +80,5 @@ def features(split, root, tiny, tmp_path_factory) -> Path:
     from workflow_scripts.features.extract import extract
 
     index = tmp_path_factory.mktemp("features") / "index.parquet"
-    extract(split, root, tiny, index, batch=3, threads=1, store=index.parent / "store")
+    extract(split=split, root=root, model=tiny, index=index, batch=3, threads=1, store=index.parent / "store")
     return index

@@ -1,14 +1,15 @@
 """A configuration is valid, or fails with the place and the allowed values."""
 
 import copy
+import json
 
 import pytest
 import yaml
 
-from workflow_scripts.cache.fingerprints import ROOT
 from workflow_scripts.core.config import documents
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration, read_configuration
+from workflow_scripts.core.paths import ROOT
 
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 
@@ -26,9 +27,30 @@ def refused(**changes) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", ["config", "smoke", "medgemma-flare", "minicourse"])
-def test_a_shipped_configuration_is_valid(name):
-    read_configuration(ROOT / f"config/{name}.yaml")
+SHIPPED = sorted(path for path in (ROOT / "config").glob("*.yaml") if path != ROOT / documents.REFERENCE)
+
+
+def test_the_shipped_configurations_are_all_there():
+    assert {"config", "smoke", "local", "minicourse", "medgemma-flare"} <= {path.stem for path in SHIPPED}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_configuration_is_valid(path, tmp_path):
+    raw = yaml.safe_load(path.read_text())
+    if any(entry["source"] == "local" for entry in raw["datasets"].values()):
+        questions = tmp_path / "training/Xray/lab/questions.json"  # a dataset of the user's own
+        questions.parent.mkdir(parents=True)
+        questions.write_text("[]")
+        load_configuration(raw | {"dataset_path": str(tmp_path)}, str(path))
+    else:
+        read_configuration(path)
+
+
+@pytest.mark.parametrize("path", [*SHIPPED, ROOT / documents.REFERENCE], ids=lambda path: path.stem)
+def test_a_shipped_configuration_names_the_schema_for_editors(path):
+    with path.open() as lines:
+        name = next(lines).removeprefix("# yaml-language-server: $schema=").strip()
+    assert json.loads((path.parent / name).read_text())["title"] == "Configuration"
 
 
 @pytest.mark.parametrize(
@@ -37,16 +59,16 @@ def test_a_shipped_configuration_is_valid(name):
         ("systems__tuned__recip", "qlora", "systems.tuned.recip: unknown key; did you mean 'recipe'?"),
         ("modls", {}, "modls: unknown key; did you mean 'models'?"),
         ("recipes__qlora__lora__rank", 3, "recipes.qlora.lora.rank: unknown key; allowed: alpha, dropout, r, targets"),
-        ("datasets__made__sed", 3, "datasets.made.sed: unknown key; did you mean 'seed'?"),
+        ("datasets__toy__sed", 3, "datasets.toy.sed: unknown key; did you mean 'seed'?"),
         ("systems__base__model", "tinny", "systems.base.model: 'tinny' is not in `models`; allowed: tiny"),
         ("systems__tuned__recipe", "lora", "systems.tuned.recipe: 'lora' is not in `recipes`; allowed: qlora"),
-        ("splits__train__dataset", "x", "splits.train.dataset: 'x' is not in `datasets`; allowed: made"),
+        ("splits__train__dataset", "x", "splits.train.dataset: 'x' is not in `datasets`; allowed: toy"),
         ("evaluate", ["test"], "evaluate: 'test' is not in `splits`; allowed: train, validation"),
         ("evaluate", ["train"], "split 'train' is also in `evaluate`"),
         ("submit", ["test"], "submit: 'test' is not in `splits`; allowed: train, validation"),
         ("submit", ["validation"], "submit: split 'validation' is also in `evaluate`"),
         ("submit", ["train"], "train: split 'train' is also in `submit`"),
-        ("datasets__made__seed", -1, "datasets.made.seed: Input should be greater than or equal to 0 (given: -1)"),
+        ("datasets__toy__seed", -1, "datasets.toy.seed: Input should be greater than or equal to 0 (given: -1)"),
         ("splits__train__folder", "train", "splits.train.folder: Input should be 'training'"),
         ("recipes__qlora__steps", 5, "set either epochs or steps"),
         ("systems__odd", {"model": "tiny", "recipe": "qlora"}, "recipe and train go together"),
@@ -54,13 +76,13 @@ def test_a_shipped_configuration_is_valid(name):
         ("datasets__mine", {"source": "local"}, "datasets.mine.path: no folder given"),
         ("datasets__mine", {"source": "local", "path": "no/such"}, "no/such does not exist"),
         ("judges__a/b", {}, "judges"),
-        ("scoring", {"nltk_data": "no/such"}, "scoring.nltk_data: no/such is no folder"),
+        ("scoring", {"nltk_data": "no/such"}, "scoring.nltk_data: no/such is not a directory"),
         (
             "scoring",
             {"bertscore": {"checkpoint": "no/such", "layer": 1}},
-            "bertscore.checkpoint: no/such is no folder",
+            "bertscore.checkpoint: no/such is not a directory",
         ),
-        ("systems__theirs", {"predictions": "no/such.json"}, "systems.theirs.predictions: no/such.json is no file"),
+        ("systems__theirs", {"predictions": "no/such.json"}, "systems.theirs.predictions: no/such.json is not a file"),
         (
             "systems__theirs",
             {"predictions": "x.txt"},
@@ -77,9 +99,11 @@ def test_a_fault_is_named_with_its_place_and_the_remedy(place, value, sentence):
 
 
 def test_a_submitted_split_keeps_its_rows_without_answers():
-    hidden = {"dataset": "made", "folder": "validation-hidden"}
-    said = refused(splits__hidden=hidden, submit=["hidden"])
-    assert "submit: rows of 'hidden' without an answer would not be asked; set datasets.made.policies.no_answer" in said
+    hidden = {"dataset": "toy", "folder": "validation-hidden"}
+    message = refused(splits__hidden=hidden, submit=["hidden"])
+    assert (
+        "submit: rows of 'hidden' without an answer would not be asked; set datasets.toy.policies.no_answer" in message
+    )
 
 
 def test_a_folder_without_questions_is_refused(tmp_path):
@@ -87,7 +111,7 @@ def test_a_folder_without_questions_is_refused(tmp_path):
 
 
 def test_every_fault_has_a_line_of_its_own():
-    assert len(refused(modls={}, datasets__made__sed=1).splitlines()) == 2
+    assert len(refused(modls={}, datasets__toy__sed=1).splitlines()) == 2
 
 
 def test_equal_recipes_have_one_identity_and_others_another():
@@ -95,8 +119,9 @@ def test_equal_recipes_have_one_identity_and_others_another():
 
 
 def test_schema_and_reference_follow_the_models():
-    assert (ROOT / documents.SCHEMA).read_text() == documents.schema_text()
-    assert (ROOT / documents.REFERENCE).read_text() == documents.reference_text()
+    texts = {documents.SCHEMA: documents.schema_text(), documents.REFERENCE: documents.reference_text()}
+    stale = [str(path) for path, text in texts.items() if (ROOT / path).read_text(encoding="utf-8") != text]
+    assert stale == [], "run `python -m workflow_scripts.core.config.documents`"
 
 
 def test_the_reference_is_yaml():

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from workflow_scripts.core.tables import ROWS, read_table, write_table
+from workflow_scripts.core.rows import Prediction, Row
+from workflow_scripts.core.tables import read_rows, write_rows
 
 
 @pytest.fixture
@@ -35,13 +36,13 @@ def mounted(tmp_path):
 
 
 def step(module, *arguments):
-    """Run a step; what it said at its end, checked to be one sentence."""
+    """Run a step; the sentence that it ends with, checked to be one."""
     command = [sys.executable, "-m", f"workflow_scripts.{module}", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    (said,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    return said
+    (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    return sentence
 
 
 def gather(split, shard, out):
@@ -51,20 +52,15 @@ def gather(split, shard, out):
 @pytest.fixture
 def answers(split, tmp_path):
     """A shard that answers every row of the split, and large enough to fill a small disk."""
-    from workflow_scripts.core.tables import PREDICTIONS
-
-    rows = [
-        {"uid": uid, "system": "base", "text": os.urandom(40_000).hex(), "finish": "stop"}
-        for uid in read_table(split, ROWS)["uid"].to_pylist()
-    ]
-    write_table(tmp_path / "shards/1-of-1.parquet", rows, PREDICTIONS)
+    rows = [Prediction(row.uid, "base", os.urandom(40_000).hex(), "stop") for row in read_rows(split, Row)]
+    write_rows(tmp_path / "shards/1-of-1.parquet", rows, Prediction)
     return tmp_path / "shards/1-of-1.parquet"
 
 
 def test_a_full_disk_is_one_sentence_and_the_old_table_stays(split, answers, mounted):
     out = mounted("full") / "base.parquet"
     out.write_text("old")
-    assert "no space is left on the disk; make room and run again" in gather(split, answers, out)
+    assert "no space is left on the disk; free some and run again" in gather(split, answers, out)
     assert out.read_text() == "old"
     assert [file.name for file in out.parent.iterdir()] == ["base.parquet"]
 
@@ -80,8 +76,8 @@ def test_a_read_only_folder_is_one_sentence_and_the_old_table_stays(split, answe
 def test_a_corrupt_table_is_one_sentence_that_names_it(split, answers, tmp_path):
     answers.write_bytes(answers.read_bytes()[:500])
     out = tmp_path / "base.parquet"
-    said = gather(split, answers, out)
-    assert f"{answers} is not a readable Parquet file" in said and said.endswith("delete it and run again")
+    sentence = gather(split, answers, out)
+    assert f"{answers} is not a readable Parquet file" in sentence and sentence.endswith("delete it and run again")
     assert not out.exists()
 
 
@@ -100,34 +96,39 @@ def test_features_on_a_full_disk_are_one_sentence_and_leave_no_half_shard(split,
 
 
 @pytest.fixture
-def asked(split, root, tiny, features, tmp_path):
-    """Arguments of the inference, on a copy of the model that may be damaged."""
+def arguments(split, root, tiny, features, tmp_path):
+    """The inference's arguments, on a copy of the model that may be damaged."""
     shutil.copytree(tiny.with_suffix(""), tmp_path / "models" / tiny.stem)
     record = shutil.copyfile(tiny, tmp_path / "models" / tiny.name)
-    words = ["--budgets", json.dumps({"counting": 4})]
+    limits = ["--max-new-tokens", "counting", 4]
     files = ["--split", split, "--root", root, "--model", record, "--features", features]
-    return [*files, *words, "--shard", "1-of-1", "--batch", 4, "--threads", 1, "--store", tmp_path / "store"]
+    return [*files, *limits, "--shard", "1-of-1", "--batch", 4, "--threads", 1, "--store", tmp_path / "store"]
 
 
 @pytest.mark.slow
-def test_truncated_model_weights_are_one_sentence(asked, tiny, tmp_path):
+def test_truncated_model_weights_are_one_sentence(arguments, tiny, tmp_path):
+    from workflow_scripts.models.record import write_record
+
     weights = tmp_path / "models" / tiny.stem / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     out = tmp_path / "base.parquet"
-    said = step("infer.answer", *asked, "--group", '[{"system": "base"}]', "--out", out)
-    assert "cannot be loaded as a model" in said and "delete" in said
+    sentence = step("infer.answer", *arguments, "--members", '{"system": "base"}', "--out", out)
+    assert f"{weights} was changed since" in sentence and "delete" in sentence
+    write_record(weights.parents[1] / tiny.name, tiny.stem, "gemma3", weights.parent, None)
+    sentence = step("infer.answer", *arguments, "--members", '{"system": "base"}', "--out", out)
+    assert "cannot be loaded as a model" in sentence and "delete" in sentence
     assert not out.exists()
 
 
 @pytest.mark.slow
-def test_truncated_adapter_weights_are_one_sentence(asked, tmp_path):
+def test_truncated_adapter_weights_are_one_sentence(arguments, tmp_path):
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     config = {"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}
     (adapter / "adapter_config.json").write_text(json.dumps(config))
     (adapter / "adapter_model.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
     out = tmp_path / "base.parquet"
-    group = json.dumps([{"system": "tuned", "adapter": str(adapter)}])
-    said = step("infer.answer", *asked, "--group", group, "--out", out)
-    assert f"{adapter} cannot be loaded as an adapter" in said and said.endswith("delete it and run again")
+    member = json.dumps({"system": "tuned", "adapter": str(adapter)})
+    sentence = step("infer.answer", *arguments, "--members", member, "--out", out)
+    assert f"{adapter} cannot be loaded as an adapter" in sentence and sentence.endswith("delete it and run again")
     assert not out.exists()

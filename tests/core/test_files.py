@@ -1,10 +1,19 @@
 """A file is there whole, or not at all; a bad one is named."""
 
+import dataclasses
+import inspect
+from types import UnionType
+from typing import get_args, get_origin, get_type_hints
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.conftest import make_row
+from workflow_scripts.core import rows as rows_module
 from workflow_scripts.core.files import BadFile, atomic, read_json
-from workflow_scripts.core.tables import ROWS, read_table, write_table
+from workflow_scripts.core.rows import Prediction, Row
+from workflow_scripts.core.tables import read_rows, read_table, rows_of, table_of, write_rows
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path):
@@ -19,15 +28,45 @@ def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path):
 
 def test_a_table_returns_as_it_was_written(tmp_path, root):
     rows = [make_row(root, number) for number in range(3)]
-    write_table(tmp_path / "rows.parquet", rows, ROWS)
-    read = read_table(tmp_path / "rows.parquet", ROWS).to_pylist()
-    assert [row["images"] for row in read] == [row["images"] for row in rows]
-    assert read[0]["boxes"] is None
+    write_rows(tmp_path / "rows.parquet", rows, Row)
+    assert read_rows(tmp_path / "rows.parquet", Row) == rows
+
+
+KINDS = [kind for _, kind in inspect.getmembers(rows_module, dataclasses.is_dataclass)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_rows_of_any_kind_return_from_arrow_as_they_went(kind, data):
+    rows = data.draw(st.lists(st.builds(kind, **dict(fields_of(kind))), max_size=4))
+    assert rows_of(table_of(rows, kind), kind) == rows
+
+
+def fields_of(kind):
+    """Values of each field that a table can hold: integers of 32 bits, finite numbers, text that is UTF-8."""
+    for name, annotation in get_type_hints(kind).items():
+        yield name, values_of(annotation)
+
+
+def values_of(annotation):
+    if get_origin(annotation) is UnionType:
+        return st.none() | values_of(get_args(annotation)[0])
+    if get_origin(annotation) is tuple:
+        return st.lists(values_of(get_args(annotation)[0]), max_size=3).map(tuple)
+    if hasattr(annotation, "_fields"):
+        return st.builds(annotation, **dict(fields_of(annotation)))
+    return {
+        str: st.text(st.characters(exclude_categories=["Cs"])),
+        int: st.integers(-(2**31), 2**31 - 1),
+        float: st.floats(allow_nan=False),
+        bool: st.booleans(),
+    }[annotation]
 
 
 def test_a_table_refuses_a_null_where_a_value_is_required(tmp_path, root):
     with pytest.raises(ValueError, match="'question' has 1 null"):
-        write_table(tmp_path / "rows.parquet", [make_row(root, 1, question=None)], ROWS)
+        write_rows(tmp_path / "rows.parquet", [make_row(root, 1, question=None)], Row)
     assert not (tmp_path / "rows.parquet").exists()
 
 
@@ -36,15 +75,13 @@ def test_a_damaged_table_is_named_with_the_remedy(tmp_path, content):
     path = tmp_path / "rows.parquet"
     path.write_bytes(content)
     with pytest.raises(BadFile, match=r"rows\.parquet is not a readable Parquet file.*delete it and run again"):
-        read_table(path, ROWS)
+        read_table(path, Row)
 
 
 def test_a_table_of_other_columns_is_refused(tmp_path, root):
-    from workflow_scripts.core.tables import PREDICTIONS
-
-    write_table(tmp_path / "a.parquet", [{"uid": "1", "system": "s", "text": "", "finish": "stop"}], PREDICTIONS)
+    write_rows(tmp_path / "a.parquet", [Prediction("1", "s", "", "stop")], Prediction)
     with pytest.raises(BadFile, match="expected the columns"):
-        read_table(tmp_path / "a.parquet", ROWS)
+        read_table(tmp_path / "a.parquet", Row)
 
 
 def test_deeply_nested_json_is_a_bad_file(tmp_path):

@@ -1,4 +1,4 @@
-"""The made tree, drawn once for all tests of the room, and the real one where a setting names it."""
+"""The toy dataset, drawn and converted once for all tests of the data stage, and real images where there are any."""
 
 import os
 from pathlib import Path
@@ -12,20 +12,20 @@ from workflow_scripts.synthetic.dataset import draw_dataset
 
 @pytest.fixture(scope="session")
 def toy_root(tmp_path_factory) -> Path:
-    """The made tree at a small scale."""
-    root = tmp_path_factory.mktemp("made") / "tree"
+    """The toy dataset at a small scale."""
+    root = tmp_path_factory.mktemp("toy") / "root"
     draw_dataset(SyntheticDataset(scale=0.2), root)
     return root
 
 
 @pytest.fixture(scope="session")
-def made(toy_root, tmp_path_factory) -> Converted:
-    """The made tree, converted."""
+def toy(toy_root, tmp_path_factory) -> Converted:
+    """The toy dataset, converted."""
     return converted(toy_root, tmp_path_factory.mktemp("converted"))
 
 
 @pytest.fixture(scope="session")
-def real_tree() -> Path:
+def real_root() -> Path:
     """FLARE-shaped real images, where FLAREBENCH_REAL_MINI names the folder."""
     place = os.environ.get("FLAREBENCH_REAL_MINI")
     if not place:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-REPO = "made/flare"
+REPO = "toy/flare"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -73,8 +73,8 @@ class Hub:
                 if file:
                     return self._file(file.group(1), fault)
                 if re.fullmatch(rf"/api/datasets/{REPO}/revision/[^/]+", path):
-                    asked = path.rpartition("/")[2]
-                    if asked not in ("main", hub.revision):
+                    requested = path.rpartition("/")[2]
+                    if requested not in ("main", hub.revision):
                         return self._refuse(404, {"X-Error-Code": "RevisionNotFound"})
                     return self._json({"id": REPO, "sha": hub.revision, "siblings": []})
                 if re.fullmatch(rf"/api/datasets/{REPO}/tree/{hub.revision}", path):
@@ -98,8 +98,8 @@ class Hub:
 
             def _file(self, name: str, fault: Fault | None) -> None:
                 data = hub.files[name]
-                asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
-                start = int(asked.group(1)) if asked and hub.ranges else 0
+                requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+                start = int(requested.group(1)) if requested and hub.ranges else 0
                 if start and start >= len(data):
                     return self._refuse(416, {})
                 body = data[start:]

@@ -1,4 +1,4 @@
-"""Small FLARE-shaped trees for tests, and their conversion in this process."""
+"""Small FLARE-shaped datasets for tests, and their conversion in this process."""
 
 import io
 import json
@@ -11,12 +11,14 @@ from PIL import Image
 
 from workflow_scripts.core.config.datasets import Policies
 from workflow_scripts.core.manifest import take_inventory, write_manifest
-from workflow_scripts.data.convert import Counts, convert
+from workflow_scripts.core.rows import Convention, QuarantinedRow, Row
+from workflow_scripts.core.tables import rows_of, write_rows
+from workflow_scripts.data.convert import Counts, convert_dataset
 
 OPTIONS = "Which diagnosis fits this image? Options: A) Nevus B) Melanoma C) Scar"
 
 
-def image(seed: int, width: int = 16, height: int = 12) -> bytes:
+def png(seed: int, width: int = 16, height: int = 12) -> bytes:
     """A PNG of its own for each seed."""
     pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
     stream = io.BytesIO()
@@ -24,9 +26,9 @@ def image(seed: int, width: int = 16, height: int = 12) -> bytes:
     return stream.getvalue()
 
 
-def images(count: int) -> dict[str, bytes]:
+def pngs(count: int) -> dict[str, bytes]:
     """`imagesTr/0.png` and so on."""
-    return {f"imagesTr/{i}.png": image(i) for i in range(count)}
+    return {f"imagesTr/{i}.png": png(i) for i in range(count)}
 
 
 def row(name: object, question: object = OPTIONS, answer: object = "A", task: object = "Classification") -> dict:
@@ -34,7 +36,7 @@ def row(name: object, question: object = OPTIONS, answer: object = "A", task: ob
     return {"TaskType": task, "Modality": "any", "ImageName": name, "Question": question, "Answer": answer}
 
 
-def write_set(
+def write_subset(
     root: Path,
     rows: object,
     images: dict[str, bytes],
@@ -45,7 +47,7 @@ def write_set(
     file: str | None = None,
     zipped: bool = False,
 ) -> Path:
-    """Write question file and images of one data set; returns the question file."""
+    """Write question file and images of one subset; returns the question file."""
     subset_folder = root / folder / modality / name
     subset_folder.mkdir(parents=True, exist_ok=True)
     if zipped:
@@ -63,27 +65,36 @@ def write_set(
 
 @dataclass
 class Converted:
-    """What came of a tree."""
+    """What came of a dataset."""
 
-    rows: list[dict]
-    quarantine: list[dict]
+    rows: list[Row]
+    quarantine: list[QuarantinedRow]
+    conventions: list[Convention]
     counts: Counts
 
     @property
     def reasons(self) -> dict[tuple[str, int | None], str]:
         """Reason by file name and row."""
-        return {(q["source_file"].rpartition("/")[2], q["source_row"]): q["reason"] for q in self.quarantine}
+        return {(entry.source_file.rpartition("/")[2], entry.source_row): entry.reason for entry in self.quarantine}
 
 
 def converted(root: Path, place: Path, **policies: object) -> Converted:
-    """Take stock of `tree` and convert it, in one process, working in `place`."""
+    """Take stock of the dataset at `root` and convert it, in one process, working in `place`."""
     write_manifest(place / "manifest.json", take_inventory(root, {"source": "local"}))
-    rows, quarantine, counts = convert(root, place / "manifest.json", Policies(**policies), place / "work", jobs=1)
-    return Converted(rows.to_pylist(), quarantine.to_pylist(), counts)
+    result = convert_dataset(root, place / "manifest.json", Policies(**policies), place / "work", jobs=1)
+    rows, quarantine = rows_of(result.rows, Row), rows_of(result.quarantine, QuarantinedRow)
+    return Converted(rows, quarantine, result.conventions, result.counts)
+
+
+def write_converted(result: Converted, place: Path) -> None:
+    """Write the tables of a conversion as the step does: rows.parquet, quarantine.parquet and conventions.parquet."""
+    write_rows(place / "rows.parquet", result.rows, Row)
+    write_rows(place / "quarantine.parquet", result.quarantine, QuarantinedRow)
+    write_rows(place / "conventions.parquet", result.conventions, Convention)
 
 
 def convert_rows(place: Path, rows: list[object], count: int = 4, **policies: object) -> Converted:
-    """Convert a tree of one data set with the images `imagesTr/0.png` … and these rows."""
-    root = place / "tree"
-    write_set(root, rows, images(count))
+    """Convert a dataset of one subset with the images `imagesTr/0.png` … and these rows."""
+    root = place / "root"
+    write_subset(root, rows, pngs(count))
     return converted(root, place, **policies)

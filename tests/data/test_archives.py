@@ -52,9 +52,9 @@ def test_a_half_unpacked_folder_is_completed_and_mended(tmp_path):
     (folder / "3.png").unlink()
     (folder / "4.png").write_bytes(b"cut")
     (folder / "5.png").write_bytes(MEMBERS["imagesTr/5.png"][::-1])
-    kept = (folder / "6.png").stat().st_mtime_ns
+    before = (folder / "6.png").stat().st_mtime_ns
     assert contents(unpack(archive)) == MEMBERS
-    assert (folder / "6.png").stat().st_mtime_ns == kept
+    assert (folder / "6.png").stat().st_mtime_ns == before
 
 
 def _link() -> zipfile.ZipInfo:
@@ -102,8 +102,8 @@ def test_a_bomb_is_refused(tmp_path):
 def test_a_bomb_that_lies_about_its_size_is_stopped(tmp_path):
     archive = write_zip(tmp_path / "imagesTr.zip", {"imagesTr/bomb.bmp": bytes(5_000_000)})
     data = archive.read_bytes()
-    honest, told = (5_000_000).to_bytes(4, "little"), (1000).to_bytes(4, "little")
-    archive.write_bytes(data.replace(honest, told))
+    honest, claimed = (5_000_000).to_bytes(4, "little"), (1000).to_bytes(4, "little")
+    archive.write_bytes(data.replace(honest, claimed))
     with pytest.raises(BadArchive, match="damaged"):
         unpack(archive)
     assert sum(p.stat().st_size for p in tmp_path.rglob("*.part")) <= 1000
@@ -155,10 +155,12 @@ def _unpacked(subset_folder: Path) -> int:
 
 @pytest.mark.slow
 def test_an_extraction_killed_at_ten_moments_ends_with_the_same_manifest(tmp_path):
-    subset_folder = tmp_path / "tree" / "training" / "Xray" / "chestdr"
+    subset_folder = tmp_path / "root" / "training" / "Xray" / "chestdr"
     members = {f"imagesTr/{i:05d}.png": random.Random(i).randbytes(20_000) for i in range(6000)}
     archive = write_zip(subset_folder / "imagesTr.zip", members, zipfile.ZIP_STORED)
-    command = [sys.executable, "-m", "workflow_scripts.data.downloading.unpack", "--root", tmp_path / "tree"]
+    code = "import sys; from pathlib import Path; from workflow_scripts.data.downloading.unpack import unpack_archives"
+    code += "; unpack_archives(Path(sys.argv[1]), 2)"
+    command = [sys.executable, "-c", code, tmp_path / "root"]
     rng, killed, grown = random.Random(5), 0, [0]
     for _ in range(10):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -174,7 +176,7 @@ def test_an_extraction_killed_at_ten_moments_ends_with_the_same_manifest(tmp_pat
     assert killed >= 3
     assert grown == sorted(grown), "a run lost what the one before had unpacked"
     subprocess.run(command, check=True, capture_output=True)
-    manifest = take_inventory(tmp_path / "tree", {})
+    manifest = take_inventory(tmp_path / "root", {})
     assert len(manifest["files"]) == len(members) + 1
     clean = tmp_path / "clean" / "training" / "Xray" / "chestdr"
     clean.mkdir(parents=True)

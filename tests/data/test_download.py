@@ -36,6 +36,7 @@ def files() -> dict[str, bytes]:
 def environment(hub: Hub, token: str | None = None) -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY")}
     env |= {"HF_ENDPOINT": hub.endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"}
+    env["HF_TOKEN_PATH"] = "/nowhere/token"  # what this machine's user is logged in with is no affair of a test's
     return env | ({"HF_TOKEN": token} if token else {})
 
 
@@ -43,10 +44,12 @@ def spec(**changes: object) -> str:
     return json.dumps({"source": "hub", "repo": REPO, "revision": REVISION} | changes)
 
 
-def run(hub: Hub, place: Path, token: str | None = None, **changes: object) -> subprocess.CompletedProcess:
+def run(
+    hub: Hub, place: Path, token: str | None = None, env: dict[str, str] | None = None, **changes: object
+) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*STEP, "--spec", spec(**changes), "--out", place / "tree", "--manifest", place / "manifest.json"],
-        env=environment(hub, token),
+        [*STEP, "--spec", spec(**changes), "--out", place / "root", "--manifest", place / "manifest.json"],
+        env=env or environment(hub, token),
         capture_output=True,
         text=True,
         timeout=120,
@@ -66,8 +69,8 @@ def assert_complete(place: Path, files: dict[str, bytes]) -> None:
     ]
     assert manifest(place)["files"] == expected
     for path, data in files.items():
-        assert (place / "tree" / path).read_bytes() == data
-    assert not list((place / "tree").rglob("*.part"))
+        assert (place / "root" / path).read_bytes() == data
+    assert not list((place / "root").rglob("*.part"))
 
 
 def assert_one_sentence(result: subprocess.CompletedProcess, *words: str) -> None:
@@ -101,9 +104,9 @@ def test_connections_that_break_lose_nothing(files, tmp_path, ranges):
         result = run(hub, tmp_path)
         assert result.returncode == 0, result.stderr
         assert_complete(tmp_path, files)
-        asked = [header for _, path, header in hub.seen if path.endswith("imagesTr.zip")]
-        assert len(asked) == 3
-        assert asked[-1] not in (None, "bytes=0-")
+        ranges_sent = [header for _, path, header in hub.seen if path.endswith("imagesTr.zip")]
+        assert len(ranges_sent) == 3
+        assert ranges_sent[-1] not in (None, "bytes=0-")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +145,7 @@ def test_lasting_faults_end_in_a_sentence_and_not_in_endless_tries(files, tmp_pa
     assert_complete(tmp_path, files)
 
 
-def test_a_gated_data_set_says_where_to_accept_the_terms(files, tmp_path):
+def test_a_gated_dataset_says_where_to_accept_the_terms(files, tmp_path):
     with Hub(files, token="right") as hub:
         assert_one_sentence(run(hub, tmp_path), "gated", f"{hub.endpoint}/datasets/{REPO}", "HF_TOKEN")
 
@@ -159,6 +162,17 @@ def test_a_right_token_opens_the_gate(files, tmp_path):
         assert run(hub, tmp_path, token="right").returncode == 0
 
 
+def test_the_token_that_the_hubs_own_login_stored_opens_the_gate(files, tmp_path):
+    (tmp_path / "token").write_text("right")
+    with Hub(files, token="right") as hub:
+        env = environment(hub) | {"HF_TOKEN_PATH": str(tmp_path / "token")}
+        assert run(hub, tmp_path, env=env).returncode == 0
+        (tmp_path / "token").write_text("hf_secretsecret")
+        result = run(hub, tmp_path / "again", env=env)
+        assert_one_sentence(result, "refuses the token", "hf auth login", "401")
+        assert "secretsecret" not in result.stdout + result.stderr
+
+
 def test_a_forbidden_file_ends_at_once(files, tmp_path):
     with Hub(files) as hub:
         hub.faults = {BIG: [Fault(status=403)]}
@@ -168,7 +182,7 @@ def test_a_forbidden_file_ends_at_once(files, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"repo": "made/nothing"}, ("does not exist",)),
+        ({"repo": "toy/nothing"}, ("does not exist",)),
         ({"revision": "f" * 40}, ("no revision",)),
         ({"include": ["testing/**"]}, ("no file", "testing/**")),
     ],
@@ -185,9 +199,9 @@ def test_no_network_is_said(files, tmp_path):
     assert_one_sentence(run(hub, tmp_path), "cannot be reached", "HF_ENDPOINT")
 
 
-def test_a_listing_that_leaves_the_tree_is_refused(files, tmp_path):
+def test_a_listing_that_leaves_its_folder_is_refused(files, tmp_path):
     with Hub(files | {"../outside.txt": b"x"}) as hub:
-        assert_one_sentence(run(hub, tmp_path), "outside its tree")
+        assert_one_sentence(run(hub, tmp_path), "outside its folder")
     assert not (tmp_path / "outside.txt").exists()
 
 
@@ -198,8 +212,8 @@ def test_a_full_disk_is_said_before_the_first_byte(files, tmp_path, monkeypatch)
 
     plan = Plan(REVISION, (Remote(BIG, 10**18, "0" * 64),))
     monkeypatch.setattr(download, "_plan_of_hub", lambda spec, root: plan)
-    with pytest.raises(DownloadFailed, match=r"is full: .* MB are missing and .* are free; make room"):
-        download.download(HubDataset(repo=REPO), tmp_path / "tree", 1)
+    with pytest.raises(DownloadFailed, match=r"is full: .* MB are missing and .* are free; make space"):
+        download.download_files(HubDataset(repo=REPO), tmp_path / "root", 1)
 
 
 @pytest.fixture
@@ -215,15 +229,15 @@ def small_disk(tmp_path):
 
 def test_a_disk_that_is_too_small_is_said(files, small_disk):
     with Hub(files | {"training/Xray/x/imagesTr.zip": bytes(3_000_000)}) as hub:
-        assert_one_sentence(run(hub, small_disk), "is full", "MB are missing", "make room")
+        assert_one_sentence(run(hub, small_disk), "is full", "MB are missing", "make space")
         assert not any("/resolve/" in path for _, path, _ in hub.seen)
 
 
-def test_a_disk_that_fills_up_on_the_way_is_said_and_what_is_there_is_kept(files, small_disk):
+def test_a_disk_that_fills_up_on_the_way_is_said_and_what_is_there_stays(files, small_disk):
     with Hub(files) as hub:
         hub.pause = 0.02
         process = subprocess.Popen(
-            [*STEP, "--spec", spec(), "--out", small_disk / "tree", "--manifest", small_disk / "manifest.json"],
+            [*STEP, "--spec", spec(), "--out", small_disk / "root", "--manifest", small_disk / "manifest.json"],
             env=environment(hub),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -232,9 +246,9 @@ def test_a_disk_that_fills_up_on_the_way_is_said_and_what_is_there_is_kept(files
         while not list(small_disk.rglob("*.part")):
             time.sleep(0.01)
         (small_disk / "filler").write_bytes(bytes(3_000_000))
-        said = process.communicate(timeout=60)[1]
+        stderr = process.communicate(timeout=60)[1]
         assert process.returncode == 1
-        assert "is full" in said and "what is there is kept" in said and "Traceback" not in said
+        assert "is full" in stderr and "what is there is kept" in stderr and "Traceback" not in stderr
         (small_disk / "filler").unlink()
         hub.pause = 0.0
         assert run(hub, small_disk).returncode == 0
@@ -257,7 +271,7 @@ def test_a_file_that_changed_on_disk_is_had_again(files, tmp_path):
         run(hub, tmp_path)
         spoilt = bytearray(files[BIG])
         spoilt[7] ^= 1
-        (tmp_path / "tree" / BIG).write_bytes(bytes(spoilt))
+        (tmp_path / "root" / BIG).write_bytes(bytes(spoilt))
         assert run(hub, tmp_path).returncode == 0
     assert_complete(tmp_path, files)
 
@@ -266,12 +280,11 @@ def test_an_interrupted_download_of_main_goes_on_with_its_commit(files, tmp_path
     with Hub(files) as hub:
         hub.faults = {OTHER: [Fault(status=403)]}
         assert run(hub, tmp_path, revision="main").returncode == 1
-        asked: list[str] = []
         hub.seen.clear()
         assert run(hub, tmp_path, revision="main").returncode == 0
-        asked = [path for _, path, _ in hub.seen if "/revision/" in path]
-    assert all(REVISION in path for path in asked)
-    assert asked
+        resolved = [path for _, path, _ in hub.seen if "/revision/" in path]
+    assert all(REVISION in path for path in resolved)
+    assert resolved
 
 
 def test_a_folder_serves_as_a_mirror(files, tmp_path):
@@ -286,16 +299,16 @@ def test_a_folder_serves_as_a_mirror(files, tmp_path):
     assert "mirror" not in (tmp_path / "manifest.json").read_text()
 
 
-def test_a_second_download_to_the_same_tree_is_refused(files, tmp_path):
+def test_a_second_download_to_the_same_folder_is_refused(files, tmp_path):
     with Hub(files) as hub:
         hub.pause = 0.02
         first = subprocess.Popen(
-            [*STEP, "--spec", spec(), "--out", tmp_path / "tree", "--manifest", tmp_path / "manifest.json"],
+            [*STEP, "--spec", spec(), "--out", tmp_path / "root", "--manifest", tmp_path / "manifest.json"],
             env=environment(hub),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        while not list((tmp_path / "tree").rglob("*.part")):
+        while not list((tmp_path / "root").rglob("*.part")):
             time.sleep(0.02)
         assert_one_sentence(run(hub, tmp_path), "another process downloads")
         assert first.wait(60) == 0
@@ -307,17 +320,17 @@ def test_a_download_killed_at_ten_moments_resumes_to_the_same_manifest(files, tm
     rng = random.Random(11)
     with Hub(files) as hub:
         run(hub, tmp_path / "whole")
-        hub.pause = 0.01  # about two seconds for the large file
+        hub.pause = 0.02  # about four seconds for the large file
         killed = 0
         for _ in range(10):
             process = subprocess.Popen(
-                [*STEP, "--spec", spec(), "--out", tmp_path / "tree", "--manifest", tmp_path / "manifest.json"],
+                [*STEP, "--spec", spec(), "--out", tmp_path / "root", "--manifest", tmp_path / "manifest.json"],
                 env=environment(hub),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            start = time.monotonic()
-            while not (tmp_path / "tree" / ".download").exists() and time.monotonic() < start + 30:
+            start, before = time.monotonic(), len(hub.seen)
+            while len(hub.seen) == before and time.monotonic() < start + 30:
                 time.sleep(0.01)
             time.sleep(rng.uniform(0.0, 1.5))
             process.send_signal(signal.SIGKILL)

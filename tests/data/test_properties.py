@@ -1,4 +1,4 @@
-"""Whatever happens to a tree, every row is kept or quarantined, and nothing but a named error escapes."""
+"""Whatever happens to a dataset, every record is a row or quarantined, and nothing but a named error escapes."""
 
 import json
 import random
@@ -8,13 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.data.roots import OPTIONS, converted, images, write_set
+from tests.data.roots import OPTIONS, converted, pngs, write_converted, write_subset
 from tests.data.test_convert import assert_conserved
 from workflow_scripts.core.boxes import from_corners, to_corners
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.images import BadImage, decode_image
-from workflow_scripts.core.tables import QUARANTINE, ROWS, read_table, write_table
-from workflow_scripts.tasks.answers import split_labels
+from workflow_scripts.core.rows import QuarantinedRow, Row
+from workflow_scripts.core.tables import read_rows
+from workflow_scripts.tasks.labels import split_labels
 from workflow_scripts.tasks.questions import options_in
 
 QUIET = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
@@ -65,22 +66,22 @@ records = st.one_of(
 @given(st.lists(records, max_size=8), st.booleans(), st.sampled_from(["quarantine", "keep"]))
 def test_any_records_are_conserved(tmp_path_factory, rows, zipped, no_answer):
     place = tmp_path_factory.mktemp("records")
-    write_set(place / "tree", rows, images(4), zipped=zipped)
-    result = converted(place / "tree", place, no_answer=no_answer)
+    write_subset(place / "root", rows, pngs(4), zipped=zipped)
+    result = converted(place / "root", place, no_answer=no_answer)
     assert_conserved(result)
-    assert result.counts.rows_in == len(rows)
-    write_table(place / "rows.parquet", result.rows, ROWS)
-    write_table(place / "quarantine.parquet", result.quarantine, QUARANTINE)
-    assert read_table(place / "rows.parquet", ROWS).to_pylist() == result.rows
+    assert result.counts.records == len(rows)
+    write_converted(result, place)
+    assert read_rows(place / "rows.parquet", Row) == result.rows
+    assert read_rows(place / "quarantine.parquet", QuarantinedRow) == result.quarantine
 
 
 @QUIET
 @given(seed=st.integers(0, 10**6))
-def test_any_damage_to_a_tree_is_conserved(toy_root, tmp_path_factory, seed):
+def test_any_damage_to_a_dataset_is_conserved(toy_root, tmp_path_factory, seed):
     """Bytes bent, files cut, emptied, deleted, renamed, doubled: questions, images and zips alike."""
     rng = random.Random(seed)
     place = tmp_path_factory.mktemp("damage")
-    root = place / "tree"
+    root = place / "root"
     for subset_folder in rng.sample(sorted(toy_root.glob("training/*/*")), 2):
         shutil.copytree(subset_folder, root / subset_folder.relative_to(toy_root))
     files = sorted(path for path in root.rglob("*") if path.is_file())
@@ -119,7 +120,7 @@ def test_no_bytes_make_the_decoder_raise_anything_but_bad_image(data, magic):
     try:
         decode_image(magic + data, "x")
     except BadImage as error:
-        assert "x is not a readable picture" in str(error)
+        assert "x is not a readable image" in str(error)
 
 
 @pytest.mark.parametrize("convention", ["xyxy", "xywh"])
@@ -152,5 +153,6 @@ option = st.text("abcdefg hij-/", min_size=1, max_size=12).map(lambda s: " ".joi
 @given(st.lists(option, min_size=2, max_size=11), st.sampled_from(").:"), st.sampled_from([" ", "\n", ", "]))
 def test_options_up_to_k_are_read_in_every_style(options, mark, gap):
     listed = gap.join(f"{'ABCDEFGHIJK'[i]}{mark} {text}" for i, text in enumerate(options))
-    found = options_in(f"What is it? Options: {listed}")
-    assert list(found) == [("ABCDEFGHIJK"[i], text) for i, text in enumerate(options)]
+    assert list(options_in(f"What is it? Options: {listed}")) == [
+        ("ABCDEFGHIJK"[i], text) for i, text in enumerate(options)
+    ]

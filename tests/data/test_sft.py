@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 
-from workflow_scripts.core.images import open_image
-from workflow_scripts.core.tables import ROWS, write_table
-from workflow_scripts.data.sft import conversation, conversations, plain_bytes
+from tests.data.roots import png
+from workflow_scripts.core.images import open_image, portable_image
+from workflow_scripts.core.rows import Row
+from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.data.sft import conversation, conversations
 from workflow_scripts.models.prompts import chat
 
 SNAPSHOTS = {
@@ -53,21 +54,21 @@ SNAPSHOTS = {
 }
 
 
-def said(turn: dict) -> str:
+def text_of(turn: dict) -> str:
     return " ".join("[image]" if part["type"] == "image" else part["text"] for part in turn["content"])
 
 
 @pytest.fixture(scope="session")
-def split(made, toy_root, tmp_path_factory) -> Path:
-    """A few rows of every made data set and task, with their zips."""
+def split(toy, toy_root, tmp_path_factory) -> Path:
+    """A few rows of every toy subset and task, with their zips."""
     chosen, seen = [], {}
-    for row in made.rows:
-        key = (row["dataset"], row["task"])
+    for row in toy.rows:
+        key = (row.subset, row.task)
         seen[key] = seen.get(key, 0) + 1
-        if seen[key] <= 3 and row["folder"] == "training":
+        if seen[key] <= 3 and row.folder == "training":
             chosen.append(row)
     path = tmp_path_factory.mktemp("split") / "rows.parquet"
-    write_table(path, chosen, ROWS)
+    write_rows(path, chosen, Row)
     return path
 
 
@@ -78,20 +79,18 @@ def write(split: Path, root: Path, place: Path, *more: object) -> Path:
     return place / "sft.jsonl"
 
 
-@pytest.mark.parametrize(("dataset", "task"), SNAPSHOTS)
-def test_the_prompt_of_each_task_is_pinned(made, dataset, task):
+@pytest.mark.parametrize(("subset", "task"), SNAPSHOTS)
+def test_the_prompt_of_each_task_is_pinned(toy, subset, task):
     turns = [
-        conversation(row, None, "messages")["messages"]
-        for row in made.rows
-        if (row["dataset"], row["task"]) == (dataset, task)
+        conversation(row, None, "messages")["messages"] for row in toy.rows if (row.subset, row.task) == (subset, task)
     ]
     assert {tuple(turn["role"] for turn in pair) for pair in turns} == {("user", "assistant")}
-    assert SNAPSHOTS[dataset, task] in [(said(asked), said(told)) for asked, told in turns]
+    assert SNAPSHOTS[subset, task] in [(text_of(user), text_of(assistant)) for user, assistant in turns]
 
 
-def test_training_and_inference_share_the_prompt(made):
-    for row in made.rows[::40]:
-        inference = chat(row["question"], len(row["images"]), "You read images.")
+def test_training_and_inference_share_the_prompt(toy):
+    for row in toy.rows[::40]:
+        inference = chat(row.question, len(row.images), "You read images.")
         assert conversation(row, "You read images.", "messages")["messages"][:-1] == inference
         assert conversation(row, "You read images.", "prompt-completion")["prompt"] == inference
         assert [turn["role"] for turn in inference] == ["system", "user"]
@@ -99,32 +98,32 @@ def test_training_and_inference_share_the_prompt(made):
 
 def test_image_paths_lead_from_the_root_to_the_files(split, toy_root, tmp_path):
     lines = [json.loads(line) for line in write(split, toy_root, tmp_path).read_text().splitlines()]
-    rows = pa.parquet.read_table(split).to_pylist()
-    assert [line["uid"] for line in lines] == [r["uid"] for r in rows]
+    rows = read_rows(split, Row)
+    assert [line["uid"] for line in lines] == [r.uid for r in rows]
     for line, row in zip(lines, rows, strict=True):
-        assert len(line["images"]) == len(row["images"])
-        for name, image in zip(line["images"], row["images"], strict=True):
+        assert len(line["images"]) == len(row.images)
+        for name, image in zip(line["images"], row.images, strict=True):
             assert not Path(name).is_absolute()
             with Image.open(toy_root / name) as opened:
-                assert opened.size == (image["width"], image["height"])
-    assert any(".zip!" in image["path"] for row in rows for image in row["images"])
+                assert opened.size == (image.width, image.height)
+    assert any(".zip!" in image.path for row in rows for image in row.images)
 
 
 @pytest.mark.parametrize("layout", ["messages", "prompt-completion"])
 def test_datasets_opens_the_parquet_with_its_images(split, toy_root, tmp_path, layout):
     from datasets import load_dataset
 
-    write(split, toy_root, tmp_path, "--parquet", tmp_path / "sft.parquet", "--embed", "--layout", layout)
+    write(split, toy_root, tmp_path, "--parquet", tmp_path / "sft.parquet", "--embed", True, "--layout", layout)
     opened = load_dataset("parquet", data_files=str(tmp_path / "sft.parquet"), split="train", cache_dir=tmp_path / "c")
-    rows = pa.parquet.read_table(split).to_pylist()
+    rows = read_rows(split, Row)
     assert opened.column_names == [
         "uid",
         *(["messages"] if layout == "messages" else ["prompt", "completion"]),
         "images",
     ]
     for item, row in zip(opened, rows, strict=True):
-        for image, known in zip(item["images"], row["images"], strict=True):
-            expected = np.asarray(open_image(toy_root, known["path"]))
+        for image, known in zip(item["images"], row.images, strict=True):
+            expected = np.asarray(open_image(toy_root, known.path))
             assert np.array_equal(np.asarray(image.convert("RGB")), expected)
 
 
@@ -147,7 +146,7 @@ def test_trl_trains_on_the_parquet_unchanged(split, toy_root, tmp_path, tiny, la
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from trl import SFTConfig, SFTTrainer
 
-    write(split, toy_root, tmp_path, "--parquet", tmp_path / "sft.parquet", "--embed", "--layout", layout)
+    write(split, toy_root, tmp_path, "--parquet", tmp_path / "sft.parquet", "--embed", True, "--layout", layout)
     rows = load_dataset("parquet", data_files=str(tmp_path / "sft.parquet"), split="train", cache_dir=tmp_path / "c")
     trainer = SFTTrainer(
         AutoModelForImageTextToText.from_pretrained(tiny.with_suffix("")),
@@ -167,22 +166,33 @@ def test_trl_trains_on_the_parquet_unchanged(split, toy_root, tmp_path, tiny, la
     assert np.isfinite(trainer.train().training_loss)
 
 
-def test_pictures_that_libraries_read_differently_are_embedded_as_they_are_seen(tmp_path):
+def test_images_that_decoders_read_differently_are_embedded_as_they_are_seen(tmp_path):
     exif = Image.Exif()
     exif[274] = 6
+    frames = [Image.new("RGB", (8, 4), colour) for colour in ("red", "blue")]
     for name, image, save in (
         ("turned.jpg", Image.new("RGB", (8, 4), "red"), {"exif": exif}),
         ("grey16.png", Image.fromarray(np.arange(32, dtype=np.uint16).reshape(4, 8) * 2000), {}),
         ("palette.png", Image.new("RGB", (8, 4), "red").convert("P"), {}),
+        ("keyed.png", Image.new("RGB", (8, 4), "red"), {"transparency": (255, 0, 0)}),
+        ("animated.webp", frames[0], {"save_all": True, "append_images": frames[1:], "lossless": True}),
+        ("rare.tiff", Image.new("RGB", (8, 4), "red"), {}),
     ):
         image.save(tmp_path / name, **save)
-        with Image.open(io.BytesIO(plain_bytes(tmp_path, name))) as embedded:
-            assert embedded.mode == "RGB"
+        portable = portable_image(tmp_path, name)
+        assert portable.media_type == "image/png"
+        with Image.open(io.BytesIO(portable.data)) as embedded:
+            assert (embedded.mode, embedded.info.get("transparency")) == ("RGB", None)
             assert np.array_equal(np.asarray(embedded), np.asarray(open_image(tmp_path, name)))
-    (tmp_path / "plain.png").write_bytes(image(0))
-    assert plain_bytes(tmp_path, "plain.png") == image(0)
 
 
-def test_conversations_are_made_one_by_one(split, toy_root, tmp_path):
-    items = conversations(pa.parquet.read_table(split), toy_root, tmp_path, None, "messages")
+def test_an_image_on_which_decoders_agree_is_embedded_as_it_is(tmp_path):
+    Image.new("RGB", (8, 4), "red").save(tmp_path / "plain.jpg")
+    (tmp_path / "plain.png").write_bytes(png(0))
+    assert portable_image(tmp_path, "plain.png") == ("image/png", png(0))
+    assert portable_image(tmp_path, "plain.jpg") == ("image/jpeg", (tmp_path / "plain.jpg").read_bytes())
+
+
+def test_conversations_come_one_by_one(split, toy_root, tmp_path):
+    items = conversations(read_rows(split, Row), toy_root, tmp_path, None, "messages")
     assert next(items)["images"]

@@ -4,33 +4,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.roots import convert_rows, converted, image, row, write_set
+from tests.data.roots import convert_rows, converted, png, row, write_subset
 from workflow_scripts.core.config.datasets import Split
+from workflow_scripts.core.rows import ExpectedFormat, Image, Row
 from workflow_scripts.data.case_groups import group_rows, positions, ties
 from workflow_scripts.data.split import EmptySplit, leaks, select
 
 THIRDS = ((0.0, 0.8), (0.8, 0.9), (0.9, 1.0))
 
 
-def bare(uid: str, case: str, images: list[str], task: str = "report", dataset: str = "ds") -> dict:
-    """What choosing rows looks at."""
-    shown = [{"sha256": image} for image in images]
-    return {"uid": uid, "case_id": case, "images": shown, "task": task, "dataset": dataset, "folder": "training"}
+def bare(uid: str, case: str, images: list[str], task: str = "report") -> Row:
+    """A row of nothing but what choosing rows looks at."""
+    shown = tuple(Image(f"{image}.png", image, 1, 1) for image in images)
+    return Row(uid, "ds", "", "training", task, "", case, "", ExpectedFormat(), shown, "", "A", "", "", 0)
 
 
 def split(**changes: object) -> Split:
-    return Split(**{"dataset": "made", "folder": "training"} | changes)
+    return Split(**{"dataset": "toy", "folder": "training"} | changes)
 
 
-def uids(rows: list[dict]) -> set[str]:
-    return {r["uid"] for r in rows}
+def uids(rows: list[Row]) -> set[str]:
+    return {r.uid for r in rows}
 
 
-def all_ties(rows: list[dict]) -> set:
+def all_ties(rows: list[Row]) -> set:
     return {tie for r in rows for tie in ties(r)}
 
 
-def parts(rows: list[dict], seed: int = 7, **changes: object) -> list[list[dict]]:
+def parts(rows: list[Row], seed: int = 7, **changes: object) -> list[list[Row]]:
     ranges = ({"seed": seed, "start": start, "stop": stop} for start, stop in THIRDS)
     return [select(rows, split(part=part, **changes)) for part in ranges]
 
@@ -57,48 +58,48 @@ def test_80_10_10_is_disjoint_by_image_and_case_and_loses_nothing(drawn, seed):
             assert not all_ties(one) & all_ties(other)
 
 
-def test_the_made_training_folder_splits_80_10_10_within_each_data_set_and_task(made):
-    training = [r for r in made.rows if r["folder"] == "training"]
-    sides = parts(made.rows)
+def test_the_toy_training_folder_splits_80_10_10_within_each_subset_and_task(toy):
+    training = [r for r in toy.rows if r.folder == "training"]
+    sides = parts(toy.rows)
     assert uids(training) == set().union(*map(uids, sides))
     assert sum(map(len, sides)) == len(training)
     assert not all_ties(sides[0]) & (all_ties(sides[1]) | all_ties(sides[2]))
-    for dataset, task in {(r["dataset"], r["task"]) for r in training}:
-        whole, share = (sum((r["dataset"], r["task"]) == (dataset, task) for r in s) for s in (training, sides[0]))
+    for subset, task in {(r.subset, r.task) for r in training}:
+        whole, share = (sum((r.subset, r.task) == (subset, task) for r in s) for s in (training, sides[0]))
         assert abs(share / whole - 0.8) < 0.15
 
 
-def test_a_split_depends_on_its_rows_and_its_seed_alone(made):
-    assert [uids(s) for s in parts(made.rows)] == [uids(s) for s in parts(made.rows[::-1])]
-    assert [uids(s) for s in parts(made.rows)] != [uids(s) for s in parts(made.rows, seed=8)]
+def test_a_split_depends_on_its_rows_and_its_seed_alone(toy):
+    assert [uids(s) for s in parts(toy.rows)] == [uids(s) for s in parts(toy.rows[::-1])]
+    assert [uids(s) for s in parts(toy.rows)] != [uids(s) for s in parts(toy.rows, seed=8)]
 
 
-def test_choosing_data_sets_moves_no_row_between_sides(made):
-    whole, some = parts(made.rows), parts(made.rows, only=("cells", "moles"))
+def test_choosing_subsets_moves_no_row_between_sides(toy):
+    whole, some = parts(toy.rows), parts(toy.rows, only=("cells", "moles"))
     for all_rows, chosen in zip(whole, some, strict=True):
-        assert uids(chosen) == {r["uid"] for r in all_rows if r["dataset"] in ("cells", "moles")}
+        assert uids(chosen) == {r.uid for r in all_rows if r.subset in ("cells", "moles")}
 
 
-def test_rows_of_one_image_in_two_tasks_stay_together(made):
-    fetal = [r for r in made.rows if r["dataset"] == "fetal" and r["folder"] == "training"]
-    sides = parts(made.rows, only=("fetal",))
-    assert {r["task"] for r in fetal} == {"detection", "classification"}
+def test_rows_of_one_image_in_two_tasks_stay_together(toy):
+    fetal = [r for r in toy.rows if r.subset == "fetal" and r.folder == "training"]
+    sides = parts(toy.rows, only=("fetal",))
+    assert {r.task for r in fetal} == {"detection", "classification"}
     for side in sides:
-        assert {r["images"][0]["sha256"] for r in side}.isdisjoint(
-            r["images"][0]["sha256"] for r in fetal if r["uid"] not in uids(side)
+        assert {r.images[0].sha256 for r in side}.isdisjoint(
+            r.images[0].sha256 for r in fetal if r.uid not in uids(side)
         )
 
 
-def test_a_limit_takes_whole_cases_of_every_data_set(made):
-    chosen = select(made.rows, split(limit=60))
-    training = [r for r in made.rows if r["folder"] == "training"]
+def test_a_limit_takes_whole_cases_of_every_subset(toy):
+    chosen = select(toy.rows, split(limit=60))
+    training = [r for r in toy.rows if r.folder == "training"]
     assert 50 <= len(chosen) <= 60
-    assert {r["dataset"] for r in chosen} == {r["dataset"] for r in training}
-    left = [r for r in training if r["uid"] not in uids(chosen)]
+    assert {r.subset for r in chosen} == {r.subset for r in training}
+    left = [r for r in training if r.uid not in uids(chosen)]
     assert not all_ties(chosen) & all_ties(left)
 
 
-def test_rows_that_leak_by_image_case_or_company_are_left_out(made):
+def test_rows_that_leak_by_image_case_or_company_are_left_out(toy):
     evaluated = [bare("e", "c1", ["i1"])]
     rows = [
         bare("image", "c2", ["i1"]),
@@ -106,33 +107,32 @@ def test_rows_that_leak_by_image_case_or_company_are_left_out(made):
         bare("company", "c2", ["i4"]),
         bare("safe", "c5", ["i5"]),
     ]
-    found = leaks(rows, evaluated)
-    assert {f["uid"]: f["reason"] for f in found} == {
+    assert {f.uid: f.reason for f in leaks(rows, evaluated)} == {
         "image": "leaked_image", "case": "leaked_case", "company": "leaked_group",
     }  # fmt: skip
 
 
-def test_nothing_of_the_evaluated_folder_is_left_in_training(made):
-    training, evaluated = select(made.rows, split()), select(made.rows, split(folder="validation-public"))
-    left_out = {f["uid"] for f in leaks(training, evaluated)}
-    kept = [r for r in training if r["uid"] not in left_out]
+def test_nothing_of_the_evaluated_folder_is_left_in_training(toy):
+    training, evaluated = select(toy.rows, split()), select(toy.rows, split(folder="validation-public"))
+    left_out = {f.uid for f in leaks(training, evaluated)}
+    safe = [r for r in training if r.uid not in left_out]
     assert len(left_out) == 3
-    assert not all_ties(kept) & all_ties(evaluated)
+    assert not all_ties(safe) & all_ties(evaluated)
 
 
-def test_the_real_tree_splits_without_a_leak(real_tree, tmp_path):
-    rows = converted(real_tree, tmp_path).rows
+def test_the_real_root_splits_without_a_leak(real_root, tmp_path):
+    rows = converted(real_root, tmp_path).rows
     evaluated = select(rows, split(folder="validation-public"))
     training = select(rows, split())
-    left_out = {f["uid"] for f in leaks(training, evaluated)}
-    assert not all_ties([r for r in training if r["uid"] not in left_out]) & all_ties(evaluated)
+    left_out = {f.uid for f in leaks(training, evaluated)}
+    assert not all_ties([r for r in training if r.uid not in left_out]) & all_ties(evaluated)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"folder": "testing"}, "no row of made is in folder 'testing'; folders there: training"),
-        ({"only": ("IU_XRay",)}, "no row of IU_XRay is in folder 'training'; data sets there: ds"),
+        ({"folder": "testing"}, "no row of toy is in folder 'testing'; folders there: training"),
+        ({"only": ("IU_XRay",)}, "no row of IU_XRay is in folder 'training'; subsets there: ds"),
         ({"part": {"start": 0.0, "stop": 0.1}}, "widen it"),
     ],
 )
@@ -171,23 +171,23 @@ def test_an_empty_split_says_what_there_is(tmp_path, changes, said):
         (("ISIC_0012345.png", "ISIC_0012346.png"), False),
     ],
 )
-def test_a_case_is_read_from_the_names_of_its_pictures(tmp_path, paths, one_case):
-    images = {f"imagesTr/{path}": image(i) for i, path in enumerate(paths)}
-    write_set(tmp_path / "tree", [row(name) for name in images], images)
-    cases = {r["case_id"] for r in converted(tmp_path / "tree", tmp_path).rows}
+def test_a_case_is_read_from_the_names_of_its_images(tmp_path, paths, one_case):
+    images = {f"imagesTr/{path}": png(i) for i, path in enumerate(paths)}
+    write_subset(tmp_path / "root", [row(name) for name in images], images)
+    cases = {r.case_id for r in converted(tmp_path / "root", tmp_path).rows}
     assert (len(cases) == 1) == one_case
 
 
 def test_a_bare_number_is_a_case_in_its_own_folder_alone(tmp_path):
-    root = tmp_path / "tree"
-    write_set(root, [row("imagesTr/0007.png")], {"imagesTr/0007.png": image(0)})
-    write_set(root, [row("imagesVal/0007.png")], {"imagesVal/0007.png": image(1)}, folder="validation-public")
+    root = tmp_path / "root"
+    write_subset(root, [row("imagesTr/0007.png")], {"imagesTr/0007.png": png(0)})
+    write_subset(root, [row("imagesVal/0007.png")], {"imagesVal/0007.png": png(1)}, folder="validation-public")
     rows = converted(root, tmp_path).rows
-    assert len({r["case_id"] for r in rows}) == 2
+    assert len({r.case_id for r in rows}) == 2
 
 
 def test_the_configuration_can_say_what_a_case_is(tmp_path):
-    images = {f"imagesTr/p1_visit{i}.png": image(i) for i in range(2)}
-    write_set(tmp_path / "tree", [row(name) for name in images], images)
-    rows = converted(tmp_path / "tree", tmp_path, cases={"ds": r"/(p\d+)_visit"}).rows
-    assert {r["case_id"] for r in rows} == {"ds/p1"}
+    images = {f"imagesTr/p1_visit{i}.png": png(i) for i in range(2)}
+    write_subset(tmp_path / "root", [row(name) for name in images], images)
+    rows = converted(tmp_path / "root", tmp_path, cases={"ds": r"/(p\d+)_visit"}).rows
+    assert {r.case_id for r in rows} == {"ds/p1"}

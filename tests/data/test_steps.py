@@ -1,4 +1,4 @@
-"""Each step of the room runs from the command line, end to end; what is wrong is said in one sentence."""
+"""Each step of the data stage runs from the command line, end to end; what is wrong is said in one sentence."""
 
 import json
 import os
@@ -9,48 +9,61 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.data.roots import converted, png, row, write_converted, write_subset
 from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, Policies, Split, SyntheticDataset
+from workflow_scripts.core.manifest import take_inventory
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def step(name: str, *arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", f"workflow_scripts.data.{name}", *map(str, arguments)]
+    package = "synthetic" if name == "dataset" else "data"
+    command = [sys.executable, "-m", f"workflow_scripts.{package}.{name}", *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONWARNINGS": "error"}
     )
 
 
 def test_the_steps_lead_from_nothing_to_conversations(tmp_path):
-    root, manifest, rows, quarantine = (tmp_path / n for n in ("tree", "manifest.json", "rows.parquet", "q.parquet"))
-    training = Split(dataset="made", folder="training").spec()
-    protect = json.dumps([Split(dataset="made", folder="validation-public").model_dump(mode="json")])
-    said = []
+    names = ("root", "manifest.json", "rows.parquet", "q.parquet", "c.parquet")
+    root, manifest, rows, quarantine, conventions = (tmp_path / name for name in names)
+    training = Split(dataset="toy", folder="training").spec()
+    protect = json.dumps([Split(dataset="toy", folder="validation-public").model_dump(mode="json")])
+    summaries = []
     for name, *arguments in (
-        ("made", "--spec", SyntheticDataset(scale=0.05).source_spec(), "--out", root, "--manifest", manifest),
+        ("dataset", "--spec", SyntheticDataset(scale=0.05).source_spec(), "--out", root, "--manifest", manifest),
         ("inventory", "--spec", LocalDataset().source_spec(), "--root", root, "--manifest", tmp_path / "again.json"),
         ("convert", "--root", root, "--manifest", manifest, "--policies", Policies().spec(), "--rows", rows)
-        + ("--quarantine", quarantine, "--workdir", tmp_path / "work"),
+        + ("--quarantine", quarantine, "--conventions", conventions, "--workdir", tmp_path / "work"),
+        ("audit", "--rows", rows, "--quarantine", quarantine, "--conventions", conventions, "--root", root)
+        + (
+            "--findings",
+            tmp_path / "f",
+            "--summary",
+            tmp_path / "s",
+            "--balance",
+            tmp_path / "b",
+            "--page",
+            tmp_path / "p",
+        ),
         ("split", "--rows", rows, "--spec", training, "--protect", protect, "--out", tmp_path / "split.parquet")
         + ("--left-out", tmp_path / "left.parquet"),
         ("sft", "--split", tmp_path / "split.parquet", "--root", root, "--out", tmp_path / "sft.jsonl"),
     ):
         result = step(name, *arguments)
         assert result.returncode == 0, result.stderr
-        said.append(result.stdout.strip())
-    assert [line.split(":")[0] for line in said] == ["made", "inventory", "convert", "split", "sft"]
-    assert all("\n" not in line for line in said)
-    made, again = (json.loads(path.read_text()) for path in (manifest, tmp_path / "again.json"))
-    assert made["files"] == again["files"]
+        summaries.append(result.stdout.strip())
+    assert [line.split(":")[0] for line in summaries] == ["dataset", "inventory", "convert", "audit", "split", "sft"]
+    assert all("\n" not in line for line in summaries)
+    drawn, again = (json.loads(path.read_text()) for path in (manifest, tmp_path / "again.json"))
+    assert drawn["files"] == again["files"]
     left_out = pq.read_table(tmp_path / "left.parquet")
-    kept = pq.read_table(tmp_path / "split.parquet")
-    assert (len(left_out), len(kept)) == (3, len((tmp_path / "sft.jsonl").read_text().splitlines()))
+    selected = pq.read_table(tmp_path / "split.parquet")
+    assert (len(left_out), len(selected)) == (3, len((tmp_path / "sft.jsonl").read_text().splitlines()))
 
 
-def test_splits_of_another_dataset_are_protected_with_its_rows(tmp_path, made):
-    from workflow_scripts.core.tables import ROWS, write_table
-
-    write_table(tmp_path / "rows.parquet", made.rows, ROWS)
+def test_splits_of_another_dataset_are_protected_with_its_rows(tmp_path, toy):
+    write_converted(toy, tmp_path)
     training = Split(dataset="one", folder="training").spec()
     protect = json.dumps([Split(dataset="two", folder="validation-public").model_dump(mode="json")])
     given = ("--rows", tmp_path / "rows.parquet", "--spec", training, "--protect", protect)
@@ -65,10 +78,11 @@ def test_splits_of_another_dataset_are_protected_with_its_rows(tmp_path, made):
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("inventory", ("--spec", "{}", "--root", "nowhere", "--manifest", "m.json"), "nowhere is not a folder"),
+        ("inventory", ("--spec", "{}", "--root", "nowhere", "--manifest", "m.json"), "nowhere is not a directory"),
         (
             "convert",
-            ("--root", ".", "--manifest", "m.json", "--rows", "r", "--quarantine", "q", "--workdir", "w"),
+            ("--root", ".", "--manifest", "m.json", "--rows", "r", "--quarantine", "q", "--conventions", "c")
+            + ("--workdir", "w", "--policies", "{}"),
             "m.json is missing; run the rule that makes it",
         ),
         (
@@ -77,9 +91,8 @@ def test_splits_of_another_dataset_are_protected_with_its_rows(tmp_path, made):
             "r is missing",
         ),
         ("sft", ("--split", "s.parquet", "--root", ".", "--out", "o"), "s.parquet is missing"),
-        ("unpack", ("--root", "nowhere"), "nowhere is not a folder"),
     ],
-    ids=["inventory", "convert", "split", "sft", "unpack"],
+    ids=["inventory", "convert", "split", "sft"],
 )  # fmt: skip
 def test_a_missing_input_is_one_sentence(tmp_path, name, arguments, said):
     command = [sys.executable, "-m", f"workflow_scripts.data.{name}", *arguments]
@@ -93,19 +106,53 @@ def test_a_missing_input_is_one_sentence(tmp_path, name, arguments, said):
 
 
 def test_a_folder_without_questions_is_said(tmp_path):
-    (tmp_path / "tree").mkdir()
-    (tmp_path / "tree" / "notes.txt").write_text("none here")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "notes.txt").write_text("none here")
     assert (
-        step("inventory", "--spec", "{}", "--root", tmp_path / "tree", "--manifest", tmp_path / "m.json").returncode
+        step("inventory", "--spec", "{}", "--root", tmp_path / "root", "--manifest", tmp_path / "m.json").returncode
         == 0
     )
-    given = ("--rows", tmp_path / "r", "--quarantine", tmp_path / "q", "--workdir", tmp_path / "w")
-    result = step("convert", "--root", tmp_path / "tree", "--manifest", tmp_path / "m.json", *given)
+    given = ("--rows", tmp_path / "r", "--quarantine", tmp_path / "q", "--conventions", tmp_path / "c")
+    given = (*given, "--policies", "{}", "--workdir", tmp_path / "w")
+    result = step("convert", "--root", tmp_path / "root", "--manifest", tmp_path / "m.json", *given)
     assert result.returncode == 1
     assert "holds no question file; expected {training,validation-public" in result.stderr
 
 
-def test_policies_do_not_change_where_a_tree_comes_from():
+def test_a_name_that_is_not_utf8_is_said(tmp_path):
+    name = os.fsencode(tmp_path / "root") + b"/caf\xe9.png"
+    (tmp_path / "root").mkdir()
+    try:
+        os.close(os.open(name, os.O_CREAT))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    result = step("inventory", "--spec", "{}", "--root", tmp_path / "root", "--manifest", tmp_path / "m.json")
+    assert result.returncode == 1
+    assert "the name of 'caf\\udce9.png' is not valid UTF-8; rename the file" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_linked_folders_are_part_of_a_dataset_and_circles_end(tmp_path):
+    subset = tmp_path / "root" / "training" / "Xray" / "ds"
+    for folder in (subset, tmp_path / "disk" / "images"):
+        folder.mkdir(parents=True)
+    (tmp_path / "disk" / "images" / "0.png").write_bytes(png(0))
+    (tmp_path / "disk" / "images" / "back").symlink_to(tmp_path / "disk")
+    (subset / "imagesTr").symlink_to(tmp_path / "disk" / "images")
+    (subset / "again").symlink_to(tmp_path / "disk" / "images")
+    (subset / "circle").symlink_to(tmp_path / "root")
+    (subset / "nowhere").symlink_to(tmp_path / "missing")
+    files = [
+        entry["path"].removeprefix("training/Xray/ds/") for entry in take_inventory(tmp_path / "root", {})["files"]
+    ]
+    assert files == ["again/0.png", "imagesTr/0.png"]
+    write_subset(tmp_path / "root", [row("imagesTr/0.png")], {})
+    assert [each.images[0].path for each in converted(tmp_path / "root", tmp_path).rows] == [
+        "training/Xray/ds/imagesTr/0.png"
+    ]
+
+
+def test_policies_do_not_change_where_a_dataset_comes_from():
     for kind in (SyntheticDataset, LocalDataset, HubDataset):
         changed = kind(policies=Policies(duplicate="keep"))
         assert changed.source_spec() == kind().source_spec()
@@ -118,7 +165,7 @@ def test_a_pattern_for_cases_is_checked(pattern):
         Policies(cases={"ds": pattern})
 
 
-def test_no_step_of_the_room_imports_torch():
+def test_no_step_of_the_data_stage_imports_torch():
     names = sorted(path.stem for path in (ROOT / "workflow_scripts" / "data").glob("*.py"))
     imports = "; ".join(f"import workflow_scripts.data.{name}" for name in names)
     code = f"import sys; {imports}; sys.exit('torch' in sys.modules or 'snakemake' in sys.modules)"

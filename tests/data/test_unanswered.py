@@ -4,24 +4,26 @@ import json
 
 import pytest
 
-from tests.data.roots import OPTIONS, convert_rows, converted, image, images, row, write_set
+from tests.data.roots import OPTIONS, convert_rows, converted, png, pngs, row, write_subset
 from tests.data.test_convert import assert_conserved
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.datasets import Split
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.config.workflow import Inference
-from workflow_scripts.core.tables import PREDICTIONS, ROWS, has_answer, read_table, write_table
-from workflow_scripts.data.auditing.facts import balance, findings, summary
-from workflow_scripts.data.split import EmptySplit, make_split
-from workflow_scripts.infer.export import export_predictions
-from workflow_scripts.infer.requests import grammars_of, requests_of
-from workflow_scripts.score.outcomes import read_outcomes
+from workflow_scripts.core.rows import Prediction, Row
+from workflow_scripts.core.tables import write_rows
+from workflow_scripts.core.tasks import load_part
+from workflow_scripts.data.auditing.facts import audit_findings, label_counts, summarise
+from workflow_scripts.data.split import EmptySplit, split_rows
+from workflow_scripts.infer.export import export
+from workflow_scripts.infer.requests import requests_of
+from workflow_scripts.score.outcomes import write_outcomes
 
 HIDDEN = Split(dataset="d", folder="validation-hidden")
 BUDGETS = Inference().max_new_tokens
 MULTI = "Multi-label Classification"
 
-ASKED = [
+QUESTIONS = [
     row("imagesTs/0.png", OPTIONS, None),
     row(
         ["imagesTs/0.png", "imagesTs/1 é.png"],
@@ -43,72 +45,70 @@ def absent(record: dict) -> dict:
     return {key: value for key, value in record.items() if key != "Answer"}
 
 
-def hidden_tree(place, rows):
+def hidden_root(place, rows):
     names = ("imagesTs/0.png", "imagesTs/1 é.png", "imagesTs/2.png")
-    write_set(place, rows, {name: image(i) for i, name in enumerate(names)}, folder="validation-hidden")
+    write_subset(place, rows, {name: png(i) for i, name in enumerate(names)}, folder="validation-hidden")
     return place
 
 
 @pytest.fixture
-def kept(tmp_path):
-    return converted(hidden_tree(tmp_path / "tree", [*ASKED[:6], absent(ASKED[6])]), tmp_path, no_answer="keep")
-
-
-def as_table(rows, place):
-    write_table(place / "table.parquet", rows, ROWS)
-    return read_table(place / "table.parquet", ROWS)
+def unanswered(tmp_path):
+    return converted(hidden_root(tmp_path / "root", [*QUESTIONS[:6], absent(QUESTIONS[6])]), tmp_path, no_answer="keep")
 
 
 def test_by_default_a_row_without_an_answer_is_quarantined(tmp_path):
-    result = converted(hidden_tree(tmp_path / "tree", ASKED), tmp_path)
+    result = converted(hidden_root(tmp_path / "root", QUESTIONS), tmp_path)
     assert_conserved(result)
-    assert [q["reason"] for q in result.quarantine] == ["no_answer"] * 7
+    assert [entry.reason for entry in result.quarantine] == ["no_answer"] * 7
 
 
-def test_kept_rows_of_every_task_have_no_typed_answer_and_a_note(kept):
-    assert_conserved(kept)
-    assert kept.quarantine == []
-    assert [r["task"] for r in kept.rows] == TASKS
-    assert {r["answer"] for r in kept.rows} == {""}
-    assert [r["answer_raw"] for r in kept.rows] == ["null"] * 5 + ['""', "null"]
-    assert all(r[column] is None for r in kept.rows for column in ("labels", "number", "boxes", "instances"))
-    assert all(len(r["notes"]) == 1 and r["notes"][0].startswith("kept_defect: no_answer: ") for r in kept.rows)
-    assert [r["convention"] for r in kept.rows] == [None, None, "xywh", "xywh", None, None, None]
-    assert not any(map(has_answer, kept.rows))
+def test_rows_let_pass_of_every_task_have_no_typed_answer_and_a_note(unanswered):
+    assert_conserved(unanswered)
+    assert unanswered.quarantine == []
+    assert [r.task for r in unanswered.rows] == TASKS
+    assert {r.answer for r in unanswered.rows} == {""}
+    assert [r.answer_raw for r in unanswered.rows] == ["null"] * 5 + ['""', "null"]
+    assert all(
+        getattr(r, column) is None for r in unanswered.rows for column in ("labels", "number", "boxes", "instances")
+    )
+    assert all(len(r.notes) == 1 and r.notes[0].startswith("kept_defect: no_answer: ") for r in unanswered.rows)
+    conventions = [r.expected.box_convention for r in unanswered.rows]
+    assert conventions == [None, None, "xywh", "xywh", None, None, None]
+    assert not any(r.has_answer for r in unanswered.rows)
 
 
-def test_the_audit_reports_each_of_them(kept):
-    found = findings(kept.rows, kept.quarantine)
-    assert [(f["kind"], f["action"]) for f in found] == [("kept_defect", "kept")] * 7
-    assert found[0]["detail"] == "no_answer: the answer is null"
-    assert balance(kept.rows) == []
-    assert [s["rows"] for s in summary(kept.rows, len)] == [1] * 7
+def test_the_audit_reports_each_of_them(unanswered):
+    findings = audit_findings(unanswered.rows, unanswered.quarantine)
+    assert [(f.kind, f.action) for f in findings] == [("kept_defect", "kept")] * 7
+    assert findings[0].detail == "no_answer: the answer is null"
+    assert label_counts(unanswered.rows) == []
+    assert [s.rows for s in summarise(unanswered.rows, len)] == [1] * 7
 
 
-def test_a_picture_that_is_only_asked_about_is_no_leak(tmp_path):
-    root = hidden_tree(tmp_path / "tree", ASKED)
-    write_set(root, [row("imagesTr/0.png")], images(1))
+def test_an_image_of_questions_without_answers_is_no_leak(tmp_path):
+    root = hidden_root(tmp_path / "root", QUESTIONS)
+    write_subset(root, [row("imagesTr/0.png")], pngs(1))
     rows = converted(root, tmp_path, no_answer="keep").rows
-    assert {f["kind"] for f in findings(rows, [])} == {"kept_defect"}
+    assert {f.kind for f in audit_findings(rows, [])} == {"kept_defect"}
 
 
 def test_an_empty_label_set_is_still_an_answer(tmp_path):
     records = [row(f"imagesTr/{i}.png", "Which?", answer, MULTI) for i, answer in enumerate(("", "None", []))]
     result = convert_rows(tmp_path, records, no_answer="keep")
-    assert [r["labels"] for r in result.rows] == [[], [], []]
-    assert all(map(has_answer, result.rows))
+    assert [r.labels for r in result.rows] == [(), (), ()]
+    assert all(r.has_answer for r in result.rows)
 
 
 def test_a_file_with_answers_still_supersedes_the_one_without(tmp_path):
-    root = tmp_path / "tree"
+    root = tmp_path / "root"
     answered = [row("imagesTr/0.png"), row("imagesTr/1.png")]
     bare = [absent(answered[0]), answered[1] | {"Answer": None}, row("imagesTr/2.png", answer=None)]
-    write_set(root, bare, images(3), file="ds_questions_val.json")
-    write_set(root, answered, {}, file="ds_questions_val_withGT.json")
+    write_subset(root, bare, pngs(3), file="ds_questions_val.json")
+    write_subset(root, answered, {}, file="ds_questions_val_withGT.json")
     result = converted(root, tmp_path, no_answer="keep")
     assert_conserved(result)
     assert result.reasons == {("ds_questions_val.json", i): "superseded" for i in range(2)}
-    assert sorted((r["image_name"], r["answer"]) for r in result.rows) == [
+    assert sorted((r.image_name, r.answer) for r in result.rows) == [
         ('"imagesTr/0.png"', "A"), ('"imagesTr/1.png"', "A"), ('"imagesTr/2.png"', ""),
     ]  # fmt: skip
 
@@ -124,50 +124,50 @@ def test_a_row_without_an_answer_is_no_duplicate_contradiction_or_outlier(tmp_pa
 
 
 def test_a_split_leaves_them_out_and_chooses_as_if_they_were_not_there(tmp_path):
-    drawn = images(30)
+    drawn = pngs(30)
     records = [row(name, answer=None if i % 3 == 0 else "A") for i, name in enumerate(drawn)]
     (tmp_path / "other").mkdir()
     result = convert_rows(tmp_path, records, 30, no_answer="keep")
     without = convert_rows(tmp_path / "other", records, 30)
     spec = Split(dataset="d", folder="training", part={"start": 0.0, "stop": 0.5}, limit=8)
-    table, left_out = make_split(as_table(result.rows, tmp_path), spec, [])
-    plain, nothing = make_split(as_table(without.rows, tmp_path), spec, [])
-    assert table.to_pylist() == plain.to_pylist() and nothing == []
-    assert {entry["reason"] for entry in left_out} == {"no_answer"} and len(left_out) == 10
-    everything, nothing = make_split(
-        as_table(result.rows, tmp_path), Split(dataset="d", folder="training"), [], keep_unanswered=True
-    )
+    rows, left_out = split_rows(result.rows, spec, [])
+    plain, nothing = split_rows(without.rows, spec, [])
+    assert rows == plain and nothing == []
+    assert {entry.reason for entry in left_out} == {"no_answer"} and len(left_out) == 10
+    everything, nothing = split_rows(result.rows, Split(dataset="d", folder="training"), [], keep_unanswered=True)
     assert len(everything) == 30 and nothing == []
 
 
-def test_a_split_in_which_nothing_is_answered_says_where_it_belongs(kept, tmp_path):
+def test_a_split_in_which_nothing_is_answered_says_where_it_belongs(unanswered):
     with pytest.raises(EmptySplit, match=r"none of 7 rows of d in folder 'validation-hidden' has an answer.*`submit`"):
-        make_split(as_table(kept.rows, tmp_path), HIDDEN, [])
+        split_rows(unanswered.rows, HIDDEN, [])
 
 
-def test_rows_without_answers_are_not_scored(kept, tmp_path):
-    as_table(kept.rows, tmp_path)
-    write_table(tmp_path / "p.parquet", [], PREDICTIONS)
+def test_rows_without_answers_are_not_scored(unanswered, tmp_path):
+    write_rows(tmp_path / "rows.parquet", unanswered.rows, Row)
+    write_rows(tmp_path / "p.parquet", [], Prediction)
+    files = {"split": tmp_path / "rows.parquet", "predictions": tmp_path / "p.parquet", "out": tmp_path / "o.parquet"}
     with pytest.raises(Refused, match="7 rows have no answer to score by"):
-        read_outcomes(tmp_path / "table.parquet", tmp_path / "p.parquet", "s", tmp_path / "out.parquet")
+        write_outcomes(system="s", **files)
 
 
-def test_a_hidden_split_is_asked_and_handed_in_row_by_row(kept, tmp_path):
-    """Tree, rows, split, requests and grammars, predictions, and the file for the challenge."""
-    table, left_out = make_split(as_table(kept.rows, tmp_path), HIDDEN, [], keep_unanswered=True)
-    rows = table.to_pylist()
+def test_a_hidden_split_is_answered_and_handed_in_row_by_row(unanswered, tmp_path):
+    """Files, rows, split, requests and grammars, predictions, and the file for the challenge."""
+    rows, left_out = split_rows(unanswered.rows, HIDDEN, [], keep_unanswered=True)
     assert left_out == []
     requests = requests_of(rows, Prompt(), BUDGETS)
     assert [len(request.images) for request in requests] == [1, 2, 1, 1, 1, 1, 1]
-    assert grammars_of(rows, rows, BUDGETS)[0] == 'start: "A" | "B" | "C"\n'  # letters, for want of any answer
+    grammar = load_part(rows[0].task, "grammar").grammar(rows[0].expected, rows[0].images, BUDGETS[rows[0].task])
+    assert grammar == 'start: "A" | "B" | "C"\n'  # letters, for want of any answer
     predictions = [
-        {"uid": request.uid, "system": "s", "text": f"answer {n}", "finish": "stop"}
+        Prediction(uid=request.uid, system="s", text=f"answer {n}", finish_reason="stop")
         for n, request in enumerate(requests)
     ]
-    write_table(tmp_path / "rows.parquet", table, ROWS)
-    write_table(tmp_path / "predictions.parquet", predictions, PREDICTIONS)
-    export_predictions(tmp_path / "rows.parquet", tmp_path / "predictions.parquet", tmp_path / "predictions.json")
+    write_rows(tmp_path / "rows.parquet", rows, Row)
+    write_rows(tmp_path / "predictions.parquet", predictions, Prediction)
+    files = {"split": tmp_path / "rows.parquet", "predictions": tmp_path / "predictions.parquet"}
+    export(**files, out=tmp_path / "predictions.json")
     written = json.loads((tmp_path / "predictions.json").read_text())
     for field in ("ImageName", "Question", "TaskType"):
-        assert [record[field] for record in written] == [record[field] for record in ASKED]
+        assert [record[field] for record in written] == [record[field] for record in QUESTIONS]
     assert [record["Answer"] for record in written] == [f"answer {n}" for n in range(7)]

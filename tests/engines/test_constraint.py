@@ -11,17 +11,14 @@ from tests.data.roots import converted
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.datasets import SyntheticDataset
 from workflow_scripts.core.images import open_image
-from workflow_scripts.core.tasks import TASKS
+from workflow_scripts.core.tasks import load_part, tasks
 from workflow_scripts.engines.local.constraint import Constraint
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
 from workflow_scripts.score.outcomes import outcome_of
 from workflow_scripts.synthetic.dataset import draw_dataset
-from workflow_scripts.tasks.expected import asked_of
-from workflow_scripts.tasks.grammars import answered_in_words, grammar_of
-from workflow_scripts.tasks.strict import read_strict
 
-BUDGETS = {
+LIMITS = {
     "classification": 16,
     "multi_label": 48,
     "detection": 48,
@@ -87,10 +84,10 @@ def test_copies_of_one_grammar_do_not_disturb_each_other(tokenizer, stops):
 
 def test_special_tokens_are_never_allowed_in_text(tokenizer, stops):
     constraint = Constraint(tokenizer, ["start: /(.|\\n)*/\n"], stops)
-    (found,) = allowed(constraint, 1, len(tokenizer))
+    (tokens,) = allowed(constraint, 1, len(tokenizer))
     special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-    assert found & special == stops
-    assert len(found) > 500, "all text"
+    assert tokens & special == stops
+    assert len(tokens) > 500, "all text"
 
 
 def test_a_forbidden_token_and_a_grammar_that_cannot_be_read_are_refused(tokenizer, stops):
@@ -116,15 +113,14 @@ class Bounded(LogitsProcessor):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """The made tree and some of its rows of each task."""
-    place = tmp_path_factory.mktemp("made")
-    draw_dataset(SyntheticDataset(scale=0.05), place / "tree")
-    rows = converted(place / "tree", place).rows
-    in_words = answered_in_words(rows)
-    chosen = [row for task in TASKS for row in [row for row in rows if row["task"] == task][::3][:A_TASK]]
-    grammars = [grammar_of(row, BUDGETS[row["task"]], (row["dataset"], row["task"]) in in_words) for row in chosen]
-    return place / "tree", chosen, grammars
+def synthetic(tmp_path_factory):
+    """The root of the synthetic dataset, some of its rows of each task, and their grammars."""
+    place = tmp_path_factory.mktemp("synthetic")
+    draw_dataset(SyntheticDataset(scale=0.05), place / "root")
+    rows = converted(place / "root", place).rows
+    chosen = [row for task in tasks() for row in [row for row in rows if row.task == task][::3][:A_TASK]]
+    grammars = [load_part(row.task, "grammar").grammar(row.expected, row.images, LIMITS[row.task]) for row in chosen]
+    return place / "root", chosen, grammars
 
 
 class Answer(NamedTuple):
@@ -135,17 +131,17 @@ class Answer(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def answers(loaded, made, stops):
+def answers(loaded, synthetic, stops):
     """A function that answers the rows with the tiny model, each under its grammar or free."""
-    root, rows, _ = made
+    root, rows, _ = synthetic
     family, processor, base = loaded.family, loaded.processor, loaded.base
 
     @torch.inference_mode()
     def run(grammars: list[str | None] | None) -> list[Answer]:
-        found = []
+        given = []
         for place, row in enumerate(rows):
-            ids = torch.tensor([family.prompt_ids(processor, chat(row["question"], len(row["images"])))] * 2)
-            images = [open_image(root, image["path"]) for image in row["images"]] * 2
+            ids = torch.tensor([family.prompt_ids(processor, chat(row.question, len(row.images)))] * 2)
+            images = [open_image(root, image.path) for image in row.images] * 2
             processors = []
             if grammars is not None:
                 both = [grammars[place], None]  # a free row beside each, which nothing may touch
@@ -157,40 +153,40 @@ def answers(loaded, made, stops):
                 mm_encoder_outputs=family.encoder_outputs(
                     base, family.pooled_features(base, family.pixels(processor, images))
                 ),
-                max_new_tokens=BUDGETS[row["task"]],
+                max_new_tokens=LIMITS[row.task],
                 do_sample=False,
                 logits_processor=processors,
             )[:, ids.shape[1] :].tolist()
             for new in generated:
                 end = next((at for at, token in enumerate(new) if token in stops), None)
                 text = processor.tokenizer.decode(new[:end], skip_special_tokens=True)
-                found.append(Answer(text, end is not None))
-        return found
+                given.append(Answer(text, end is not None))
+        return given
 
     return run
 
 
-def test_an_untrained_model_answers_every_task_in_time_and_validly(made, answers):
-    _, rows, grammars = made
+def test_an_untrained_model_answers_every_task_in_time_and_validly(synthetic, answers):
+    _, rows, grammars = synthetic
     asked, finished, read, outcomes = Counter(), Counter(), Counter(), {}
     for row, answer in zip(rows, answers(grammars)[::2], strict=True):
-        task = row["task"]
+        task = row.task
         asked[task] += 1
         if answer.ended:
-            strict = read_strict(asked_of(row), answer.text)
+            strict = load_part(task, "reading").read_strict(row.expected, answer.text)
             finished[task] += 1
             read[task] += strict is not None
-            outcome = outcome_of(asked_of(row), answer.text, "stop", strict, strict)
+            outcome = outcome_of(answer.text, "stop", strict, strict, free_text=tasks()[task].free_text)
             outcomes.setdefault(task, Counter())[outcome] += 1
-    for task in TASKS:
+    for task in tasks():
         print(f"{task}: {finished[task]} of {asked[task]} finished, {read[task]} read strictly, {dict(outcomes[task])}")
         assert asked[task] >= 4
         assert finished[task] >= 0.95 * asked[task]
         assert read[task] == finished[task]
 
 
-def test_free_rows_are_left_as_they_are_alone_and_beside_a_bound_one(made, answers):
-    _, rows, grammars = made
+def test_free_rows_are_left_as_they_are_alone_and_beside_a_bound_one(synthetic, answers):
+    _, rows, grammars = synthetic
     free = answers(None)
     assert answers([None] * len(rows)) == free
     assert answers(grammars)[1::2] == free[1::2]

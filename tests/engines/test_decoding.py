@@ -47,11 +47,11 @@ MODELS = {
 @pytest.fixture(scope="module", params=MODELS)
 def model(request) -> PreTrainedModel:
     torch.manual_seed(5)
-    made = MODELS[request.param]().eval()
-    for parameter in made.parameters():  # far from the start, so that answers differ by prompt
+    network = MODELS[request.param]().eval()
+    for parameter in network.parameters():  # far from the start, so that answers differ by prompt
         torch.nn.init.normal_(parameter, std=0.3)
-    made.generation_config.pad_token_id = 0
-    return made
+    network.generation_config.pad_token_id = 0
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +81,8 @@ def decoder(model: PreTrainedModel, stops: set[int]) -> tuple[Decoder, dict]:
 
 @pytest.mark.parametrize("budget", [1, 3, 24])
 def test_a_batch_gives_what_the_library_gives_row_by_row(model, prompts, budget):
-    made, extra = decoder(model, {1})
-    assert made.generate(prompts, budget, **extra) == [library(model, p, budget, {1}) for p in prompts]
+    tested, extra = decoder(model, {1})
+    assert tested.generate(prompts, budget, **extra) == [library(model, p, budget, {1}) for p in prompts]
 
 
 @pytest.mark.parametrize("tokens", [1, 40, 1 << 15])
@@ -95,20 +95,20 @@ def test_rows_that_end_leave_and_the_others_go_on(model, prompts, monkeypatch, t
     stops = {1, whole[0][2], whole[1][9], whole[2][14]}
     wanted = [library(model, p, 24, stops) for p in prompts]
     assert len({len(tokens) for tokens in wanted}) > 2
-    made, extra = decoder(model, stops)
-    kept = []
-    assert made.generate(prompts, 24, keep=kept.append, **extra) == wanted
-    assert kept and all(places == sorted(places) for places in kept)
+    tested, extra = decoder(model, stops)
+    stayed: list[list[int]] = []
+    assert tested.generate(prompts, 24, keep=stayed.append, **extra) == wanted
+    assert stayed and all(places == sorted(places) for places in stayed)
 
 
-def test_every_token_is_told_to_whoever_bounds_the_answers(model, prompts):
-    made, extra = decoder(model, {1})
-    told: list[list[int]] = []
-    found = made.generate(prompts, 6, accept=told.append, fixed=True, **extra)
-    assert [list(column) for column in zip(*told, strict=True)] == found
+def test_every_token_is_passed_to_what_bounds_the_answers(model, prompts):
+    tested, extra = decoder(model, {1})
+    steps: list[list[int]] = []
+    answers = tested.generate(prompts, 6, accept=steps.append, fixed=True, **extra)
+    assert [list(column) for column in zip(*steps, strict=True)] == answers
 
 
 def test_a_fixed_number_of_tokens_ignores_stops(model, prompts):
-    made, extra = decoder(model, set(range(97)))
-    assert {len(tokens) for tokens in made.generate(prompts, 9, fixed=True, **extra)} == {9}
-    assert {len(tokens) for tokens in made.generate(prompts, 9, **extra)} == {1}
+    tested, extra = decoder(model, set(range(97)))
+    assert {len(tokens) for tokens in tested.generate(prompts, 9, fixed=True, **extra)} == {9}
+    assert {len(tokens) for tokens in tested.generate(prompts, 9, **extra)} == {1}

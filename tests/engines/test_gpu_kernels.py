@@ -1,4 +1,4 @@
-"""On a GPU: kernels of our own against the model's arithmetic in float32."""
+"""On a GPU: kernels of this project against the model's arithmetic in float32."""
 
 import pytest
 import torch
@@ -78,6 +78,6 @@ def test_a_captured_batch_gives_what_the_library_gives_row_by_row():
     speed_up_inference(model)
     decoder = Decoder(model, 0, {1})
     first = decoder.generate(prompts, 40, fixed=True)
-    assert decoder.generate(prompts, 40, fixed=True) == first  # on the kept buffers
+    assert decoder.generate(prompts, 40, fixed=True) == first  # on the buffers of the first call
     alike = sum(a == b for x, y in zip(plain, first, strict=True) for a, b in zip(x[:8], y[:8], strict=True))
     assert alike >= 36  # bfloat16 rounds near ties either way

@@ -1,28 +1,69 @@
 """Features are computed once an image and equal what the model computes."""
 
+import os
 import shutil
 
 import pytest
 import torch
 from PIL import Image
-from safetensors import safe_open
 
 from tests.conftest import make_row
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.images import open_image
-from workflow_scripts.core.tables import FEATURES, ROWS, read_table, write_table
+from workflow_scripts.core.images import BadImage, open_image
+from workflow_scripts.core.rows import FeaturePlace, Row
+from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.features import extract as module
 from workflow_scripts.features.extract import extract
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.vision_features import FeatureStore
 
 
 def images_of(split):
-    return {i["sha256"]: i["path"] for row in read_table(split, ROWS)["images"].to_pylist() for i in row}
+    return {image.sha256: image.path for row in read_rows(split, Row) for image in row.images}
+
+
+def write_split(path, root):
+    write_rows(path, [make_row(root, number) for number in range(8)], Row)
+    return path
+
+
+def flip(path, place=-1):
+    """Change one bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def run(root, tiny, tmp_path):
+    """The step with the folders of a test."""
+    return lambda split, index="index.parquet", **changes: extract(
+        **{
+            "split": split,
+            "root": root,
+            "model": tiny,
+            "index": tmp_path / index,
+            "batch": 3,
+            "threads": 1,
+            "store": tmp_path / "store",
+        }
+        | changes
+    )
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The numbers of images that were computed, call by call."""
+    sizes = []
+    compute = module.compute
+    monkeypatch.setattr(
+        module, "compute", lambda loaded, images, *rest: (sizes.append(len(images)), compute(loaded, images, *rest))[1]
+    )
+    return sizes
 
 
 def test_each_image_is_there_once(split, features):
-    hashes = read_table(features, FEATURES)["sha256"].to_pylist()
-    assert sorted(hashes) == sorted(images_of(split))
+    assert [place.sha256 for place in read_rows(features, FeaturePlace)] == sorted(images_of(split))
 
 
 @torch.inference_mode()
@@ -40,41 +81,103 @@ def test_an_unknown_image_is_refused(features):
         FeatureStore(features).read(["0" * 64])
 
 
-def test_a_truncated_shard_is_refused(features, tmp_path):
+@pytest.mark.parametrize("fault", ["cut", "flipped"])
+def test_a_damaged_shard_is_refused(features, tmp_path, fault):
     shutil.copytree(features.parent, tmp_path / "copy")
-    shard = next((tmp_path / "copy").rglob("*.safetensors"))
-    shard.write_bytes(shard.read_bytes()[:40])
+    (shard,) = (tmp_path / "copy").rglob("*.safetensors")
+    shard.write_bytes(shard.read_bytes()[:40]) if fault == "cut" else flip(shard)
     store = FeatureStore(tmp_path / "copy" / features.name)
+    with pytest.raises(BadFile, match=r"not a readable feature shard .*; delete .*index\.parquet and run again"):
+        store.read([read_rows(features, FeaturePlace)[0].sha256])
     with pytest.raises(BadFile, match="not a readable feature shard"):
-        store.read(read_table(features, FEATURES)["sha256"].to_pylist()[:1])
+        store.verify()
 
 
-def test_a_kept_image_is_not_computed_again(split, root, tiny, features, monkeypatch):
-    def never(*_, **__):
-        raise AssertionError("computed again")
+def test_a_shard_is_checked_once_a_process(features, monkeypatch):
+    checks = []
+    monkeypatch.setattr(
+        "workflow_scripts.models.vision_features.fault_of_file", lambda file: checks.append(file) or None
+    )
+    store = FeatureStore(features)
+    store.verify()
+    store.verify()
+    store.read([place.sha256 for place in read_rows(features, FeaturePlace)])
+    assert len(checks) == 1
 
-    monkeypatch.setattr("workflow_scripts.features.extract.compute", never)
-    extract(split, root, tiny, features, batch=3, threads=1, store=features.parent / "store")
+
+def test_a_stored_image_is_not_computed_again(split, run, computed, monkeypatch):
+    run(split)
+    monkeypatch.setattr(module, "load", None)  # nor is the model loaded
+    run(split)
+    assert computed == [8]
 
 
-def test_a_changed_image_alone_is_computed_again(root, tiny, tmp_path):
-    copy, store = shutil.copytree(root, tmp_path / "tree"), tmp_path / "store"
-    write_table(tmp_path / "before.parquet", [make_row(copy, number) for number in range(8)], ROWS)
-    extract(tmp_path / "before.parquet", copy, tiny, tmp_path / "before/index.parquet", 3, 1, store)
+def test_a_changed_image_alone_is_computed_again(root, run, computed, tmp_path):
+    copy = shutil.copytree(root, tmp_path / "root")
+    run(write_split(tmp_path / "before.parquet", copy), root=copy)
     image = Image.open(copy / "3.png").convert("RGB")
     image.putpixel((0, 0), (1, 2, 3))
     image.save(copy / "3.png")
-    write_table(tmp_path / "after.parquet", [make_row(copy, number) for number in range(8)], ROWS)
-    extract(tmp_path / "after.parquet", copy, tiny, tmp_path / "after/index.parquet", 3, 1, store)
-    sizes = [len(safe_open(shard, "pt").metadata()["images"].split()) for shard in store.rglob("*.safetensors")]
-    assert sorted(sizes) == [1, 8]
-    assert len(FeatureStore(tmp_path / "after/index.parquet").read(list(images_of(tmp_path / "after.parquet")))) == 8
+    after = write_split(tmp_path / "after.parquet", copy)
+    run(after, "after/index.parquet", root=copy)
+    assert computed == [8, 1]
+    assert len(FeatureStore(tmp_path / "after/index.parquet").read(list(images_of(after)))) == 8
 
 
-def test_a_damaged_shard_is_computed_again(split, root, tiny, tmp_path):
-    extract(split, root, tiny, tmp_path / "index.parquet", 3, 1, tmp_path / "store")
-    shard = next((tmp_path / "store").rglob("*.safetensors"))
+@pytest.mark.parametrize("damaged", ["features.safetensors", "entry.json"])
+def test_a_damaged_shard_is_reported_and_computed_again(split, run, computed, tmp_path, capsys, damaged):
+    run(split)
+    (file,) = (tmp_path / "store").rglob(damaged)
+    shard = file.with_name("features.safetensors")
     whole = shard.read_bytes()
-    shard.write_bytes(whole[:-40])
-    extract(split, root, tiny, tmp_path / "index.parquet", 3, 1, tmp_path / "store")
+    flip(file, 200)
+    run(split)
+    assert computed == [8, 8]
+    assert "is not what was stored" in capsys.readouterr().err
     assert shard.read_bytes() == whole
+    run(split)
+    assert computed == [8, 8]
+
+
+def test_an_image_that_changed_since_conversion_is_refused(root, run, tmp_path):
+    copy = shutil.copytree(root, tmp_path / "root")
+    split = write_split(tmp_path / "rows.parquet", copy)
+    shutil.copyfile(copy / "1.png", copy / "3.png")
+    with pytest.raises(BadImage, match=r"^3\.png is not the image that was converted .*: convert again$"):
+        run(split, root=copy)
+    assert not list((tmp_path / "store").rglob("*.safetensors"))
+    with pytest.raises(BadImage, match=r"^3\.png is not the image that was converted .*: convert again$"):
+        run(split, root=copy, threads=3)  # in processes of their own
+
+
+@pytest.mark.parametrize("part", ["device", "dtype", "libraries"])
+def test_features_of_another_runtime_are_others(split, run, computed, monkeypatch, part):
+    run(split)
+    runtime = module.identity_of_runtime()
+    monkeypatch.setattr(module, "identity_of_runtime", lambda: runtime | {part: "another"})
+    run(split)
+    assert computed == [8, 8]
+
+
+def test_features_of_other_files_of_the_model_are_others(split, run, computed, tiny, tmp_path):
+    from workflow_scripts.models.record import write_record
+
+    run(split)
+    folder = shutil.copytree(tiny.with_suffix(""), tmp_path / "models/tiny")
+    write_record(tmp_path / "models/tiny.json", "tiny", "gemma3", folder, None)
+    run(split, model=tmp_path / "models/tiny.json")
+    assert computed == [8]  # the same bytes in another place are the same model
+    (folder / "chat_template.jinja").write_text("another")
+    write_record(tmp_path / "models/tiny.json", "tiny", "gemma3", folder, None)
+    run(split, model=tmp_path / "models/tiny.json")
+    assert computed == [8, 8]
+
+
+def test_shards_have_the_modes_of_the_umask(split, run, tmp_path):
+    before = os.umask(0o002)
+    try:
+        run(split)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "store").rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o775 if path.is_dir() else 0o664), path

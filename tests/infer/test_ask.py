@@ -1,6 +1,7 @@
 """A model behind a server: each row once, whatever the server does, and the token nowhere."""
 
 import base64
+import gzip
 import io
 import json
 import os
@@ -8,35 +9,39 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 import zipfile
 from collections import Counter
 from email.utils import formatdate
 from itertools import cycle
+from operator import attrgetter
 
 import pytest
 from PIL import Image
 
 from tests.chat_server import ChatServer, Fault, Reply, echo
 from tests.conftest import make_row
-from workflow_scripts.cache.fingerprints import ROOT
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of
 from workflow_scripts.core.images import decode_image
+from workflow_scripts.core.paths import ROOT
 from workflow_scripts.core.requests import Request, RequestImage
-from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
+from workflow_scripts.core.rows import Prediction, Row
+from workflow_scripts.core.tables import read_rows, read_table, write_rows
 from workflow_scripts.engines.local.engine import TransformersEngine
+from workflow_scripts.engines.server import bodies
 from workflow_scripts.engines.server import client as openai_server
 from workflow_scripts.engines.server.client import OpenAIServer, ServerFault
 from workflow_scripts.engines.server.engine import data_url
-from workflow_scripts.infer.answer import Asked, answer
+from workflow_scripts.infer.answer import GroupMember, answer
 from workflow_scripts.infer.answer_cache import key_of
 from workflow_scripts.infer.ask import ask
 from workflow_scripts.infer.gather import gather
 from workflow_scripts.infer.requests import requests_of
 from workflow_scripts.models.loading import load
 
-BUDGETS = {"counting": 6}
+LIMITS = {"counting": 6}
 FAULTS = {
     "a busy server": Fault(429, '{"error": {"message": "busy"}}', {"Retry-After": "0"}),
     "an error": Fault(500, "Internal Server Error"),
@@ -59,15 +64,16 @@ def short_pauses(monkeypatch):
     monkeypatch.setattr(openai_server, "PAUSE", 0.01)
 
 
-def kept(out):
-    """The folder of kept answers beside `out`."""
-    return out.with_suffix(".kept")
+def store_of(out):
+    """The folder of cached answers beside `out`."""
+    return out.with_suffix(".answers")
 
 
-def run(split, root, server, out, *, shard=(0, 1), workers=4, retries=5, timeout=10.0, token=None, served_as="base"):
-    with OpenAIServer(server.url, token, timeout, retries, workers) as asked:
-        ask(split, shard, root, "{}", None, served_as, "there", Prompt(), BUDGETS, asked, workers, out, kept(out))
-    return read_table(out, PREDICTIONS).to_pylist()
+def run(split, root, server, out, **changes):
+    options = {"shard": "1-of-1", "model": "{}", "served_as": "base", "system": "there", "prompt": Prompt()}
+    options |= {"max_new_tokens": LIMITS, "url": server.url, "workers": 4, "timeout": 10.0, "retries": 5}
+    ask(split=split, root=root, store=store_of(out), out=out, **(options | changes))
+    return read_rows(out, Prediction)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +84,8 @@ def undisturbed(split, root, tmp_path_factory):
 
 def command(split, root, server, out, *more):
     spec = ["--split", split, "--shard", "1-of-1", "--model", "{}", "--served-as", "base", "--root", root]
-    spec += ["--system", "there", "--prompt", "{}", "--budgets", json.dumps(BUDGETS), "--url", server.url]
-    spec += ["--timeout", "10", "--retries", "1", "--store", kept(out), "--out", out, *more]
+    spec += ["--system", "there", "--prompt", "{}", "--max-new-tokens", "counting", 6, "--url", server.url]
+    spec += ["--timeout", "10", "--retries", "1", "--store", store_of(out), "--out", out, *more]
     return [sys.executable, "-m", "workflow_scripts.infer.ask", *map(str, spec)]
 
 
@@ -87,31 +93,17 @@ def command(split, root, server, out, *more):
 
 
 def test_every_row_is_answered_once_in_the_order_of_the_split(split, undisturbed):
-    assert [row["uid"] for row in undisturbed] == read_table(split, ROWS)["uid"].to_pylist()
-    assert len({row["text"] for row in undisturbed}) == 8
-    assert {(row["engine"], row["constrained"], row["finish"]) for row in undisturbed} == {("openai", False, "stop")}
-    assert {(row["prompt_tokens"], row["new_tokens"]) for row in undisturbed} == {(7, 3)}
-    assert len({row["prompt_hash"] for row in undisturbed}) == 8
-    assert len({row["settings"] for row in undisturbed}) == 1
+    assert [row.uid for row in undisturbed] == read_table(split, Row)["uid"].to_pylist()
+    assert len({row.text for row in undisturbed}) == 8
+    assert {(row.engine, row.constrained, row.finish_reason) for row in undisturbed} == {("openai", False, "stop")}
+    assert {(row.prompt_tokens, row.new_tokens) for row in undisturbed} == {(7, 3)}
+    assert len({row.prompt_hash for row in undisturbed}) == 8
+    assert len({row.settings for row in undisturbed}) == 1
 
 
-def test_a_request_is_greedy_and_shows_the_pictures_in_order_before_the_question(split, root, tmp_path):
-    with ChatServer() as server, OpenAIServer(server.url, None, 10, 0, 1) as asked:
-        ask(
-            split,
-            (0, 8),
-            root,
-            "{}",
-            None,
-            "base",
-            "there",
-            Prompt(system="Be brief."),
-            BUDGETS,
-            asked,
-            1,
-            tmp_path / "o",
-            tmp_path / "kept",
-        )
+def test_a_request_is_greedy_and_shows_the_images_in_order_before_the_question(split, root, tmp_path):
+    with ChatServer() as server:
+        run(split, root, server, tmp_path / "o", shard="1-of-8", prompt=Prompt(system="Be brief."), retries=0)
         [body] = server.bodies
     assert {key: body[key] for key in ("model", "temperature", "seed", "max_tokens")} == {
         "model": "base",
@@ -119,8 +111,8 @@ def test_a_request_is_greedy_and_shows_the_pictures_in_order_before_the_question
         "seed": 0,
         "max_tokens": 6,
     }
-    told, turn = body["messages"]
-    assert told == {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
+    system, turn = body["messages"]
+    assert system == {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
     *images, question = turn["content"]
     assert question == {"type": "text", "text": "How many?"}
     shown = [base64.b64decode(p["image_url"]["url"].removeprefix("data:image/png;base64,")) for p in images]
@@ -156,7 +148,7 @@ def test_a_server_sees_the_pixels_that_training_sees(tmp_path, name, mode, optio
     assert (plain.size, plain.tobytes()) == (trained.size, trained.tobytes())
 
 
-def test_a_picture_in_a_zip_is_sent_as_it_is(root, tmp_path):
+def test_an_image_in_a_zip_is_sent_as_it_is(root, tmp_path):
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.write(root / "0.png", "scans/0.png")
     assert data_url(tmp_path, "all.zip!scans/0.png") == data_url(root, "0.png")
@@ -173,22 +165,33 @@ def test_shards_gathered_are_the_whole(split, root, tmp_path, undisturbed):
     with ChatServer() as server:
         shards = [tmp_path / f"{number}.parquet" for number in range(3)]
         for number, shard in enumerate(shards):
-            run(split, root, server, shard, shard=(number, 3))
-    gather(split, shards, "there", tmp_path / "all.parquet")
-    assert read_table(tmp_path / "all.parquet", PREDICTIONS).to_pylist() == undisturbed
+            run(split, root, server, shard, shard=f"{number + 1}-of-3")
+    gather(split=split, shards=shards, system="there", out=tmp_path / "all.parquet")
+    assert read_rows(tmp_path / "all.parquet", Prediction) == undisturbed
 
 
 def test_how_an_answer_ended_is_kept_as_the_server_says(split, root, tmp_path):
     endings = cycle([Reply("cut", "length"), Reply(None, "content_filter")])
     with ChatServer(lambda _: next(endings)) as server:
         rows = run(split, root, server, tmp_path / "all.parquet", workers=1)
-    assert Counter((row["text"], row["finish"]) for row in rows) == {("cut", "length"): 4, ("", "content_filter"): 4}
+    assert Counter((row.text, row.finish_reason) for row in rows) == {("cut", "length"): 4, ("", "content_filter"): 4}
 
 
 def test_the_served_model_gives_the_texts_that_it_gives_here(split, root, tiny, features, tmp_path):
     store = tmp_path / "store"
-    answer(split, (0, 1), root, tiny, features, [Asked("there")], BUDGETS, 1, tmp_path / "here", 1, store)
-    here = read_table(tmp_path / "here", PREDICTIONS).to_pylist()
+    answer(
+        split=split,
+        model=tiny,
+        root=root,
+        features=features,
+        members=[GroupMember(system="there")],
+        max_new_tokens=LIMITS,
+        batch=1,
+        threads=1,
+        store=store,
+        out=tmp_path / "here",
+    )
+    here = read_rows(tmp_path / "here", Prediction)
     loaded = load(tiny)
     seen = {}
 
@@ -206,18 +209,18 @@ def test_the_served_model_gives_the_texts_that_it_gives_here(split, root, tiny, 
                 if part["type"] == "image_url":
                     data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
                     images.append(RequestImage(sha256_of(data), ""))
-                    seen[sha256_of(data)] = decode_image(data, "a request's picture")
+                    seen[sha256_of(data)] = decode_image(data, "a request's image")
                     part = {"type": "image"}
                 parts.append(part)
             chat.append(turn | {"content": parts})
         request = Request("row", chat, tuple(images), body["max_tokens"])
         [[response]] = engine.answers([request])
-        return Reply(response.text, response.finish, response.prompt_tokens, response.new_tokens)
+        return Reply(response.text, response.finish_reason, response.prompt_tokens, response.new_tokens)
 
     with ChatServer(generate) as server:
         there = run(split, root, server, tmp_path / "there", workers=1)
-    same = ("uid", "text", "finish", "prompt_tokens", "new_tokens")
-    assert [{key: row[key] for key in same} for row in there] == [{key: row[key] for key in same} for row in here]
+    same = attrgetter("uid", "text", "finish_reason", "prompt_tokens", "new_tokens")
+    assert [same(row) for row in there] == [same(row) for row in here]
 
 
 # A server that is unwell
@@ -244,7 +247,7 @@ def test_retry_after_is_honoured(split, root, tmp_path, how):
     asked_for = "1" if how == "seconds" else formatdate(time.time() + 2, usegmt=True)
     with ChatServer() as server:
         server.faults.append(Fault(429, "", {"Retry-After": asked_for}))
-        run(split, root, server, tmp_path / "all.parquet", shard=(0, 8), workers=1)
+        run(split, root, server, tmp_path / "all.parquet", shard="1-of-8", workers=1)
         first, second = server.times
     assert second - first >= 0.9
 
@@ -253,7 +256,7 @@ def test_pauses_grow(monkeypatch, split, root, tmp_path):
     monkeypatch.setattr(openai_server, "PAUSE", 0.1)
     with ChatServer() as server:
         server.faults.extend([Fault(500)] * 3)
-        run(split, root, server, tmp_path / "all.parquet", shard=(0, 8), workers=1)
+        run(split, root, server, tmp_path / "all.parquet", shard="1-of-8", workers=1)
         pauses = [after - before for before, after in zip(server.times, server.times[1:], strict=False)]
     assert all(0.05 * 2**n <= pause <= 0.15 * 2**n + 0.3 for n, pause in enumerate(pauses))
 
@@ -274,24 +277,24 @@ def test_a_row_that_fails_for_good_stops_the_step_and_the_next_run_goes_on(split
         assert set(server.answered.values()) == {1, 2} and Counter(server.answered.values())[2] == 1
 
 
-def test_those_under_way_are_kept_when_a_row_fails(split, root, tmp_path):
+def test_those_under_way_are_cached_when_a_row_fails(split, root, tmp_path):
     with ChatServer() as server:
         refused = Fault(400, '{"error": {"message": "too long for max_model_len"}}')
         server.faults.extend([refused, *[Fault(pause=0.5)] * 3])
-        with pytest.raises(Refused, match=r"answered 400: too long for max_model_len; mend what the server names"):
+        with pytest.raises(Refused, match=r"answered 400: too long for max_model_len; correct what the server names"):
             run(split, root, server, tmp_path / "all.parquet", workers=4)
-        kept = next(tmp_path.rglob("*.jsonl")).read_text().splitlines()
-        assert len(kept) == 3 and len(server.bodies) == 4  # none is begun after the failure
+        stored = [line for file in tmp_path.rglob("*.jsonl") for line in file.read_text().splitlines()]
+        assert len(stored) == 3 and len(server.bodies) == 4  # none is begun after the failure
 
 
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        (400, "answered 400: told so; mend what the server names"),
+        (400, "answered 400: told so; correct what the server names"),
         (401, "answered 401: told so; set `token_variable`"),
         (403, "answered 403: told so; use a token that may call this model"),
         (404, "answered 404: told so; check the `url`, which ends in /v1"),
-        (307, "answered 307: told so; mend what the server names"),
+        (307, "answered 307: told so; correct what the server names"),
     ],
 )
 def test_what_no_further_try_mends_is_asked_once(split, root, tmp_path, status, sentence):
@@ -317,7 +320,7 @@ def test_nobody_at_the_address_is_one_sentence_at_once(split, root, tmp_path):
     with ChatServer() as gone:
         pass
     started = time.monotonic()
-    with pytest.raises(ServerFault, match=r"nobody answers at http://127.0.0.1:\d+/v1 .*; start it, or mend `url`"):
+    with pytest.raises(ServerFault, match=r"nobody answers at http://127.0.0.1:\d+/v1 .*; start it, or correct `url`"):
         run(split, root, gone, tmp_path / "all.parquet", retries=9)
     assert time.monotonic() - started < 5
 
@@ -343,15 +346,13 @@ def test_another_model_is_found_out_before_the_first_request(split, root, tmp_pa
 def test_an_adapter_is_found_out_and_its_weights_are_part_of_the_identity(split, root, tmp_path):
     adapter = tmp_path / "adapter"
     adapter.mkdir()
-    with (
-        ChatServer() as server,
-        OpenAIServer(server.url, None, 9, 0, 2) as asked,
-    ):
+    (adapter / "adapter_config.json").write_text("{}")
+    with ChatServer() as server:
 
         def run_with(weights):
             (adapter / "adapter_model.safetensors").write_bytes(weights)
-            out = tmp_path / "all.parquet"
-            ask(split, (0, 1), root, "{}", adapter, "tuned", "t", Prompt(), BUDGETS, asked, 2, out, kept(out))
+            options = {"adapter": adapter, "served_as": "tuned", "system": "t", "retries": 0, "workers": 2}
+            return run(split, root, server, tmp_path / "all.parquet", **options)
 
         server.models = [{"id": "base", "parent": None}]
         with pytest.raises(
@@ -375,13 +376,134 @@ def test_an_adapter_is_found_out_and_its_weights_are_part_of_the_identity(split,
         assert len(server.bodies) == before + 8
 
 
+# Answers that are none
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ({"content": None, "reasoning_content": "First, I count"}, "gave `reasoning_content` and no answer .*'length'"),
+        ({"content": "", "reasoning": "First, I count"}, "gave `reasoning` and no answer .*First, I count; raise"),
+        ({"content": None, "refusal": "I cannot help"}, "gave `refusal` and no answer .*I cannot help; start the"),
+        ({"content": None, "tool_calls": [{"function": {"name": "count"}}]}, "gave `tool_calls` .*count"),
+        ({"tool_calls": [{"function": {"name": "count"}}]}, "gave `tool_calls` .*count"),
+    ],
+    ids=["reasoning", "another name of it", "a refusal", "a tool call", "a tool call without a content"],
+)
+def test_what_stands_in_an_answers_place_fails_the_row_by_its_name(split, root, tmp_path, message, words):
+    with ChatServer() as server:
+        server.faults.append(Fault(200, json.dumps({"choices": [{"message": message, "finish_reason": "length"}]})))
+        with pytest.raises(Refused, match=rf"row row/0 has no answer.*{words}"):
+            run(split, root, server, tmp_path / "all.parquet", workers=1)
+        assert len(server.bodies) == 1 and not (tmp_path / "all.parquet").exists()
+
+
+def test_reasoning_beside_an_answer_is_no_fault(split, root, tmp_path, undisturbed):
+    def reason(body):
+        return Reply(echo(body).text, more={"reasoning_content": "First", "refusal": None, "tool_calls": []})
+
+    with ChatServer(reason) as server:
+        assert run(split, root, server, tmp_path / "all.parquet") == undisturbed
+
+
+def test_an_answer_of_another_model_is_refused(split, root, tmp_path):
+    with ChatServer(lambda body: Reply("3", model="other")) as server:
+        server.models.append({"id": "other", "root": "/somewhere"})
+        with pytest.raises(Refused, match="was asked for 'base' and answered as 'other': name the model as the server"):
+            run(split, root, server, tmp_path / "all.parquet", workers=1)
+        assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("name", ["/models/medgemma", "medgemma"], ids=["its root", "another name of its root"])
+def test_a_server_may_answer_under_the_root_of_the_model(split, root, tmp_path, name):
+    with ChatServer(lambda body: Reply("3", model=name)) as server:
+        server.models = [{"id": "base", "root": "/models/medgemma"}, {"id": "medgemma", "root": "/models/medgemma"}]
+        assert {row.text for row in run(split, root, server, tmp_path / "all.parquet")} == {"3"}
+
+
+@pytest.mark.parametrize("count", [True, -1, 10**12, 7.0, "7", None, [7]])
+def test_a_count_that_counts_nothing_is_none(split, root, tmp_path, count):
+    with ChatServer(lambda body: Reply("3", prompt_tokens=count, new_tokens=2)) as server:
+        rows = run(split, root, server, tmp_path / "all.parquet")
+    assert {(row.prompt_tokens, row.new_tokens) for row in rows} == {(None, 2)}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["as it is", "as a bomb of gzip"])
+def test_a_body_is_read_up_to_a_limit(split, root, tmp_path, monkeypatch, packed):
+    monkeypatch.setattr(bodies, "MOST_BYTES", 1 << 20)
+    body = b" " * (50 << 20) if packed else b" " * (2 << 20)
+    fault = Fault(200, gzip.compress(body) if packed else body, {"Content-Encoding": "gzip"} if packed else {})
+    with ChatServer() as server:
+        server.faults.append(fault)
+        tracemalloc.start()
+        with pytest.raises(Refused, match="chat/completions answered with more than 1 MiB"):
+            run(split, root, server, tmp_path / "all.parquet", workers=1)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+        tracemalloc.stop()
+        assert len(server.bodies) == 1
+
+
+def test_a_packed_answer_is_read_though_none_is_asked_for(split, root, tmp_path, undisturbed):
+    reply = {"choices": [{"message": {"content": "3"}, "finish_reason": "stop"}]}
+    with ChatServer() as server:
+        server.faults.append(Fault(200, gzip.compress(json.dumps(reply).encode()), {"Content-Encoding": "gzip"}))
+        rows = run(split, root, server, tmp_path / "all.parquet", workers=1)
+        assert (rows[0].text, rows[1:]) == ("3", undisturbed[1:])
+        server.faults.append(Fault(200, b"?", {"Content-Encoding": "br"}))
+        with pytest.raises(Refused, match="answered in the encoding 'br', which was not asked for"):
+            run(split, root, server, tmp_path / "more.parquet", workers=1)
+
+
+# Proxies
+
+
+def test_a_socks_proxy_without_its_library_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://someone:secret@127.0.0.1:9")
+    with pytest.raises(
+        Refused, match=r"ALL_PROXY names a SOCKS proxy, which needs `pip install 'httpx2\[socks\]'`"
+    ) as r:
+        OpenAIServer("http://127.0.0.1:9/v1", None, 1, 0, 1)
+    assert "secret" not in str(r.value)
+
+
+@pytest.mark.parametrize("address", ["ftp://127.0.0.1:9", "http://127.0.0.1:port"])
+def test_an_address_that_is_no_proxys_is_one_sentence(monkeypatch, address):
+    monkeypatch.setenv("HTTP_PROXY", address)
+    with pytest.raises(Refused, match="HTTP_PROXY is not a valid address of a proxy: expected http://HOST:PORT"):
+        OpenAIServer("http://127.0.0.1:9/v1", None, 1, 0, 1)
+
+
+@pytest.mark.parametrize("listed", ["127.0.0.1", "localhost,127.0.0.0/8", "*"])
+def test_an_address_in_no_proxy_is_reached_without_one(split, root, tmp_path, monkeypatch, undisturbed, listed):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", listed)
+    with ChatServer() as server:
+        assert run(split, root, server, tmp_path / "all.parquet") == undisturbed
+
+
+def test_a_proxy_that_answers_in_the_servers_place_is_named(split, root, tmp_path, monkeypatch):
+    with ChatServer() as server:
+        server.faults.append(Fault(503, "Service Unavailable", {"Via": "1.1 squid"}))
+        with pytest.raises(Refused, match=r"503: Service Unavailable \(a proxy answered .* its header Via\)"):
+            run(split, root, server, tmp_path / "all.parquet", workers=1, retries=0)
+    with ChatServer() as proxy:
+        proxy.faults.append(Fault(503, "Service Unavailable"))
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v1"))
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with (
+            pytest.raises(ServerFault, match=r"503: Service Unavailable \(a proxy may have answered.*in NO_PROXY"),
+            OpenAIServer("http://models.invalid/v1", None, 5, 0, 1) as server,
+        ):
+            server.complete({"model": "base", "messages": []})
+
+
 # Tokens and kills
 
 
 def test_the_token_comes_from_the_environment_and_shows_nowhere(split, root, tmp_path):
     secret = "sk-Zq81hVw0"
     environment = {**os.environ, "LAB_TOKEN": secret, "PYTHONPATH": str(ROOT)}
-    said = ""
     with ChatServer(token=secret) as server:
         more = ("--workers", 2, "--token-variable", "LAB_TOKEN")
 
@@ -406,8 +528,8 @@ def test_the_token_comes_from_the_environment_and_shows_nowhere(split, root, tmp
         assert refused.returncode == 1 and "Traceback" not in refused.stderr
         done = step()
         assert done.returncode == 0, done.stderr
-        said = "".join(run.stdout + run.stderr for run in (unset, wrong, refused, done))
-    assert secret not in said
+        output = "".join(run.stdout + run.stderr for run in (unset, wrong, refused, done))
+    assert secret not in output
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert written and not any(secret.encode() in path.read_bytes() for path in written)
 
@@ -419,9 +541,9 @@ def questions(bodies):
 @pytest.mark.slow
 def test_a_killed_process_asks_no_finished_row_again(root, tmp_path):
     rows = [make_row(root, n, question=f"How many of {n}?") for n in range(60)]
-    write_table(tmp_path / "rows.parquet", rows, ROWS)
-    requests = requests_of(rows, Prompt(), BUDGETS)
-    asked = {key_of(request): row["question"] for request, row in zip(requests, rows, strict=True)}
+    write_rows(tmp_path / "rows.parquet", rows, Row)
+    requests = requests_of(rows, Prompt(), LIMITS)
+    asked = {key_of(request): row.question for request, row in zip(requests, rows, strict=True)}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     out = tmp_path / "all.parquet"
     with ChatServer() as server:
@@ -443,5 +565,4 @@ def test_a_killed_process_asks_no_finished_row_again(root, tmp_path):
         subprocess.run(started, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         assert not finished & questions(server.bodies[before:])
         assert len(server.bodies) <= 60 + 3 * 3  # what was under way at each kill
-    answers = read_table(out, PREDICTIONS).to_pylist()
-    assert [row["uid"] for row in answers] == [row["uid"] for row in rows]
+    assert [row.uid for row in read_rows(out, Prediction)] == [row.uid for row in rows]

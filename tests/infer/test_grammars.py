@@ -1,7 +1,8 @@
-"""A grammar bounds an answer to what the strict reader reads, within the budget, and never shuts out the truth."""
+"""A grammar bounds an answer to what the strict reader reads, within the limit, and never shuts out the truth."""
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,15 @@ from tests.data.roots import converted
 from tests.score.conftest import one_of_each, row
 from workflow_scripts.core.config.datasets import SyntheticDataset
 from workflow_scripts.core.config.workflow import Inference
-from workflow_scripts.core.tasks import TASKS
+from workflow_scripts.core.rows import ExpectedFormat, Option, Row
+from workflow_scripts.core.rows import Image as RowImage
+from workflow_scripts.core.tasks import load_part, tasks
 from workflow_scripts.engines.local.constraint import Constraint
 from workflow_scripts.synthetic.dataset import draw_dataset
 from workflow_scripts.synthetic.pretraining import build_processor
-from workflow_scripts.tasks.expected import asked_of, squeezed
-from workflow_scripts.tasks.grammars import answered_in_words, grammar_of
-from workflow_scripts.tasks.strict import read_strict
+from workflow_scripts.tasks.text import squeezed
 
-BUDGETS = Inference().max_new_tokens
+LIMITS = Inference().max_new_tokens
 SMALL = {
     "classification": 16,
     "multi_label": 48,
@@ -35,8 +36,7 @@ SMALL = {
     "report": 48,
 }
 """The embedded default's."""
-IMAGES = [{"path": "0.png", "sha256": "", "width": 1600, "height": 900}]
-ANSWERS = ("answer", "answer_raw", "labels", "number", "boxes", "instances")
+IMAGES = (RowImage("0.png", "", 1600, 900),)
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +50,10 @@ def stops(tokenizer):
 
 
 @pytest.fixture(scope="module")
-def made_rows(tmp_path_factory):
-    place = tmp_path_factory.mktemp("made")
-    draw_dataset(SyntheticDataset(scale=0.2), place / "tree")
-    return converted(place / "tree", place).rows
+def synthetic_rows(tmp_path_factory):
+    place = tmp_path_factory.mktemp("synthetic")
+    draw_dataset(SyntheticDataset(scale=0.2), place / "root")
+    return converted(place / "root", place).rows
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,25 @@ def vocabulary(tokenizer, stops):
     return from_tokenizer(tokenizer, eos_token=sorted(stops))
 
 
-def grammars(rows, budgets):
-    in_words = answered_in_words(rows)
-    return [grammar_of(row, budgets[row["task"]], (row["dataset"], row["task"]) in in_words) for row in rows]
+def letters(text: str) -> ExpectedFormat:
+    """Options under the letters of `text`."""
+    return ExpectedFormat(answer_by="letter", options=tuple(Option(letter, "?") for letter in text))
+
+
+def label_list(separator: str, *labels: str) -> ExpectedFormat:
+    return ExpectedFormat(labels=labels, separator=separator)
+
+
+def grammar_of(row, limit):
+    return load_part(row.task, "grammar").grammar(row.expected, row.images, limit)
+
+
+def read_strict(row, text):
+    return load_part(row.task, "reading").read_strict(row.expected, text)
+
+
+def grammars(rows, limits):
+    return [grammar_of(row, limits[row.task]) for row in rows]
 
 
 def accepts(vocabulary, tokenizer, grammar: str, text: str) -> bool:
@@ -87,15 +103,15 @@ def accepts(vocabulary, tokenizer, grammar: str, text: str) -> bool:
     return True
 
 
-def fits(tokenizer, text: str, budget: int) -> bool:
-    return len(tokenizer(text, add_special_tokens=False)["input_ids"]) < budget
+def fits(tokenizer, text: str, limit: int) -> bool:
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"]) < limit
 
 
 WALKS = ("uniform", "lowest", "highest", "longest", "shortest")
 
 
-def walk(tokenizer, stops, texts: list[str], budgets: list[int], how: str) -> list[str | None]:
-    """Answers by a walk that stops only where it must; None for one that outran its budget."""
+def walk(tokenizer, stops, texts: list[str], limits: list[int], how: str) -> list[str | None]:
+    """Answers by a walk that stops only where it must; None for one that outran its limit."""
     rng = np.random.default_rng(0)
     lengths = np.array([len(tokenizer.decode([token])) for token in range(len(tokenizer))])
     constraint = Constraint(tokenizer, texts, stops)
@@ -122,7 +138,7 @@ def walk(tokenizer, stops, texts: list[str], budgets: list[int], how: str) -> li
             ended[number] = token in stops
             if not ended[number]:
                 answers[number].append(token)
-            if not ended[number] and len(answers[number]) < budgets[number]:
+            if not ended[number] and len(answers[number]) < limits[number]:
                 stay.append(place)
         constraint.keep(stay)
         going = [going[place] for place in stay]
@@ -132,55 +148,55 @@ def walk(tokenizer, stops, texts: list[str], budgets: list[int], how: str) -> li
     ]
 
 
-def of_each_grammar(rows, budgets) -> dict[str, dict]:
-    return dict(zip(grammars(rows, budgets), rows, strict=True))
+def of_each_grammar(rows, limits) -> dict[str, Row]:
+    return dict(zip(grammars(rows, limits), rows, strict=True))
 
 
 @pytest.mark.parametrize("how", WALKS)
-@pytest.mark.parametrize("budgets", [SMALL, BUDGETS], ids=["small", "default"])
-def test_any_walk_through_a_grammar_ends_in_time_and_is_read_strictly(made_rows, tokenizer, stops, how, budgets):
+@pytest.mark.parametrize("limits", [SMALL, LIMITS], ids=["small", "default"])
+def test_any_walk_through_a_grammar_ends_in_time_and_is_read_strictly(synthetic_rows, tokenizer, stops, how, limits):
     extra = [
-        row(0, "classification", "B"),
-        row(2, "multi_label", "", separator=";"),
-        row(3, "multi_label", "", choices=["A a", "b"], separator=","),
+        row(0, "classification", "B", expected=ExpectedFormat(answer_by="letter")),
+        row(2, "multi_label", "", expected=label_list(";")),
+        row(3, "multi_label", "", expected=label_list(",", "A a", "b")),
         row(4, "detection", "[]", images=IMAGES),
         row(6, "instance_detection", "{}", images=IMAGES),
     ]
-    by_grammar = of_each_grammar([*made_rows, *extra], budgets)
+    by_grammar = of_each_grammar([*synthetic_rows, *extra], limits)
     rows = list(by_grammar.values())
-    answers = walk(tokenizer, stops, list(by_grammar), [budgets[row["task"]] for row in rows], how)
-    for found, answer in zip(rows, answers, strict=True):
-        assert answer is not None, (found["task"], found["question"])
-        assert read_strict(asked_of(found), answer) is not None, (found["task"], answer)
-    assert {row["task"] for row in rows} == set(TASKS)
+    answers = walk(tokenizer, stops, list(by_grammar), [limits[row.task] for row in rows], how)
+    for asking, answer in zip(rows, answers, strict=True):
+        assert answer is not None, (asking.task, asking.question)
+        assert read_strict(asking, answer) is not None, (asking.task, answer)
+    assert {row.task for row in rows} == set(tasks())
 
 
-@pytest.mark.parametrize("budgets", [SMALL, BUDGETS], ids=["small", "default"])
-def test_the_truth_of_every_made_row_is_allowed_token_by_token(made_rows, vocabulary, tokenizer, budgets):
-    for row_, grammar in zip(made_rows, grammars(made_rows, budgets), strict=True):
-        budget = budgets[row_["task"]]
-        if fits(tokenizer, row_["answer"], budget) and read_strict(asked_of(row_), row_["answer"]) is not None:
-            assert accepts(vocabulary, tokenizer, grammar, row_["answer"]), (row_["question"], row_["answer"], grammar)
+@pytest.mark.parametrize("limits", [SMALL, LIMITS], ids=["small", "default"])
+def test_the_truth_of_every_synthetic_row_is_allowed_token_by_token(synthetic_rows, vocabulary, tokenizer, limits):
+    for row_, grammar in zip(synthetic_rows, grammars(synthetic_rows, limits), strict=True):
+        limit = limits[row_.task]
+        if fits(tokenizer, row_.answer, limit) and read_strict(row_, row_.answer) is not None:
+            assert accepts(vocabulary, tokenizer, grammar, row_.answer), (row_.question, row_.answer, grammar)
 
 
 def test_the_truth_of_every_real_row_is_allowed_token_by_token(real_rows, vocabulary, tokenizer):
-    budgets = BUDGETS | {"report": 1024}
-    for row_, grammar in zip(real_rows, grammars(real_rows, budgets), strict=True):
-        assert accepts(vocabulary, tokenizer, grammar, row_["answer"]), (row_["question"], row_["answer"], grammar)
+    limits = LIMITS | {"report": 1024}
+    for row_, grammar in zip(real_rows, grammars(real_rows, limits), strict=True):
+        assert accepts(vocabulary, tokenizer, grammar, row_.answer), (row_.question, row_.answer, grammar)
 
 
 def karyogram() -> str:
-    """All 46 chromosomes, in a picture of 1600 × 900."""
+    """All 46 chromosomes, in an image of 1600 × 900."""
     rng = np.random.default_rng(0)
     names = [str(number) for number in range(1, 23) for _ in range(2)] + ["x", "y"]
-    found: dict[str, list] = {}
+    boxes: dict[str, list] = {}
     for name in names:
-        found.setdefault(name, []).append([int(v) for v in rng.integers(100, [1600, 900, 300, 300])])
-    return json.dumps(found)
+        boxes.setdefault(name, []).append([int(v) for v in rng.integers(100, [1600, 900, 300, 300])])
+    return json.dumps(boxes)
 
 
 @pytest.mark.parametrize(
-    ("asked", "answer"),
+    ("asking", "answer"),
     [
         (row(0, "regression", ""), "33.3333333333333"),
         (row(0, "regression", ""), "21.67%"),
@@ -188,34 +204,34 @@ def karyogram() -> str:
         (row(0, "regression", ""), "-0.5"),
         (row(0, "counting", ""), "0"),
         (row(0, "counting", ""), "4211"),
-        (row(0, "classification", "", options=[{"letter": k, "text": "?"} for k in "ABCDEFGHIJK"]), "K"),
-        (row(0, "multi_label", "", choices=["Caries", "Bone loss, mild, or none"], separator=";"), ""),
-        (row(0, "multi_label", "", choices=["Caries", "Bone loss, mild, or none"], separator=";"), "None"),
+        (row(0, "classification", "", expected=letters("ABCDEFGHIJK")), "K"),
+        (row(0, "multi_label", "", expected=label_list(";", "Caries", "Bone loss, mild, or none")), ""),
+        (row(0, "multi_label", "", expected=label_list(";", "Caries", "Bone loss, mild, or none")), "None"),
         (
-            row(0, "multi_label", "", choices=["Caries", "Bone loss, mild, or none"], separator=";"),
+            row(0, "multi_label", "", expected=label_list(";", "Caries", "Bone loss, mild, or none")),
             "Bone loss, mild, or none; Caries",
         ),
-        (row(0, "multi_label", "", choices=["Nodule", "Bone loss, mild"], separator=","), "Bone loss, mild, Nodule"),
+        (row(0, "multi_label", "", expected=label_list(",", "Nodule", "Bone loss, mild")), "Bone loss, mild, Nodule"),
         (row(0, "detection", "", images=IMAGES), "[[321, 128, 473, 252], [1599, 0, 1600, 900.5]]"),
         (row(0, "detection", "", images=IMAGES), "[]"),
         (row(0, "instance_detection", "", images=IMAGES), karyogram()),
         (row(0, "report", ""), "Findings:\nHeart < 15 cm, 38° “clear” — no “effusion”.\n\nImpression: normal."),
     ],
 )
-def test_a_legitimate_answer_is_allowed(vocabulary, tokenizer, asked, answer):
-    budget = max(BUDGETS[asked["task"]], 20)
-    assert accepts(vocabulary, tokenizer, grammar_of(asked, budget), answer)
+def test_a_legitimate_answer_is_allowed(vocabulary, tokenizer, asking, answer):
+    limit = max(LIMITS[asking.task], 20)
+    assert accepts(vocabulary, tokenizer, grammar_of(asking, limit), answer)
 
 
 @pytest.mark.parametrize(
-    ("asked", "answer"),
+    ("asking", "answer"),
     [
-        (row(0, "classification", "", options=[{"letter": k, "text": "?"} for k in "AB"]), "T"),
+        (row(0, "classification", "", expected=letters("AB")), "T"),
         (row(0, "counting", ""), "012"),
         (row(0, "counting", ""), "about 3"),
         (row(0, "regression", ""), "1."),
-        (row(0, "multi_label", "", choices=["Caries", "Crown"], separator=";"), "Caries; Caries"),
-        (row(0, "multi_label", "", choices=["Caries", "Crown"], separator=";"), "Crown;"),
+        (row(0, "multi_label", "", expected=label_list(";", "Caries", "Crown")), "Caries; Caries"),
+        (row(0, "multi_label", "", expected=label_list(";", "Caries", "Crown")), "Crown;"),
         (row(0, "detection", "", images=IMAGES), "[[1, 2, 3]]"),
         (row(0, "detection", "", images=IMAGES), "[[1, 2, 3, 1000]]"),
         (row(0, "detection", "", images=IMAGES), "[[01, 2, 3, 4]]"),
@@ -225,32 +241,41 @@ def test_a_legitimate_answer_is_allowed(vocabulary, tokenizer, asked, answer):
         (row(0, "report", ""), "Normal\x07."),
     ],
 )
-def test_another_answer_is_not(vocabulary, tokenizer, asked, answer):
-    assert not accepts(vocabulary, tokenizer, grammar_of(asked, BUDGETS[asked["task"]]), answer)
+def test_another_answer_is_not(vocabulary, tokenizer, asking, answer):
+    assert not accepts(vocabulary, tokenizer, grammar_of(asking, LIMITS[asking.task]), answer)
 
 
-def test_a_grammar_does_not_depend_on_the_rows_answer(made_rows):
-    for found in [*made_rows, *one_of_each()]:
-        blank = found | dict.fromkeys(ANSWERS)
-        other = found | {"answer": "Z", "answer_raw": "9", "labels": ["Z"], "number": 9.0, "boxes": [], "instances": []}
-        for in_words in (False, True):
-            grammar = grammar_of(found, 48, in_words)
-            assert grammar == grammar_of(blank, 48, in_words) == grammar_of(other, 48, in_words)
+def test_a_grammar_does_not_depend_on_the_rows_answer(synthetic_rows):
+    for asking in [*synthetic_rows, *one_of_each()]:
+        typed = {"labels": None, "number": None, "boxes": None, "instances": None}
+        blank = replace(asking, answer="", answer_raw="", **typed)
+        typed = {"labels": ("Z",), "number": 9.0, "boxes": (), "instances": ()}
+        other = replace(asking, answer="Z", answer_raw="9", **typed)
+        assert grammar_of(asking, 48) == grammar_of(blank, 48) == grammar_of(other, 48)
 
 
-def test_letters_or_words_is_a_custom_of_a_data_set_that_no_single_answer_decides(made_rows):
-    in_words = answered_in_words(made_rows)
-    assert {name for name, task in in_words if task == "classification"} == {"density"}
-    first: dict[str, int] = {}
-    for place, found in enumerate(made_rows):
-        if found["task"] == "classification" and first.setdefault(found["dataset"], place) == place:
-            scrambled = [*made_rows]
-            scrambled[place] = found | {"answer": "no such words" if len(found["answer"]) == 1 else "Q"}
-            assert answered_in_words(scrambled) == in_words
+def test_letters_or_words_is_a_convention_of_a_subset_that_no_single_answer_decides(synthetic_rows, tmp_path):
+    def by_words(rows):
+        return {row.subset for row in rows if row.task == "classification" and row.expected.answer_by == "words"}
+
+    assert by_words(synthetic_rows) == {"density"}
+    draw_dataset(SyntheticDataset(scale=0.2), tmp_path / "root")
+    scrambled = 0
+    for file in (tmp_path / "root").glob("training/*/*/*.json"):
+        content = json.loads(file.read_text())
+        records = content if isinstance(content, list) else next(v for v in content.values() if isinstance(v, list))
+        for record in records:
+            if record["TaskType"] == "Classification" and isinstance(record["Answer"], str):
+                record["Answer"] = "no such words" if len(record["Answer"]) == 1 else "Q"
+                scrambled += 1
+                break
+        file.write_text(json.dumps(content))
+    assert scrambled > 2
+    assert by_words(converted(tmp_path / "root", tmp_path).rows) == {"density"}
 
 
-def test_rows_that_are_asked_alike_share_a_grammar(made_rows):
-    assert len(of_each_grammar(made_rows, BUDGETS)) < 20
+def test_rows_that_are_asked_alike_share_a_grammar(synthetic_rows):
+    assert len(of_each_grammar(synthetic_rows, LIMITS)) < 20
 
 
 awkward = st.text(
@@ -263,13 +288,13 @@ awkward = st.text(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(awkward, min_size=1, max_size=11))
 def test_options_of_any_characters_are_allowed_as_they_are(vocabulary, tokenizer, texts):
-    options = [{"letter": letter, "text": text} for letter, text in zip("ABCDEFGHIJK", texts, strict=False)]
-    asked = row(0, "classification", "two words", options=options)
-    grammar = grammar_of(asked, 64, in_words=True)
+    options = tuple(Option(letter, text) for letter, text in zip("ABCDEFGHIJK", texts, strict=False))
+    asking = row(0, "classification", "two words", expected=ExpectedFormat(answer_by="words", options=options))
+    grammar = grammar_of(asking, 64)
     for text in texts:
         same = next(other for other in texts if squeezed(other) == squeezed(text))
         assert accepts(vocabulary, tokenizer, grammar, same)
-        assert read_strict(asked_of(asked), same) is not None
+        assert read_strict(asking, same) is not None
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -281,8 +306,8 @@ def test_options_of_any_characters_are_allowed_as_they_are(vocabulary, tokenizer
 def test_lists_of_labels_of_any_characters_are_allowed_and_read(vocabulary, tokenizer, texts, separator, seed):
     labels = list({squeezed(text.replace(separator, "")): text.replace(separator, "").strip() for text in texts})
     labels = [label for label in labels if label and label != "none"]
-    asked = row(0, "multi_label", "", choices=labels, separator=separator)
+    asking = row(0, "multi_label", "", expected=label_list(separator, *labels))
     chosen = [str(label) for label in np.random.default_rng(seed).permutation(labels)]
     text = f"{separator} ".join(chosen)
-    assert accepts(vocabulary, tokenizer, grammar_of(asked, 4096), text) or not labels
-    assert len(read_strict(asked_of(asked), text)) == len(labels)
+    assert accepts(vocabulary, tokenizer, grammar_of(asking, 4096), text) or not labels
+    assert len(read_strict(asking, text)) == len(labels)

@@ -10,19 +10,20 @@ import time
 import pytest
 
 from tests.conftest import make_row
-from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
+from workflow_scripts.core.rows import Prediction, Row
+from workflow_scripts.core.tables import read_rows, write_rows
 
 pytestmark = pytest.mark.slow
 
-ROWS_ASKED = 400
+ROWS = 400
 
 
 def start(split, root, tiny, features, out) -> subprocess.Popen:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "workflow_scripts.infer.answer", "--split", split, "--shard", "1-of-1"),
-            *("--model", tiny, "--root", root, "--features", features, "--group", '[{"system": "base"}]'),
-            *("--budgets", '{"counting": 24}', "--batch", "4", "--threads", "1", "--out", out),
+            *("--model", tiny, "--root", root, "--features", features, "--members", '{"system": "base"}'),
+            *("--max-new-tokens", "counting", "24", "--batch", "4", "--threads", "1", "--out", out),
             *("--store", out.parent / "store"),
         ],
         stdout=subprocess.DEVNULL,
@@ -31,7 +32,7 @@ def start(split, root, tiny, features, out) -> subprocess.Popen:
 
 
 def finished(folder) -> list[str]:
-    """Whole lines of kept answers."""
+    """Whole lines of stored answers."""
     return [
         line
         for path in sorted(folder.glob("store/*/*.jsonl"))
@@ -42,7 +43,7 @@ def finished(folder) -> list[str]:
 
 def test_ten_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, features, tmp_path):
     split = tmp_path / "rows.parquet"
-    write_table(split, [make_row(root, n, question=f"How many, {n}?") for n in range(ROWS_ASKED)], ROWS)
+    write_rows(split, [make_row(root, n, question=f"How many, {n}?") for n in range(ROWS)], Row)
     whole = tmp_path / "whole" / "all.parquet"
     assert start(split, root, tiny, features, whole).wait() == 0
     out = tmp_path / "killed" / "all.parquet"
@@ -52,7 +53,7 @@ def test_ten_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, featu
     kills = 0
     while kills < 10:
         process = start(split, root, tiny, features, out)
-        goal = len(before) + rng.randint(1, ROWS_ASKED // 12)
+        goal = len(before) + rng.randint(1, ROWS // 12)
         while process.poll() is None and len(finished(out.parent)) < goal:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.05))
@@ -66,5 +67,5 @@ def test_ten_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, featu
         assert not out.exists()
         before = after
     assert start(split, root, tiny, features, out).wait() == 0
-    assert len(finished(out.parent)) == ROWS_ASKED
-    assert read_table(out, PREDICTIONS).to_pylist() == read_table(whole, PREDICTIONS).to_pylist()
+    assert len(finished(out.parent)) == ROWS
+    assert read_rows(out, Prediction) == read_rows(whole, Prediction)

@@ -1,4 +1,4 @@
-"""The seams of the Gemma 3 family: prompts, the feature seam, the packed lessons."""
+"""The Gemma 3 family: prompts, precomputed features, the packed lessons."""
 
 import numpy as np
 import pytest
@@ -54,12 +54,12 @@ def test_pooled_features_give_the_logits_of_the_pixels(loaded):
     pooled = gemma3.pooled_features(loaded.model, pixels)
     assert pooled.shape == (2, 16, 64)
     plain = loaded.model(**inputs, pixel_values=pixels).logits
-    seam = loaded.model(**inputs, mm_encoder_outputs=gemma3.encoder_outputs(loaded.model, pooled)).logits
-    torch.testing.assert_close(seam, plain, atol=1e-5, rtol=1e-5)
+    features = loaded.model(**inputs, mm_encoder_outputs=gemma3.encoder_outputs(loaded.model, pooled)).logits
+    torch.testing.assert_close(features, plain, atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
-def test_pictures_are_visible_to_the_model(loaded):
+def test_images_are_visible_to_the_model(loaded):
     ids = torch.tensor([gemma3.prompt_ids(loaded.processor, chat("How many?", 1))])
     inputs = {"input_ids": ids, "token_type_ids": gemma3.token_types(loaded.processor, ids)}
     one, other = (

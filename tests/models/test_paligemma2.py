@@ -1,4 +1,4 @@
-"""The PaliGemma 2 family goes through every seam that Gemma 3 does: prompts, features, training, inference."""
+"""The PaliGemma 2 family does all that Gemma 3 does: prompts, features, training, inference."""
 
 import bitsandbytes
 import numpy as np
@@ -25,9 +25,10 @@ from workflow_scripts.core.config.models import SyntheticModel
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.images import open_image
-from workflow_scripts.core.tables import HISTORY, PREDICTIONS, ROWS, read_table
+from workflow_scripts.core.rows import Prediction, Row, TrainingStep
+from workflow_scripts.core.tables import read_rows
 from workflow_scripts.features.extract import extract
-from workflow_scripts.infer.answer import Asked, answer
+from workflow_scripts.infer.answer import GroupMember, answer
 from workflow_scripts.models.families import paligemma2
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
@@ -122,7 +123,7 @@ def loaded(record):
 @pytest.fixture(scope="module")
 def index(split, root, record, tmp_path_factory):
     path = tmp_path_factory.mktemp("features") / "index.parquet"
-    extract(split, root, record, path, batch=3, threads=1, store=path.parent / "store")
+    extract(split=split, root=root, model=record, index=path, batch=3, threads=1, store=path.parent / "store")
     return path
 
 
@@ -145,7 +146,7 @@ def prompt_inputs(loaded, question, images):
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("system", [None, "You are an expert."])
-def test_prompt_ids_are_what_the_processor_makes_with_one_bos_behind_the_pictures(loaded, count, system):
+def test_prompt_ids_are_what_the_processor_makes_with_one_bos_after_the_images(loaded, count, system):
     question = "Which shape is shown? Options: A) disc B) ring"
     ids = paligemma2.prompt_ids(loaded.processor, chat(question, count, system))
     prefix = question if system is None else f"{system}\n{question}"
@@ -164,7 +165,7 @@ def test_prompt_is_worded_as_it_was(loaded):
 def test_a_training_row_has_the_ids_labels_and_token_types_of_the_processor(loaded, root, index):
     source = make_row(root, 2)
     row = training_row(source, Prompt(), loaded)
-    own = loaded.processor(images=images(2), text="<image><image>" + source["question"], suffix=source["answer"])
+    own = loaded.processor(images=images(2), text="<image><image>" + source.question, suffix=source.answer)
     batch = Collator(loaded, root, FeatureStore(index))([row])
     for name in ("input_ids", "labels", "token_type_ids", "attention_mask"):
         assert batch[name].tolist() == [list(map(int, own[name][0]))], name
@@ -218,12 +219,12 @@ def test_tower_features_give_the_logits_of_the_pixels(loaded):
     config = loaded.model.config
     assert pooled.shape == (2, paligemma2.image_tokens(config), paligemma2.vision_width(config)) == (2, PATCHES, WIDTH)
     plain = loaded.model(**inputs, pixel_values=pixels).logits
-    seam = loaded.model(**inputs, mm_encoder_outputs=paligemma2.encoder_outputs(loaded.model, pooled)).logits
-    torch.testing.assert_close(seam, plain, atol=1e-5, rtol=1e-5)
+    features = loaded.model(**inputs, mm_encoder_outputs=paligemma2.encoder_outputs(loaded.model, pooled)).logits
+    torch.testing.assert_close(features, plain, atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
-def test_pictures_are_visible_to_the_model(loaded):
+def test_images_are_visible_to_the_model(loaded):
     inputs = prompt_inputs(loaded, "How many?", 1)
     one, other = (
         loaded.model(**inputs, pixel_values=paligemma2.pixels(loaded.processor, [image])).logits[0, -1]
@@ -234,10 +235,10 @@ def test_pictures_are_visible_to_the_model(loaded):
 
 @torch.inference_mode()
 def test_stored_features_are_the_models_own(split, root, loaded, index):
-    for row in read_table(split, ROWS).to_pylist():
-        for image in row["images"]:
-            pixels = paligemma2.pixels(loaded.processor, [open_image(root, image["path"])])
-            stored = FeatureStore(index).read([image["sha256"]])
+    for row in read_rows(split, Row):
+        for image in row.images:
+            pixels = paligemma2.pixels(loaded.processor, [open_image(root, image.path)])
+            stored = FeatureStore(index).read([image.sha256])
             torch.testing.assert_close(stored, paligemma2.pooled_features(loaded.model, pixels))
 
 
@@ -253,12 +254,12 @@ RECIPE = Recipe(
 def tuned(tmp_path_factory, split, root, record, index):
     folder = tmp_path_factory.mktemp("tuned")
     tune(
-        RECIPE,
-        Prompt(),
+        recipe=RECIPE,
+        prompt=Prompt(),
         split=split,
         root=root,
-        record=record,
-        index=index,
+        model=record,
+        features=index,
         adapter=folder / "adapter",
         history=folder / "history.parquet",
         checkpoints=folder / "checkpoints",
@@ -275,7 +276,7 @@ def test_nf4_covers_the_language_model_and_nothing_else(record):
 
 
 def test_tuning_lowers_the_loss(tuned):
-    losses = [entry["loss"] for entry in read_table(tuned / "history.parquet", HISTORY).to_pylist()]
+    losses = [step.loss for step in read_rows(tuned / "history.parquet", TrainingStep)]
     assert len(losses) == 6
     assert losses[-1] < losses[0]
 
@@ -294,58 +295,68 @@ def row(loaded, root):
 
 
 @pytest.fixture
-def asked(root):
+def messages(root):
     source = make_row(root, 2)
-    return chat(source["question"], len(source["images"]))
+    return chat(source.question, len(source.images))
 
 
-def test_a_true_row_passes_the_gates(loaded, row, asked):
-    check_rows([row], [asked], ["2"], loaded)
+def test_a_true_row_passes_the_preflight_checks(loaded, row, messages):
+    check_rows([row], [messages], ["2"], loaded)
 
 
-def test_a_bos_before_the_pictures_is_refused(loaded, row, asked):
+def test_a_bos_before_the_images_is_refused(loaded, row, messages):
     place = row["input_ids"].index(loaded.processor.tokenizer.bos_token_id)
     row["input_ids"].insert(0, row["input_ids"].pop(place))
     with pytest.raises(Refused, match="has 1 BOS tokens, expected one, at place 32"):
-        check_rows([row], [asked], ["2"], loaded)
+        check_rows([row], [messages], ["2"], loaded)
 
 
-def test_a_cut_image_token_is_refused(loaded, row, asked):
+def test_a_cut_image_token_is_refused(loaded, row, messages):
     del row["input_ids"][0], row["labels"][0]
     with pytest.raises(Refused, match="has 31 image tokens for 2 images"):
-        check_rows([row], [asked], ["2"], loaded)
+        check_rows([row], [messages], ["2"], loaded)
 
 
-def test_labels_without_the_end_of_the_text_are_refused(loaded, row, asked):
+def test_labels_without_the_end_of_the_text_are_refused(loaded, row, messages):
     row["input_ids"], row["labels"] = row["input_ids"][:-1], row["labels"][:-1]
     with pytest.raises(Refused, match="expected the answer and the end of"):
-        check_rows([row], [asked], ["2"], loaded)
+        check_rows([row], [messages], ["2"], loaded)
 
 
 # inference
 
 
 def answers(split, root, record, adapter, index, out, batch):
-    options = {"threads": 1, "store": out.with_suffix(".kept")}
-    answer(split, (0, 1), root, record, index, [Asked("system", adapter)], {"counting": 6}, batch, out, **options)
-    return read_table(out, PREDICTIONS).to_pylist()
+    answer(
+        split=split,
+        model=record,
+        root=root,
+        features=index,
+        members=[GroupMember(system="system", adapter=adapter)],
+        max_new_tokens={"counting": 6},
+        batch=batch,
+        threads=1,
+        store=out.with_suffix(".answers"),
+        out=out,
+    )
+    return read_rows(out, Prediction)
 
 
 @pytest.mark.parametrize("system", ["base", "tuned"])
 def test_batched_equals_one_by_one(system, split, root, record, tuned, index, tmp_path):
     adapter = tuned / "adapter" if system == "tuned" else None
     single = answers(split, root, record, adapter, index, tmp_path / "single.parquet", batch=1)
-    assert len({row["text"] for row in single}) > 1
+    assert len({row.text for row in single}) > 1
     assert answers(split, root, record, adapter, index, tmp_path / "batch.parquet", batch=8) == single
 
 
 @torch.inference_mode()
 def test_generation_follows_the_logits_that_training_computes(split, root, record, loaded, index, tmp_path):
     rows = answers(split, root, record, None, index, tmp_path / "a.parquet", batch=8)
-    said = {row["uid"]: row["text"] for row in rows}
-    for source in read_table(split, ROWS).to_pylist()[:3]:
-        prompt = paligemma2.prompt_ids(loaded.processor, chat(source["question"], len(source["images"])))
-        pooled = FeatureStore(index).read([image["sha256"] for image in source["images"]])
+    texts = {row.uid: row.text for row in rows}
+    for source in read_rows(split, Row)[:3]:
+        prompt = paligemma2.prompt_ids(loaded.processor, chat(source.question, len(source.images)))
+        pooled = FeatureStore(index).read([image.sha256 for image in source.images])
         ids = torch.tensor([prompt])
         for _ in range(6):
             logits = loaded.model(
@@ -356,12 +367,12 @@ def test_generation_follows_the_logits_that_training_computes(split, root, recor
             ids = torch.cat([ids, logits[:, -1:].argmax(-1)], dim=1)
         new = ids[0, len(prompt) :].tolist()
         assert loaded.processor.tokenizer.eos_token_id not in new
-        assert loaded.processor.tokenizer.decode(new, skip_special_tokens=True) == said[source["uid"]]
+        assert loaded.processor.tokenizer.decode(new, skip_special_tokens=True) == texts[source.uid]
 
 
 # configuration
 
 
-def test_the_made_model_is_of_the_gemma3_family_alone():
+def test_the_toy_model_is_of_the_gemma3_family_alone():
     with pytest.raises(ValidationError, match="family"):
         SyntheticModel(family="paligemma2")

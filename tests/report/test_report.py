@@ -1,43 +1,74 @@
 """The table keeps what it is given, and the page escapes what a model wrote."""
 
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import fields, replace
+from types import UnionType
+from typing import get_type_hints
+
 import pytest
 
 from tests.conftest import make_row
+from workflow_scripts.cli.explain import explain
+from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.report import Report
-from workflow_scripts.core.tables import (
-    AGREEMENT,
-    COMPARISONS,
-    METRICS,
-    OUTCOMES,
-    PREDICTIONS,
-    QUARANTINE,
-    ROWS,
-    write_table,
+from workflow_scripts.core.files import sha256_of_file
+from workflow_scripts.core.rows import Agreement, Comparison, MetricValue, Outcome, Prediction, QuarantinedRow, Row
+from workflow_scripts.core.tables import write_rows
+from workflow_scripts.report.page import chosen_rows, differing_conditions, shown_answer, write_page
+from workflow_scripts.report.tables import (
+    cell_text,
+    headline,
+    markdown_cell,
+    markdown_table,
+    metric_label,
+    number_text,
+    provenance_of,
+    spreadsheet_cell,
+    write_tables,
 )
-from workflow_scripts.report.page import chosen_cases, shown_answer, unlike_means, write_page
-from workflow_scripts.report.tables import cell_text, headline, markdown, number_text
 
 EVIL = "<script>alert(1)</script> & \"quoted\" '{{ 7 * 7 }}'"
 
 
-def metric(system, dataset="macro", value=0.5, **changes):
-    row = {
-        "system": system,
-        "task": "counting",
-        "dataset": dataset,
-        "metric": "mae",
-        "better": "lower",
-        "value": value,
-        "low": 0.4,
-        "high": 0.6,
-        "rows": 8,
-        "clusters": 8,
-        "valid_share": 1.0,
-        "unread": 0,
-        "rule": "2026",
-        "primary": True,
+def metric(system, subset="macro", value=0.5, **changes) -> MetricValue:
+    row = MetricValue(
+        system=system,
+        task="counting",
+        subset=subset,
+        metric="mae",
+        reading="strict",
+        judge=None,
+        stratum=None,
+        direction="lower",
+        value=value,
+        low=0.4,
+        high=0.6,
+        rows=8,
+        clusters=8,
+        valid_share=1.0,
+        unread=0,
+        definition="flarebench",
+        primary=True,
+    )
+    return replace(row, **changes)
+
+
+def comparison(first, second, **changes) -> Comparison:
+    row = Comparison("counting", "macro", "mae", None, "lower", first, second, None, None, None, None, None, 2, 2)
+    return replace(row, **changes)
+
+
+def filled(kind, **values):
+    """A row whose other fields are empty: None where that may be, `x` or nothing of the type elsewhere."""
+    empty = {str: "x", int: 0, float: 0.0, bool: False}
+    hints = get_type_hints(kind)
+    rest = {
+        f.name: None if isinstance(hints[f.name], UnionType) else empty.get(hints[f.name], ()) for f in fields(kind)
     }
-    return row | changes
+    return kind(**(rest | values))
 
 
 @pytest.mark.parametrize(
@@ -55,88 +86,172 @@ def test_a_missing_value_is_a_dash_and_never_a_zero():
 def test_columns_keep_the_order_of_the_systems_and_their_own_values():
     rows = [metric("b", value=2.0), metric("a", value=1.0)]
     (line,) = headline(rows, ["a", "b"])
-    assert [line["cells"][system]["value"] for system in ("a", "b")] == [1.0, 2.0]
-    assert "| 1.000 [0.400, 0.600] | 2.000 [0.400, 0.600] | 100% | 100% |" in markdown(rows, ["a", "b"])
+    assert [line.cells[system].value for system in ("a", "b")] == [1.0, 2.0]
+    assert "| 1.000 [0.400, 0.600] | 2.000 [0.400, 0.600] | 100% | 100% |" in markdown_table(rows, ["a", "b"])
 
 
 def test_a_system_without_a_metric_has_an_empty_cell():
     (line,) = headline([metric("a")], ["a", "b"])
-    assert line["cells"]["b"] is None
+    assert line.cells["b"] is None
 
 
-def test_cases_are_spread_over_data_sets():
-    rows = [{"uid": str(n), "task": "counting", "dataset": "ab"[n % 7 == 0]} for n in range(28)]
-    assert {row["dataset"] for row in chosen_cases(rows, 4)["counting"]} == {"a", "b"}
+def test_a_judged_metric_is_shown_with_its_judge():
+    assert metric_label("crimson", "my_judge") == "crimson (my_judge)"
+    rows = [metric("a", task="report", metric="crimson", judge="my_judge", direction="higher")]
+    assert "| report | **macro** | crimson (my_judge) ↑ |" in markdown_table(rows, ["a"])
 
 
-def test_a_row_without_an_answer_is_shown_as_missing_and_never_as_right():
-    row = {"answer": ""}
-    assert shown_answer("a", row, None, "missing") == {"system": "a", "text": "", "outcome": "missing", "right": False}
-    assert shown_answer("a", row, " ", "valid")["right"]
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("plain name", "plain name"),
+        ("a|b", "a\\|b"),
+        ("a\\|b", "a\\\\\\|b"),
+        ("two\nlines\r\nand\ttabs", "two lines and tabs"),
+        ("a\u2028b", "a b"),
+    ],
+)
+def test_a_name_stays_in_its_cell_of_the_markdown_table(text, cell):
+    assert markdown_cell(text) == cell
+    lines = markdown_table([metric("a", subset=text)], ["a"]).splitlines()
+    assert len(lines) == 3 and f"| {cell} |" in lines[2]
 
 
-def test_systems_that_were_asked_by_unlike_means_are_told():
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_text_starts_a_formula_in_a_spreadsheet(start):
+    assert spreadsheet_cell(f"{start}1+1") == f"'{start}1+1"
+    assert spreadsheet_cell(f"a{start}1") == f"a{start}1"
+    assert spreadsheet_cell("") == ""
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A results folder with a configuration and the metrics of one system."""
+    (tmp_path / "configuration.json").write_text(
+        json.dumps({"systems": {"a": {}}, "splits": {"validation": {"dataset": "toy"}}})
+    )
+    values = [metric("a", subset="=cmd|'x'!A1", value=-1.5), metric("a", primary=False, reading=None, value=None)]
+    write_rows(tmp_path / "scores/validation/metrics.parquet", values, MetricValue)
+    return tmp_path
+
+
+def test_the_csv_holds_every_metric_and_no_formula(results):
+    table = tables_of(results)
+    first, second = csv.DictReader(table.open())
+    assert list(first) == [field.name for field in fields(MetricValue)]
+    assert (first["subset"], first["value"], first["reading"]) == ("'=cmd|'x'!A1", "-1.5", "strict")
+    assert (second["reading"], second["value"], second["primary"]) == ("", "", "false")
+    assert "=cmd\\|'x'!A1" in table.with_suffix(".md").read_text()
+    sidecar = json.loads(provenance_of(table).read_text())
+    assert list(sidecar["files"]) == ["scores/validation/metrics.parquet"]
+
+
+def tables_of(results):
+    """The CSV of the results folder, with its Markdown and sidecar beside it."""
+    metrics, folder = results / "scores/validation/metrics.parquet", results / "report/validation"
+    table = folder / "table.csv"
+    write_tables(metrics=metrics, systems=["a"], csv=table, markdown=folder / "table.md", results=results)
+    return table
+
+
+def test_a_number_is_explained_and_a_changed_file_is_marked(results):
+    metrics = results / "scores/validation/metrics.parquet"
+    write_rows(metrics, [metric("a", metric="crimson", judge="my_judge", task="multi_label", value=2.0)], MetricValue)
+    table = tables_of(results)
+    text = explain(table, task="multi label", system="a")
+    assert "crimson (my_judge) of a, multi_label on validation (macro): 2.000 [0.400, 0.600]" in text
+    assert f"  metrics        {metrics}  sha256 {sha256_of_file(metrics)[:12]}\n" in text and "CHANGED" not in text
+    write_rows(metrics, [metric("a", task="multi_label", value=3.0)], MetricValue)
+    assert "CHANGED since the table was written" in explain(table, task="multi_label", system="a")
+    with pytest.raises(Refused, match="no counting of a on macro; there are multi_label/a/macro"):
+        explain(table, task="counting", system="a")
+
+
+def test_a_number_is_explained_from_the_command_line(results):
+    command = [sys.executable, "-m", "workflow_scripts.cli.explain", str(tables_of(results)), "--task", "counting"]
+    ended = subprocess.run([*command, "--system", "a", "--subset", "=cmd|'x'!A1"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("mae of a, counting on validation (=cmd|'x'!A1): -1.500")
+    refused = subprocess.run([*command, "--system", "nobody"], capture_output=True, text=True)
+    assert refused.returncode == 1 and "has no counting of nobody on macro; there are" in refused.stderr
+
+
+def test_cases_are_spread_over_subsets(root):
+    rows = [replace(make_row(root, n), subset="ab"[n % 7 == 0]) for n in range(28)]
+    assert {row.subset for row in chosen_rows(rows, 4)["counting"]} == {"a", "b"}
+
+
+def test_a_row_without_an_answer_is_shown_as_missing_and_never_as_right(root):
+    row = make_row(root, 0, answer="")
+    missing = shown_answer("a", row, None, "missing")
+    assert (missing.system, missing.text, missing.outcome, missing.right) == ("a", "", "missing", False)
+    assert shown_answer("a", row, " ", "valid").right
+
+
+def test_systems_that_answered_under_different_conditions_are_named():
     def row(engine, constrained=False):
-        return {"engine": engine, "settings": "s", "constrained": constrained}
+        return Prediction("u", "s", "x", "stop", engine=engine, settings="s", constrained=constrained)
 
     alike = {("u", "a"): row("transformers"), ("u", "b"): row("transformers"), ("u", "majority"): row(None)}
-    assert unlike_means(alike, ["a", "b", "majority"]) == []
-    assert unlike_means(alike | {("u", "b"): row("openai")}, ["a", "b"]) == ["engine — a: transformers; b: openai"]
-    (told,) = unlike_means(alike | {("u", "b"): row("transformers", True)}, ["a", "b"])
-    assert told == "bound by a grammar — a: False; b: True"
+    assert differing_conditions(alike, ["a", "b", "majority"]) == []
+    assert differing_conditions(alike | {("u", "b"): row("openai")}, ["a", "b"]) == [
+        "engine — a: transformers; b: openai"
+    ]
+    (sentence,) = differing_conditions(alike | {("u", "b"): row("transformers", True)}, ["a", "b"])
+    assert sentence == "bound by a grammar — a: False; b: True"
 
 
 def page_of(folder, root, comparisons=(), baselines=(), text="x", agreement=()):
     """The page of one system with two rows, whose questions, answers and title are `text`."""
     rows = [make_row(root, n, question=text, answer=text) for n in range(2)]
-    write_table(folder / "rows.parquet", rows, ROWS)
-    answers = [{"uid": r["uid"], "system": "a", "text": text, "finish": "stop"} for r in rows]
-    write_table(folder / "a.parquet", answers, PREDICTIONS)
-    outcomes = [
-        {f.name: "x" for f in OUTCOMES if not f.nullable} | {"uid": r["uid"], "system": "a", "task": "counting"}
-        for r in rows
-    ]
-    write_table(folder / "o.parquet", outcomes, OUTCOMES)
-    write_table(folder / "m.parquet", [metric("a")], METRICS)
-    write_table(folder / "q.parquet", [], QUARANTINE)
-    write_table(folder / "c.parquet", comparisons, COMPARISONS)
-    write_table(folder / "g.parquet", agreement, AGREEMENT)
+    outcomes = [filled(Outcome, uid=r.uid, system="a", task="counting") for r in rows]
+    for name, table, kind in (
+        ("rows", rows, Row),
+        ("a", [Prediction(r.uid, "a", text, "stop") for r in rows], Prediction),
+        ("o", outcomes, Outcome),
+        ("m", [metric("a")], MetricValue),
+        ("q", [], QuarantinedRow),
+        ("c", comparisons, Comparison),
+        ("g", agreement, Agreement),
+    ):
+        write_rows(folder / f"{name}.parquet", table, kind)
     page = folder / "index.html"
     write_page(
-        Report(title=text),
-        ["a"],
-        list(baselines),
-        *(folder / f"{name}.parquet" for name in ("m", "c", "g", "rows")),
-        root,
-        [folder / "o.parquet"],
-        [folder / "a.parquet"],
-        folder / "q.parquet",
-        page,
+        report=Report(title=text),
+        systems=["a"],
+        baselines=list(baselines),
+        metrics=folder / "m.parquet",
+        comparisons=folder / "c.parquet",
+        agreement=folder / "g.parquet",
+        split=folder / "rows.parquet",
+        root=root,
+        outcomes=[folder / "o.parquet"],
+        predictions=[folder / "a.parquet"],
+        quarantine=folder / "q.parquet",
+        out=page,
     )
     return page.read_text()
 
 
-def test_comparisons_with_base_lines_are_folded_below_those_between_systems(tmp_path, root):
-    shared = {"task": "counting", "dataset": "macro", "metric": "mae", "better": "lower", "rows": 2, "clusters": 2}
-    pairs = [shared | {"system_a": one, "system_b": two} for one, two in (("base", "tuned"), ("majority", "tuned"))]
+def test_comparisons_with_baselines_are_folded_below_those_between_systems(tmp_path, root):
+    pairs = [comparison("base", "tuned"), comparison("majority", "tuned")]
     shown, folded = page_of(tmp_path, root, pairs, ["majority"]).split("<details>")
     assert "<td>base</td><td>tuned</td>" in shown and "majority" not in shown
     assert "(1 lines)" in folded and "<td>majority</td><td>tuned</td>" in folded
     assert "<details>" not in page_of(tmp_path, root, pairs[:1], ["majority"])
 
 
-def test_judges_that_disagree_are_told_loudly_and_other_metrics_below(tmp_path, root):
+def test_judges_that_disagree_are_called_out_loudly_and_other_metrics_below(tmp_path, root):
     def row(one, two, first="base"):
-        names = {"metric_1": one, "metric_2": two, "system_a": first, "system_b": "tuned"}
-        return names | {"difference_1": 0.1, "difference_2": -0.1, "rows": 2, "opposed": True}
+        (metric_1, judge_1), (metric_2, judge_2) = one, two
+        return Agreement(first, "tuned", metric_1, judge_1, metric_2, judge_2, 0.1, -0.1, None, 2, True)
 
-    pairs = [
-        {"task": "report", "dataset": "macro", "metric": "m", "better": "higher", "rows": 2, "clusters": 2}
-        | {"system_a": "base", "system_b": "tuned"}
-    ]
-    rows = [row("crimson_x", "green_x"), row("bleu", "chrf"), row("crimson_x", "green_x", first="majority")]
+    pairs = [comparison("base", "tuned", task="report", metric="m", direction="higher")]
+    judged = ("crimson", "my_judge"), ("green", "my_judge")
+    rows = [row(*judged), row(("bleu", None), ("chrf", None)), row(*judged, first="majority")]
     loud, folded = page_of(tmp_path, root, pairs, ["majority"], agreement=rows).split("<details>")
-    assert loud.count("disagree:") == 1 and "crimson_x and green_x disagree: from base" in loud
+    sentence = "crimson (my_judge) and green (my_judge) disagree: from base"
+    assert loud.count("disagree:") == 1 and sentence in loud
     assert folded.count("disagree:") == 2 and "(2 lines)" in folded
 
 

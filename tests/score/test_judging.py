@@ -3,29 +3,34 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.score.conftest import prediction, row
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.judges import RecordedJudge, RuleBasedJudge
-from workflow_scripts.core.tables import JUDGED_FINDINGS, JUDGEMENTS, REPORT_SCORES, read_table
-from workflow_scripts.judges.crimson import crimson
+from workflow_scripts.core.config.judges import Judge, JudgeSection, RecordedJudge, RuleBasedJudge
+from workflow_scripts.core.config.scoring import Scoring
+from workflow_scripts.core.rows import JudgedFinding, JudgedPair, MetricValue, Prediction, ReportScore, Row
+from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.judges.judgements import JudgeDied, Judgement, Pair, Store, judge_pairs
-from workflow_scripts.score.findings import write_findings
-from workflow_scripts.score.judge import judge_system
-from workflow_scripts.score.reports import score_reports
+from workflow_scripts.score.judge import judge
+from workflow_scripts.score.metrics import write_metrics
+from workflow_scripts.score.outcomes import write_outcomes
+from workflow_scripts.score.reports import write_reports
 
 
-def reply(significance: str = "urgent", *, found: bool = True) -> str:
+def reply(significance: str = "urgent", *, matched: bool = True) -> str:
     """A valid CRIMSON reply about one reference finding."""
     finding = {"finding": "pneumothorax", "clinical_significance": significance}
     return json.dumps(
         {
             "reference_findings": [{"id": "R1"} | finding],
-            "predicted_findings": [{"id": "P1"} | finding] if found else [],
-            "matched_findings": [{"ref_id": "R1", "pred_id": "P1"}] if found else [],
-            "errors": {"false_findings": [], "missing_findings": [] if found else ["R1"], "attribute_errors": []},
+            "predicted_findings": [{"id": "P1"} | finding] if matched else [],
+            "matched_findings": [{"ref_id": "R1", "pred_id": "P1"}] if matched else [],
+            "errors": {"false_findings": [], "missing_findings": [] if matched else ["R1"], "attribute_errors": []},
         }
     )  # fmt: skip
 
@@ -41,15 +46,15 @@ FAULTS = {
 
 
 class Scripted:
-    """A judge that replies by script and counts what it is asked."""
+    """A judge that replies by script and counts the pairs that it is given."""
 
     def __init__(self, answer):
         self.identity = {"backend": "scripted"}
         self.answer = answer
-        self.asked = 0
+        self.pairs = 0
 
     def ask(self, pairs, attempt):
-        self.asked += len(pairs)
+        self.pairs += len(pairs)
         return [self.answer(pair, attempt) for pair in pairs]
 
 
@@ -57,37 +62,37 @@ PAIRS = [Pair(f"Finding {number}.", "Something.") for number in range(6)]
 
 
 def test_a_pair_is_judged_once_ever(tmp_path):
-    judge = Scripted(lambda pair, attempt: Judgement("valid", pair.reference))
-    first = judge_pairs(PAIRS * 3, Store(tmp_path, judge.identity), judge, 2)
-    assert judge.asked == len(PAIRS)
-    second = judge_pairs(PAIRS, Store(tmp_path, judge.identity), judge, 2)
-    assert judge.asked == len(PAIRS)
+    scripted = Scripted(lambda pair, attempt: Judgement("valid", pair.reference))
+    first = judge_pairs(PAIRS * 3, Store(tmp_path, scripted.identity), scripted, 2)
+    assert scripted.pairs == len(PAIRS)
+    second = judge_pairs(PAIRS, Store(tmp_path, scripted.identity), scripted, 2)
+    assert scripted.pairs == len(PAIRS)
     assert first == second
-    judge_pairs(PAIRS, Store(tmp_path, {"backend": "scripted", "revision": "2"}), judge, 2)
-    assert judge.asked == 2 * len(PAIRS)
+    judge_pairs(PAIRS, Store(tmp_path, {"backend": "scripted", "revision": "2"}), scripted, 2)
+    assert scripted.pairs == 2 * len(PAIRS)
 
 
-def test_an_invalid_reply_is_asked_for_again_twice_and_the_last_one_kept(tmp_path):
-    judge = Scripted(lambda pair, attempt: Judgement("valid" if attempt == 2 else "invalid", str(attempt), "fault"))
-    judged = judge_pairs(PAIRS[:1], Store(tmp_path, judge.identity), judge, 2)
-    assert judged[PAIRS[0]] == Judgement("valid", "2", "fault")
-    assert judge.asked == 3
+def test_an_invalid_reply_is_asked_for_again_twice_and_the_last_one_stored(tmp_path):
+    scripted = Scripted(lambda pair, attempt: Judgement("valid" if attempt == 2 else "invalid", str(attempt), "fault"))
+    judgements = judge_pairs(PAIRS[:1], Store(tmp_path, scripted.identity), scripted, 2)
+    assert judgements[PAIRS[0]] == Judgement("valid", "2", "fault")
+    assert scripted.pairs == 3
     never = Scripted(lambda pair, attempt: Judgement("invalid", "x", "fault"))
     judge_pairs(PAIRS[1:2], Store(tmp_path, never.identity), never, 2)
-    assert never.asked == 3
+    assert never.pairs == 3
 
 
 def test_no_reply_is_invalid_now_and_asked_for_in_the_next_run(tmp_path):
     silent = Scripted(lambda pair, attempt: None)
-    judged = judge_pairs(PAIRS, Store(tmp_path, silent.identity), silent, 1)
-    assert {judgement.status for judgement in judged.values()} == {"invalid"}
+    judgements = judge_pairs(PAIRS, Store(tmp_path, silent.identity), silent, 1)
+    assert {judgement.status for judgement in judgements.values()} == {"invalid"}
     awake = Scripted(lambda pair, attempt: Judgement("valid", "x"))
-    judged = judge_pairs(PAIRS, Store(tmp_path, silent.identity), awake, 1)
-    assert awake.asked == len(PAIRS)
-    assert {judgement.status for judgement in judged.values()} == {"valid"}
+    judgements = judge_pairs(PAIRS, Store(tmp_path, silent.identity), awake, 1)
+    assert awake.pairs == len(PAIRS)
+    assert {judgement.status for judgement in judgements.values()} == {"valid"}
 
 
-def test_what_a_dying_judge_said_is_kept(tmp_path, monkeypatch):
+def test_what_a_dying_judge_said_is_stored(tmp_path, monkeypatch):
     monkeypatch.setattr("workflow_scripts.judges.judgements.CHUNK", 2)
 
     def answer(pair, attempt):
@@ -96,12 +101,12 @@ def test_what_a_dying_judge_said_is_kept(tmp_path, monkeypatch):
         return Judgement("valid", "x")
 
     dying = Scripted(answer)
-    judged = judge_pairs(PAIRS, Store(tmp_path, dying.identity), dying, 2)
-    assert [judged[pair].status for pair in PAIRS] == ["valid", "valid", "invalid", "invalid", "invalid", "invalid"]
-    assert "out of memory" in judged[PAIRS[5]].reason
+    judgements = judge_pairs(PAIRS, Store(tmp_path, dying.identity), dying, 2)
+    assert [judgements[pair].status for pair in PAIRS] == ["valid", "valid", "invalid", "invalid", "invalid", "invalid"]
+    assert "out of memory" in judgements[PAIRS[5]].reason
     well = Scripted(lambda pair, attempt: Judgement("valid", "x"))
     judge_pairs(PAIRS, Store(tmp_path, dying.identity), well, 2)
-    assert well.asked == 4
+    assert well.pairs == 4
 
 
 def recorded(tmp_path, replies: dict[tuple[str, str], str], **changes) -> RecordedJudge:
@@ -111,7 +116,39 @@ def recorded(tmp_path, replies: dict[tuple[str, str], str], **changes) -> Record
         for (reference, hypothesis), text in replies.items()
     ]
     path.write_text("\n".join(lines))
-    return RecordedJudge(metric="crimson", path=str(path), freeze_references=False, **changes)
+    return RecordedJudge(**{"metric": "crimson", "path": str(path), "freeze_references": False} | changes)
+
+
+def judged(split, predictions, name: str, section: Judge, folder):
+    """The table of judged pairs that the step writes."""
+    out = folder / f"{name}.judgements.parquet"
+    spec = JudgeSection(section)
+    judge(split=split, predictions=predictions, name=name, spec=spec, store=folder / "store", out=out)
+    return out
+
+
+def scored(split, predictions, judgements, folder):
+    """The tables of report scores and of findings that the step writes."""
+    out, findings = folder / "scores.parquet", folder / "findings.parquet"
+    write_reports(split=split, predictions=predictions, judgements=judgements, out=out, findings=findings)
+    return out, findings
+
+
+def metrics_of(split, predictions, scores, folder, rule_based_judges=()) -> dict[tuple, MetricValue]:
+    """Macro metrics by name, judge and stratum."""
+    outcomes, out = folder / "o.parquet", folder / "m.parquet"
+    write_outcomes(split=split, predictions=predictions, system="base", out=outcomes)
+    write_metrics(
+        outcomes=[outcomes],
+        report_scores=[scores],
+        rule_based_judges=rule_based_judges,
+        scoring=Scoring(resamples=100),
+        out=out,
+    )
+    values = [value for value in read_rows(out, MetricValue) if value.subset == "macro"]
+    by_key = {(value.metric, value.judge, value.stratum): value for value in values}
+    assert len(by_key) == len(values)
+    return by_key
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -121,86 +158,171 @@ def test_each_fault_is_an_invalid_row_and_the_mean_is_over_the_valid_ones(fault,
         row(1, "report", "Left pneumothorax."),
         row(2, "report", "Apical pneumothorax."),
     ]
-    split, answers = tables(rows, [prediction(r["uid"], "Pneumothorax.") for r in rows])
-    judge = recorded(
+    split, answers = tables(rows, [prediction(r.uid, "Pneumothorax.") for r in rows])
+    section = recorded(
         tmp_path,
         {
             ("Pneumothorax.", "Pneumothorax."): reply(),
-            ("Left pneumothorax.", "Pneumothorax."): reply(found=False),
+            ("Left pneumothorax.", "Pneumothorax."): reply(matched=False),
             ("Apical pneumothorax.", "Pneumothorax."): FAULTS[fault],
         },
         invalid_share=0.5,
-    )  # fmt: skip
-    out, scores = tmp_path / "j.parquet", tmp_path / "r.parquet"
-    judge_system(split, answers, "model", judge, tmp_path / "store", out)
-    statuses = [entry["status"] for entry in read_table(out, JUDGEMENTS).to_pylist()]
-    assert sorted(statuses) == ["invalid", "valid", "valid"]
-    score_reports(split, answers, [out], scores)
+    )
+    out = judged(split, answers, "model", section, tmp_path)
+    assert sorted(pair.status for pair in read_rows(out, JudgedPair)) == ["invalid", "valid", "valid"]
+    scores, _ = scored(split, answers, [out], tmp_path)
     values = {
-        entry["uid"]: entry["value"]
-        for entry in read_table(scores, REPORT_SCORES).to_pylist()
-        if entry["metric"] == "crimson_model"
+        score.uid: score.value
+        for score in read_rows(scores, ReportScore)
+        if (score.metric, score.judge, score.stratum) == ("crimson", "model", None)
     }
     assert values == {"u0000": 1.0, "u0001": 0.0, "u0002": None}
-    bounds = metric_values(split, answers, scores, tmp_path)
-    assert bounds["crimson_model"] == pytest.approx(0.5)
-    assert bounds["crimson_model_lowest"] == pytest.approx(0.0)
-    assert bounds["crimson_model_highest"] == pytest.approx(2 / 3)
-
-
-def metric_values(split, answers, scores, folder) -> dict[str, float]:
-    from workflow_scripts.core.config.scoring import Scoring
-    from workflow_scripts.core.tables import METRICS
-    from workflow_scripts.score.metrics import score_systems
-    from workflow_scripts.score.outcomes import read_outcomes
-
-    outcomes, out = folder / "o.parquet", folder / "m.parquet"
-    read_outcomes(split, answers, "base", outcomes)
-    score_systems([outcomes], [scores], Scoring(resamples=100), out)
-    return {r["metric"]: r["value"] for r in read_table(out, METRICS).to_pylist() if r["dataset"] == "macro"}
+    metrics = metrics_of(split, answers, scores, tmp_path)
+    assert metrics["crimson", "model", None].value == pytest.approx(0.5)
+    assert metrics["crimson_lowest", "model", None].value == pytest.approx(0.0)
+    assert metrics["crimson_highest", "model", None].value == pytest.approx(2 / 3)
 
 
 def test_too_many_invalid_replies_stop_the_step_with_a_sentence(tmp_path, tables):
     rows = [row(0, "report", "Pneumothorax."), row(1, "report", "Left pneumothorax.")]
-    split, answers = tables(rows, [prediction(r["uid"], "Pneumothorax.") for r in rows])
-    judge = recorded(tmp_path, {("Pneumothorax.", "Pneumothorax."): reply()}, invalid_share=0.2)
-    out = tmp_path / "j.parquet"
+    split, answers = tables(rows, [prediction(r.uid, "Pneumothorax.") for r in rows])
+    section = recorded(tmp_path, {("Pneumothorax.", "Pneumothorax."): reply()}, invalid_share=0.2)
     with pytest.raises(Refused, match=r"judge model: 50% of its replies are invalid, 20% are allowed"):
-        judge_system(split, answers, "model", judge, tmp_path / "store", out)
-    assert not out.exists()
-    command = [sys.executable, "-m", "workflow_scripts.score.judge", "--split", split, "--predictions", answers,
-               "--judge", "model", "--spec", judge.spec(), "--store", tmp_path / "store", "--out", out]  # fmt: skip
+        judged(split, answers, "model", section, tmp_path)
+    assert not list(tmp_path.glob("*.judgements.parquet"))
+    command = [sys.executable, "-m", "workflow_scripts.score.judge", "--split", split, "--predictions", answers]
+    command += ["--name", "model", "--spec", section.spec(), "--store", tmp_path / "store", "--out", tmp_path / "j"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
-def test_systems_share_the_denominator_of_a_reference(tmp_path, tables):
-    """Beside a short hypothesis the judge finds one finding in the reference, beside itself two."""
-    two = json.loads(reply())
-    two["reference_findings"].append({"id": "R2", "finding": "effusion", "clinical_significance": "urgent"})
-    two["predicted_findings"].append({"id": "P2", "finding": "effusion", "clinical_significance": "urgent"})
-    two["matched_findings"].append({"ref_id": "R2", "pred_id": "P2"})
-    whole = crimson(two).reference_weight
-    assert whole == 2.0
+def test_a_section_that_is_none_is_refused_by_its_flag(tmp_path):
+    command = [sys.executable, "-m", "workflow_scripts.score.judge", "--split", "s", "--predictions", "p",
+               "--name", "model", "--spec", '{"backend": "oracle"}', "--store", "s", "--out", "o"]  # fmt: skip
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "Traceback" not in ended.stderr
+    assert "oracle" in ended.stderr + ended.stdout
+
+
+WHOLE = "Pneumothorax and effusion."
+PART = "Pneumothorax and mass."
+
+
+def replies_that_weigh_the_reference_anew() -> dict[tuple[str, str], str]:
+    """Beside a short hypothesis the judge names one finding of the reference, beside itself two."""
     alone = json.loads(reply())
-    alone["predicted_findings"].append({"id": "P2", "finding": "mass", "clinical_significance": "urgent"})
-    alone["errors"]["false_findings"] = ["P2"]
-    assert crimson(alone).score == 0.0
-    assert crimson(alone, reference_weight=whole).score == 0.5
+    for side in ("reference_findings", "predicted_findings"):
+        alone[side].append({"id": f"{side[0].upper()}2", "finding": "effusion", "clinical_significance": "urgent"})
+    alone["matched_findings"].append({"ref_id": "R2", "pred_id": "P2"})
+    joint = json.loads(reply())
+    joint["predicted_findings"].append({"id": "P2", "finding": "mass", "clinical_significance": "urgent"})
+    joint["errors"]["false_findings"] = ["P2"]
+    return {(WHOLE, WHOLE): json.dumps(alone), (WHOLE, PART): json.dumps(joint)}
 
 
-def test_the_lexicon_abstains_in_the_table_and_its_findings_are_exported(tmp_path, tables):
+@pytest.mark.parametrize(("freeze", "value"), [(True, 0.5), (False, 0.0)])
+def test_systems_share_the_denominator_of_a_reference(freeze, value, tmp_path, tables):
+    """One urgent finding matched, one false: (1 - 1) / 1 beside the hypothesis; (2 - 1) / 2 by the whole reference.
+
+    The credited share of the reference, all of it here, counts against the reference's weight by itself.
+    """
+    split, answers = tables([row(0, "report", WHOLE)], [prediction("u0000", PART)])
+    section = recorded(tmp_path, replies_that_weigh_the_reference_anew(), freeze_references=freeze)
+    out = judged(split, answers, "model", section, tmp_path)
+    assert {(pair.reference, pair.hypothesis) for pair in read_rows(out, JudgedPair)} == (
+        {(WHOLE, WHOLE), (WHOLE, PART)} if freeze else {(WHOLE, PART)}
+    )
+    scores, _ = scored(split, answers, [out], tmp_path)
+    crimson = [s.value for s in read_rows(scores, ReportScore) if s.metric == "crimson" and s.stratum is None]
+    assert crimson == [value]
+
+
+def test_references_are_frozen_where_a_section_does_not_say():
+    assert RecordedJudge(metric="crimson", path="replies.jsonl").freeze_references
+
+
+def test_the_rule_based_judge_abstains_in_the_table_and_its_findings_are_exported(tmp_path, tables):
     rows = [
         row(0, "report", "Small left pleural effusion. Cardiomegaly."),
         row(1, "report", "Optic disc cupping.", modality="Retinography"),
     ]
     split, answers = tables(rows, [prediction("u0000", "Left effusion."), prediction("u0001", "Drusen.")])
-    out, findings = tmp_path / "j.parquet", tmp_path / "f.parquet"
-    judge_system(split, answers, "offline", RuleBasedJudge(), tmp_path / "store", out)
-    judged = read_table(out, JUDGEMENTS).to_pylist()
-    assert sorted(entry["status"] for entry in judged) == ["abstained", "valid"]
-    write_findings([out], findings)
-    fates = {(f["side"], f["id"]): f["fate"] for f in read_table(findings, JUDGED_FINDINGS).to_pylist()}
+    out = judged(split, answers, "rules", RuleBasedJudge(), tmp_path)
+    pairs = read_rows(out, JudgedPair)
+    assert sorted(pair.status for pair in pairs) == ["abstained", "valid"]
+    assert {(pair.backend, pair.metrics) for pair in pairs} == {("rule_based", ("crimson", "green"))}
+    _, findings = scored(split, answers, [out], tmp_path)
+    fates = {(finding.side, finding.id): finding.fate for finding in read_rows(findings, JudgedFinding)}
     assert fates == {("reference", "R1"): "matched", ("reference", "R2"): "missing", ("predicted", "P1"): "matched"}
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]*", fullmatch=True).filter(lambda name: len(name) <= 40)
+AWKWARD = ("my_judge", "lab-normal", "crimson", "a_b-c", "crimson_lowest", "abnormal", "efficacy_hits", "rouge_l")
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """A split of two reports, one normal, with answers and the tables of a model judge and of the rule-based one."""
+    folder = tmp_path_factory.mktemp("names")
+    rows = [row(0, "report", "Left pneumothorax."), row(1, "report", "The lungs are clear.")]
+    split, answers = folder / "split.parquet", folder / "base.parquet"
+    write_rows(split, rows, Row)
+    write_rows(answers, [prediction(r.uid, "Left pneumothorax.") for r in rows], Prediction)
+    normal = json.loads(reply()) | {"reference_findings": [], "matched_findings": []}
+    normal["errors"]["false_findings"] = ["P1"]
+    replies = {
+        ("Left pneumothorax.", "Left pneumothorax."): reply(),
+        ("The lungs are clear.", "Left pneumothorax."): json.dumps(normal),
+    }
+    model = judged(split, answers, "model", recorded(folder, replies), folder)
+    return split, answers, read_rows(model, JudgedPair), judged(split, answers, "rules", RuleBasedJudge(), folder)
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_a_judge_of_any_name_heads_the_table_under_it(name, reports, tmp_path):
+    check_a_judges_name(name, reports, tmp_path)
+
+
+@settings(max_examples=15, deadline=None)
+@given(name=NAMES)
+def test_a_judge_of_every_name_heads_the_table_under_it(name, reports, tmp_path_factory):
+    check_a_judges_name(name, reports, tmp_path_factory.mktemp("name"))
+
+
+def check_a_judges_name(name: str, reports, folder) -> None:
+    """From judged pairs to metrics: the model judge's columns bear its name, and its CRIMSON alone is primary."""
+    split, answers, pairs, rules = reports
+    other = "rules" if name != "rules" else "rules_2"
+    by_model, by_rules = folder / "model.parquet", folder / "rules.parquet"
+    write_rows(by_model, [replace(pair, judge=name) for pair in pairs], JudgedPair)
+    write_rows(by_rules, [replace(pair, judge=other) for pair in read_rows(rules, JudgedPair)], JudgedPair)
+    scores, _ = scored(split, answers, [by_model, by_rules], folder)
+    metrics = metrics_of(split, answers, scores, folder, [other])
+    of_judge = {(metric, stratum): value.value for (metric, judge, stratum), value in metrics.items() if judge == name}
+    assert of_judge == {
+        ("crimson", None): 0.25,
+        ("crimson", "abnormal"): 1.0,
+        ("crimson", "normal"): -0.5,
+        ("crimson_lowest", None): 0.25,
+        ("crimson_highest", None): 0.25,
+    }
+    assert {metric for metric, judge, _ in metrics if judge == other} >= {"crimson", "green", "efficacy_f1"}
+    assert [key for key, value in metrics.items() if value.primary] == [("crimson", name, None)]
+    only_rules, _ = scored(split, answers, [by_rules], folder)
+    metrics = metrics_of(split, answers, only_rules, folder, [other])
+    assert [key for key, value in metrics.items() if value.primary] == [("crimson", other, None)]
+    no_judge, _ = scored(split, answers, [], folder)
+    metrics = metrics_of(split, answers, no_judge, folder)
+    assert [key for key, value in metrics.items() if value.primary] == [("rouge_l", None, None)]
+
+
+def test_a_rule_based_judge_that_abstained_everywhere_heads_nothing(tmp_path, tables):
+    split, answers = tables([row(0, "report", "Drusen.")], [prediction("u0000", "Drusen.")])
+    scores, _ = scored(split, answers, [judged(split, answers, "rules", RuleBasedJudge(), tmp_path)], tmp_path)
+    metrics = metrics_of(split, answers, scores, tmp_path, ["rules"])
+    assert [key for key, value in metrics.items() if value.primary] == [("rouge_l", None, None)]
+    assert metrics["crimson", "rules", None].value is None
+    assert (metrics["crimson_lowest", "rules", None].value, metrics["crimson_highest", "rules", None].value) == (-1, 1)

@@ -1,4 +1,4 @@
-"""Reading answers: exactly the asked form, what a person would read in it, and what became of it."""
+"""Reading answers: exactly the expected form, what a person would read in it, and what became of it."""
 
 import json
 import os
@@ -6,33 +6,59 @@ import re
 import string
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.score.conftest import one_of_each, prediction, row
-from workflow_scripts.score.outcomes import is_looping, outcome_of, outcome_rows
-from workflow_scripts.tasks.expected import Asked, asked_of
-from workflow_scripts.tasks.lenient import REFUSAL, read_lenient
-from workflow_scripts.tasks.strict import read_strict
+from tests.score.conftest import box, one_of_each, prediction, row
+from workflow_scripts.core.answers import Value
+from workflow_scripts.core.rows import ExpectedFormat, Instance, Option
+from workflow_scripts.core.tasks import load_part, tasks
+from workflow_scripts.score.outcomes import is_looping, outcome_of, outcomes_of
+from workflow_scripts.tasks.text import REFUSAL
 
-LETTER = Asked("classification", letters=("A", "B", "C"), words=("Benign", "Malignant", "No lesion"))
-WORDS = Asked("classification", letters=("A", "B"), words=("Benign", "HER2-enriched"), by_letter=False)
+
+class Form(NamedTuple):
+    """A task and the form of answer that a question asks for."""
+
+    task: str
+    expected: ExpectedFormat = ExpectedFormat()
+
+    def strict(self, text: str) -> Value | None:
+        return load_part(self.task, "reading").read_strict(self.expected, text)
+
+    def lenient(self, text: str) -> Value | None:
+        return load_part(self.task, "reading").read_lenient(self.expected, text)
+
+    def outcome(self, text: str, finish_reason: str) -> str:
+        free_text = tasks()[self.task].free_text
+        return outcome_of(text, finish_reason, self.strict(text), self.lenient(text), free_text=free_text)
+
+
+def options(*texts: str) -> tuple[Option, ...]:
+    return tuple(Option(letter, text) for letter, text in zip(string.ascii_uppercase, texts, strict=False))
+
+
+LETTER = Form("classification", ExpectedFormat("letter", options("Benign", "Malignant", "No lesion")))
+WORDS = Form("classification", ExpectedFormat("words", options("Benign", "HER2-enriched")))
+ANY_LETTER = Form("classification", ExpectedFormat("letter"))
 LONG = "Endodontic Treatment, Restorative Treatment, and Complications"
-LABELS = Asked("multi_label", choices=("Caries", "Crown", LONG), separator=";")
-COMMAS = Asked("multi_label", choices=("Nodule", LONG), separator=",")
-BOXES = Asked("detection")
-SIZES = Asked("detection", convention="xywh")
-CHROMOSOMES = Asked("instance_detection", convention="xywh")
-COUNT = Asked("counting")
-SHARE = Asked("regression")
-REPORT = Asked("report")
+LABELS = Form("multi_label", ExpectedFormat(labels=("Caries", "Crown", LONG), separator=";"))
+COMMAS = Form("multi_label", ExpectedFormat(labels=("Nodule", LONG), separator=","))
+BOXES = Form("detection")
+SIZES = Form("detection", ExpectedFormat(box_convention="xywh"))
+CHROMOSOMES = Form("instance_detection", ExpectedFormat(box_convention="xywh"))
+COUNT = Form("counting")
+SHARE = Form("regression")
+REPORT = Form("report")
 
 
 @pytest.mark.parametrize(
-    ("asked", "text", "value"),
+    ("form", "text", "value"),
     [
         (LETTER, " b\n", "B"),
         (LETTER, "D", None),
@@ -58,12 +84,12 @@ REPORT = Asked("report")
         (REPORT, "  ", None),
     ],
 )  # fmt: skip
-def test_the_strict_reader_reads_exactly_the_asked_form(asked, text, value):
-    assert read_strict(asked, text) == value
+def test_the_strict_reader_reads_exactly_the_expected_form(form, text, value):
+    assert form.strict(text) == value
 
 
 @pytest.mark.parametrize(
-    ("asked", "text", "value"),
+    ("form", "text", "value"),
     [
         (LETTER, "The answer is B) Malignant", "B"),
         (LETTER, "C\nNo lesion", "C"),
@@ -89,15 +115,15 @@ def test_the_strict_reader_reads_exactly_the_asked_form(asked, text, value):
         (COUNT, "no cells", None),
     ],
 )
-def test_the_lenient_reader_finds_what_a_person_finds(asked, text, value):
-    assert read_lenient(asked, text) == value
+def test_the_lenient_reader_finds_what_a_person_finds(form, text, value):
+    assert form.lenient(text) == value
 
 
-@pytest.mark.parametrize("asked", [COUNT, SHARE])
+@pytest.mark.parametrize("form", [COUNT, SHARE])
 @pytest.mark.parametrize("text", ["9" * 256, "1" + "0" * 5000, "1e999", "nan", "1_000", "１２", "--5", "0x10"])
-def test_numbers_are_bounded_and_plain(asked, text):
-    assert read_strict(asked, text) is None
-    value = read_lenient(asked, text)
+def test_numbers_are_bounded_and_plain(form, text):
+    assert form.strict(text) is None
+    value = form.lenient(text)
     assert value is None or abs(value) < 1e9
 
 
@@ -106,22 +132,21 @@ def test_numbers_are_bounded_and_plain(asked, text):
     ["[" * 100_000, '{"a":' * 50_000, "[[" + "9" * 5000 + ",1,2,3]]", "[[NaN,1,2,3]]", '{"\\ud83d": [[1,2,3,4]]}',
      "[[1e400,0,1,1]]", "[[true,false,1,1]]"],
 )  # fmt: skip
-@pytest.mark.parametrize("asked", [BOXES, CHROMOSOMES])
-def test_json_traps_raise_nothing(asked, text):
-    for value in (read_strict(asked, text), read_lenient(asked, text)):
+@pytest.mark.parametrize("form", [BOXES, CHROMOSOMES])
+def test_json_traps_raise_nothing(form, text):
+    for value in (form.strict(text), form.lenient(text)):
         json.dumps(value).encode("utf-8")
-    assert read_strict(BOXES, text) is None
+    assert BOXES.strict(text) is None
 
 
 @pytest.mark.parametrize(
-    "asked", [LETTER, WORDS, LABELS, BOXES, CHROMOSOMES, COUNT, SHARE, REPORT], ids=lambda a: a.task
+    "form", [LETTER, WORDS, LABELS, BOXES, CHROMOSOMES, COUNT, SHARE, REPORT], ids=lambda form: form.task
 )
 @pytest.mark.parametrize("unit", ["a", "1,", "[1,2,", "B) ", "\n", "answer is ", "10 "])
-def test_megabytes_of_text_are_read_in_linear_time(asked, unit):
+def test_megabytes_of_text_are_read_in_linear_time(form, unit):
     text = unit * (4_000_000 // len(unit))
     start = time.process_time()
-    strict = read_strict(asked, text)
-    outcome_of(asked, text, "length", strict, read_lenient(asked, text))
+    form.outcome(text, "length")
     # Milliseconds where it is linear; a pattern that goes back over the text would take hours on any machine.
     assert time.process_time() - start < 10
 
@@ -131,8 +156,7 @@ words = st.text(alphabet=string.ascii_letters + "'’-", min_size=2, max_size=12
 
 @given(st.lists(words, max_size=12).map(" ".join))
 def test_a_letter_is_never_taken_from_inside_a_word(text):
-    asked = Asked("classification", letters=tuple("ABCDEFGHIJK"))
-    value = read_lenient(asked, text)
+    value = ANY_LETTER.lenient(text)
     tokens = {token.strip("'’-") for token in text.split()}
     assert value is None or value in tokens or value.lower() in tokens
 
@@ -141,9 +165,8 @@ def test_a_letter_is_never_taken_from_inside_a_word(text):
     st.sampled_from("ABCDEFGHIJK"),
     st.sampled_from(["The answer is {}.", "{}", "**{}**", "({})", "Answer: {}", "{}) x"]),
 )
-def test_a_marked_letter_is_found(letter, form):
-    asked = Asked("classification", letters=tuple("ABCDEFGHIJK"))
-    assert read_lenient(asked, form.format(letter)) == letter
+def test_a_marked_letter_is_found(letter, sentence):
+    assert ANY_LETTER.lenient(sentence.format(letter)) == letter
 
 
 @settings(max_examples=200)
@@ -151,25 +174,53 @@ def test_a_marked_letter_is_found(letter, form):
     st.text(max_size=400),
     st.sampled_from([LETTER, WORDS, LABELS, COMMAS, BOXES, SIZES, CHROMOSOMES, COUNT, SHARE, REPORT]),
 )
-def test_no_text_breaks_a_reader_and_strict_values_are_lenient_values(text, asked):
-    strict, lenient = read_strict(asked, text), read_lenient(asked, text)
+def test_no_text_breaks_a_reader_and_strict_values_are_lenient_values(text, form):
+    strict, lenient = form.strict(text), form.lenient(text)
     json.dumps([strict, lenient], allow_nan=False)
     assert strict is None or lenient == strict
 
 
 def test_every_row_has_one_outcome_and_none_is_dropped():
     rows = one_of_each()
-    answers = {r["uid"]: prediction(r["uid"], r["answer"]) for r in rows}
-    found = outcome_rows(rows, answers, "base")
-    assert [entry["uid"] for entry in found] == [r["uid"] for r in rows]
-    assert {entry["outcome"] for entry in found} == {"valid"}
-    assert all(json.loads(entry["strict"]) == json.loads(entry["gold"]) for entry in found)
-    nothing = outcome_rows(rows, {}, "base")
-    assert {entry["outcome"] for entry in nothing} == {"missing"}
+    answers = {r.uid: prediction(r.uid, r.answer) for r in rows}
+    outcomes = outcomes_of(rows, answers, "base")
+    assert [outcome.uid for outcome in outcomes] == [r.uid for r in rows]
+    assert {outcome.outcome for outcome in outcomes} == {"valid"}
+    assert all(json.loads(outcome.strict) == json.loads(outcome.reference) for outcome in outcomes)
+    assert {outcome.outcome for outcome in outcomes_of(rows, {}, "base")} == {"missing"}
 
 
 @pytest.mark.parametrize(
-    ("text", "finish", "outcome"),
+    "text",
+    ["B", "It is benign", "Luminal B", "crown", "[1, 2, 3, 4]", '{"x": [[1, 2, 3, 4]]}', "12", "about 7 %", "", "A"],
+)
+def test_readings_do_not_depend_on_the_reference_answer(text):
+    rows = [
+        *one_of_each(),
+        row(7, "classification", "Luminal B", expected=ExpectedFormat("words", labels=("Luminal B",))),
+    ]
+    unreadable = [
+        replace(
+            r,
+            answer="\x00",
+            answer_raw="null",
+            labels=None if r.labels is None else ("\x00",),
+            number=None if r.number is None else -1e300,
+            boxes=None if r.boxes is None else (box(-9, -9, -9, -9),),
+            instances=None if r.instances is None else (Instance("\x00", box(-9, -9, -9, -9)),),
+        )
+        for r in rows
+    ]
+    answers = {r.uid: prediction(r.uid, text) for r in rows}
+    with_answers, without = (outcomes_of(given, answers, "base") for given in (rows, unreadable))
+    assert [replace(outcome, reference="") for outcome in with_answers] == [
+        replace(outcome, reference="") for outcome in without
+    ]
+    assert all(one.reference != other.reference for one, other in zip(with_answers, without, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "outcome"),
     [
         ("B", "length", "valid"),
         ("B) Malignant", "stop", "malformed"),
@@ -179,22 +230,24 @@ def test_every_row_has_one_outcome_and_none_is_dropped():
         ("The lesion has an irregular border and", "length", "truncated"),
     ],
 )
-def test_outcomes_say_what_became_of_an_answer(text, finish, outcome):
-    strict = read_strict(LETTER, text)
-    assert outcome_of(LETTER, text, finish, strict, read_lenient(LETTER, text)) == outcome
+def test_outcomes_say_what_became_of_an_answer(text, finish_reason, outcome):
+    assert LETTER.outcome(text, finish_reason) == outcome
 
 
 def test_a_report_that_loops_is_no_valid_report():
     text = "The lungs are clear. " * 10
-    assert outcome_of(REPORT, text, "length", text, text) == "looping"
+    assert REPORT.outcome(text, "length") == "looping"
     assert not is_looping("The lungs are clear. The heart is normal. No effusion. No pneumothorax. Bones are intact.")
 
 
-def test_admissible_words_come_from_the_questions_own_answers_where_it_lists_no_options():
-    rows = [row(0, "classification", "Luminal A"), row(1, "classification", "Luminal B")]
-    found = outcome_rows(rows, {"u0000": prediction("u0000", "It is luminal b, I think")}, "base")
-    assert json.loads(found[0]["lenient"]) == "Luminal B"
-    assert asked_of(rows[0]).by_letter is False
+def test_admissible_words_come_from_the_expected_format_where_the_question_lists_no_options():
+    words = ExpectedFormat("words", labels=("Luminal A", "Luminal B"))
+    outcomes = outcomes_of(
+        [row(0, "classification", "Luminal A", expected=words)],
+        {"u0000": prediction("u0000", "It is luminal b, I think")},
+        "base",
+    )
+    assert json.loads(outcomes[0].lenient) == "Luminal B"
 
 
 OUTPUTS = os.environ.get("FLAREBENCH_MODEL_OUTPUTS")
@@ -216,13 +269,16 @@ def test_real_outputs_are_read_fast_and_without_an_exception(system):
     for line in (Path(OUTPUTS) / f"medgemma15_{system}_validation_public.jsonl").read_text().splitlines():
         record = json.loads(line)
         dataset, task = record["uid"].split(":")[1], TASKS[record["task_type"]]
-        asked = Asked(task, letters=tuple("ABCDEFGH") if task == "classification" else ())
+        form = Form(task)
+        if task == "classification":
+            form = Form(task, ExpectedFormat("letter", options(*[f"text of option {place}" for place in range(8)])))
         if dataset == "CMMD":
-            asked = Asked(task, words=CMMD, by_letter=False)
+            form = Form(task, ExpectedFormat("words", labels=CMMD))
         start = time.process_time()
-        strict = read_strict(asked, record["prediction"])
-        lenient = read_lenient(asked, record["prediction"])
-        outcome_of(asked, record["prediction"], "stop", strict, lenient)
+        strict = form.strict(record["prediction"])
+        lenient = form.lenient(record["prediction"])
+        free_text = tasks()[task].free_text
+        outcome_of(record["prediction"], "stop", strict, lenient, free_text=free_text)
         times.append(time.process_time() - start)
         if dataset == "CMMD":
             named = any(re.search(rf"\b{word}\b", record["prediction"], re.IGNORECASE) for word in CMMD)

@@ -27,13 +27,13 @@ def short_pauses(monkeypatch):
 
 @pytest.fixture
 def server():
-    """A server that answers by script and remembers what it was asked."""
-    asked = []
+    """A server that answers by script and remembers the requests."""
+    requests = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append((self.path, self.headers.get("Authorization"), body))
+            requests.append((self.path, self.headers.get("Authorization"), body))
             if "Broken" in body["messages"][-1]["content"]:
                 self.send_error(500)
                 return
@@ -47,7 +47,7 @@ def server():
 
     running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{running.server_port}/v1", asked
+    yield f"http://127.0.0.1:{running.server_port}/v1", requests
     running.shutdown()
 
 
@@ -56,11 +56,11 @@ def judge(url: str, **changes) -> ServerJudge:
 
 
 def test_replies_come_in_the_order_of_the_pairs_and_a_failed_request_gives_none(server):
-    url, asked = server
+    url, requests = server
     pairs = [Pair("Pneumothorax.", "Fine."), Pair("Broken.", "Fine."), Pair("Effusion.", "Fine.")]
     answers = Server(judge(url)).ask(pairs, 0)
     assert [answer and answer.status for answer in answers] == ["valid", None, "valid"]
-    path, token, body = asked[0]
+    path, token, body = requests[0]
     assert path == "/v1/chat/completions"
     assert token is None
     assert (body["temperature"], body["seed"]) == (0.0, 42)
@@ -72,13 +72,13 @@ def test_a_server_that_is_not_there_gives_no_reply():
 
 
 def test_the_token_comes_from_the_environment_and_stays_out_of_the_identity(server, monkeypatch):
-    url, asked = server
+    url, requests = server
     with pytest.raises(Refused, match="JUDGE_TOKEN"):
         Server(judge(url, token_variable="JUDGE_TOKEN"))
     monkeypatch.setenv("JUDGE_TOKEN", "secret")
     backend = Server(judge(url, token_variable="JUDGE_TOKEN"))
     backend.ask([Pair("a", "b")], 0)
-    assert asked[0][1] == "Bearer secret"
+    assert requests[0][1] == "Bearer secret"
     assert "secret" not in json.dumps(backend.identity)
 
 
@@ -94,11 +94,11 @@ def test_a_request_that_a_further_try_mends_is_a_reply():
 def test_a_server_that_gives_no_reply_at_all_is_asked_no_more_and_named(tmp_path, capsys):
     backend = Server(judge("http://127.0.0.1:9/v1"))
     pairs = [Pair(f"{n}", "b") for n in range(600)]
-    judged = judge_pairs(pairs, Store(tmp_path, backend.identity), backend, retries=2)
-    reasons = {judgement.reason for judgement in judged.values()}
+    judgements = judge_pairs(pairs, Store(tmp_path, backend.identity), backend, retries=2)
+    reasons = {judgement.reason for judgement in judgements.values()}
     assert any(
         reason.startswith("the judge died: http://127.0.0.1:9/v1/chat/completions was asked") for reason in reasons
     )
-    assert {judgement.status for judgement in judged.values()} == {"invalid"}
-    assert not list(tmp_path.rglob("*.json"))
+    assert {judgement.status for judgement in judgements.values()} == {"invalid"}
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     assert capsys.readouterr().err.count("no reply: ") == 1

@@ -1,42 +1,42 @@
 """The steps from the command line: they agree with each other, and known failures are one sentence."""
 
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.score.conftest import one_of_each, prediction, row
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.judges import RuleBasedJudge
+from workflow_scripts.core.config.judges import JudgeSection, RuleBasedJudge
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.tables import (
-    AGREEMENT,
-    COMPARISONS,
-    JUDGED_FINDINGS,
-    METRICS,
-    OUTCOMES,
-    PREDICTIONS,
-    ROW_FACTS,
-    ROWS,
-    read_table,
-    write_table,
+from workflow_scripts.core.paths import PACKAGE, ROOT
+from workflow_scripts.core.rows import (
+    Agreement,
+    Comparison,
+    JudgedFinding,
+    MetricValue,
+    Outcome,
+    Prediction,
+    Row,
+    RowFact,
 )
-from workflow_scripts.core.tasks import TASKS
-from workflow_scripts.score.comparisons import (
-    agreement_rows,
-    compare_systems,
-    corrected,
-    pairs_to_compare,
-    warnings,
-)
-from workflow_scripts.score.judge import judge_system
-from workflow_scripts.score.metrics import score_systems, scoring_of
-from workflow_scripts.score.outcomes import read_outcomes
-from workflow_scripts.score.reports import score_reports
-from workflow_scripts.tasks.report.metrics import headline_of
+from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.tasks import tasks
+from workflow_scripts.score.comparisons import agreements, corrected, pairs_to_compare, warnings, write_comparisons
+from workflow_scripts.score.judge import judge
+from workflow_scripts.score.metrics import write_metrics
+from workflow_scripts.score.outcomes import write_outcomes
+from workflow_scripts.score.reports import write_reports
+from workflow_scripts.tasks.report.metrics import ScoreKey, headline_of
+
+RULES = "lab_rules-normal"
+"""The judge of these tests: no name is taken apart, whatever it holds."""
 
 
 def run(step: str, *arguments) -> subprocess.CompletedProcess:
@@ -44,68 +44,102 @@ def run(step: str, *arguments) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def scoring(resamples=100) -> Scoring:
+    return Scoring(resamples=resamples)
+
+
+def outcomes_file(folder, split, answers, system):
+    """The outcomes of a system, in a file that is named after it."""
+    out = folder / f"{system}.outcomes"
+    write_outcomes(split=split, predictions=answers, system=system, out=out)
+    return out
+
+
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
-    """Outcomes and report scores of two systems over a few rows of each task."""
+    """Outcomes and report scores of two systems over a few rows of each task: the arguments of the later steps."""
     folder = tmp_path_factory.mktemp("scored")
     rows = [
-        entry | {"uid": f"{copy}-{entry['uid']}", "case_id": f"{copy}-{entry['case_id']}"}
+        replace(entry, uid=f"{copy}-{entry.uid}", case_id=f"{copy}-{entry.case_id}")
         for copy in range(6)
         for entry in one_of_each()
     ]
     split = folder / "split.parquet"
-    write_table(split, rows, ROWS)
-    made = {}
+    write_rows(split, rows, Row)
+    outcomes, report_scores = [], []
     for system, right in (("base", 2), ("tuned", 5)):
         wrong = {"report": "Cardiomegaly."}
-        said = [
-            entry["answer"] if int(entry["uid"][0]) < right else wrong.get(entry["task"], "I cannot tell.")
-            for entry in rows
+        texts = [
+            entry.answer if int(entry.uid[0]) < right else wrong.get(entry.task, "I cannot tell.") for entry in rows
         ]
-        answers, outcomes, judged, scores = (
-            folder / f"{system}.{kind}" for kind in ("answers", "outcomes", "judged", "scores")
-        )
-        write_table(
-            answers, [prediction(r["uid"], text, system) for r, text in zip(rows, said, strict=True)], PREDICTIONS
-        )
-        read_outcomes(split, answers, system, outcomes)
-        judge_system(split, answers, "lexicon", RuleBasedJudge(), folder / "store", judged)
-        score_reports(split, answers, [judged], scores)
-        made[system] = (outcomes, scores)
-    return made
+        answers, judged, scores = (folder / f"{system}.{kind}" for kind in ("answers", "judged", "scores"))
+        write_rows(answers, [prediction(r.uid, text, system) for r, text in zip(rows, texts, strict=True)], Prediction)
+        outcomes.append(outcomes_file(folder, split, answers, system))
+        section = JudgeSection(RuleBasedJudge())
+        judge(split=split, predictions=answers, name=RULES, spec=section, store=folder / "store", out=judged)
+        findings = folder / f"{system}.findings"
+        write_reports(split=split, predictions=answers, judgements=[judged], out=scores, findings=findings)
+        report_scores.append(scores)
+    return {"outcomes": outcomes, "report_scores": report_scores, "rule_based_judges": [RULES]}
+
+
+SYSTEMS = ("base", "tuned")
 
 
 def test_every_task_gets_its_primary_metric_for_every_system(scored, tmp_path):
     out = tmp_path / "metrics.parquet"
-    outcomes, scores = zip(*scored.values(), strict=True)
-    score_systems(outcomes, scores, Scoring(resamples=100), out)
-    rows = read_table(out, METRICS).to_pylist()
-    for task in TASKS:
-        for system in scored:
-            primary = [r for r in rows if r["task"] == task and r["system"] == system and r["primary"]]
-            assert {r["dataset"] for r in primary} == {f"{task}-set", "macro", "pooled"}
-            assert len({r["metric"] for r in primary}) == 1
-            for r in primary:
-                assert r["low"] <= r["value"] <= r["high"]
-                assert r["rows"] == 6
-    keys = [(r["system"], r["task"], r["dataset"], r["metric"]) for r in rows]
-    assert len(keys) == len(set(keys))
+    write_metrics(**scored, scoring=scoring(), out=out)
+    values = read_rows(out, MetricValue)
+    for task in tasks():
+        for system in SYSTEMS:
+            primary = [v for v in values if v.task == task and v.system == system and v.primary]
+            assert {v.subset for v in primary} == {f"{task}-set", "macro", "pooled"}
+            assert len({(v.metric, v.judge) for v in primary}) == 1
+            for v in primary:
+                assert v.low <= v.value <= v.high
+                assert v.rows == 6
+    keys = Counter((v.system, v.task, v.subset, v.metric, v.reading, v.judge, v.stratum) for v in values)
+    assert set(keys.values()) == {1}
+
+
+def test_a_judged_metric_is_named_by_columns_and_no_name_is_glued(scored, tmp_path):
+    out = tmp_path / "metrics.parquet"
+    write_metrics(**scored, scoring=scoring(), out=out)
+    values = [v for v in read_rows(out, MetricValue) if v.judge is not None]
+    assert {v.judge for v in values} == {RULES}
+    assert {v.stratum for v in values} == {None, "abnormal"}
+    assert {(v.metric, v.judge) for v in values if v.primary} == {("crimson", RULES)}
+    assert not any(RULES in v.metric or "abnormal" in v.metric for v in values)
+
+
+def test_every_metric_of_the_table_is_a_literal_in_the_code(scored, tmp_path):
+    out = tmp_path / "metrics.parquet"
+    write_metrics(**scored, scoring=scoring(), out=out)
+    names = {value.metric for value in read_rows(out, MetricValue)}
+    code = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / PACKAGE).rglob("*.py"))
+    literals = set(re.findall(r'"(\w+)"', code))
+    assert len(names) > 50
+    assert names - literals == set()
 
 
 def test_the_systems_are_compared_pairwise_and_corrected(scored, tmp_path):
     out, agreement = tmp_path / "c.parquet", tmp_path / "a.parquet"
-    outcomes, scores = zip(*scored.values(), strict=True)
-    compare_systems(outcomes, scores, [], Scoring(resamples=200), out, agreement)
-    rows = [r for r in read_table(out, COMPARISONS).to_pylist() if r["dataset"] == "macro"]
-    assert [r["task"] for r in rows] == list(TASKS)
+    write_comparisons(**scored, scoring=scoring(200), out=out, agreement=agreement)
+    rows = [r for r in read_rows(out, Comparison) if r.subset == "macro"]
+    assert [r.task for r in rows] == list(tasks())
     for r in rows:
-        assert r["p"] <= r["p_holm"] <= 1
-        better = r["difference"] > 0 if r["better"] == "higher" else r["difference"] < 0
+        assert r.p <= r.p_holm <= 1
+        better = r.difference > 0 if r.direction == "higher" else r.difference < 0
         assert better
-    assert read_table(agreement, AGREEMENT).num_rows > 0
+    agreed = read_rows(agreement, Agreement)
+    assert {("crimson", RULES), ("green", RULES), ("rouge_l", None)} <= {(r.metric_1, r.judge_1) for r in agreed} | {
+        (r.metric_2, r.judge_2) for r in agreed
+    }
+    names = {r.metric_1 for r in agreed} | {r.metric_2 for r in agreed}
+    assert not any(name.startswith("efficacy") for name in names)
 
 
-def test_base_lines_are_compared_with_systems_and_never_among_themselves():
+def test_baselines_are_compared_with_systems_and_never_among_themselves():
     pairs = pairs_to_compare(["base", "tuned", "majority", "empty"], ["majority", "empty"])
     assert pairs == [
         ("base", "tuned"), ("majority", "base"), ("empty", "base"), ("majority", "tuned"), ("empty", "tuned")
@@ -117,30 +151,30 @@ def test_holms_family_holds_the_pairs_with_a_system_alone(tables, tmp_path):
     rows = [row(n, "counting", str(n), number=float(n)) for n in range(20)]
     paths = []
     for place, system in enumerate(("base", "majority", "empty", "constant")):
-        split, answers = tables(
-            rows, [prediction(r["uid"], str(n + place), system) for n, r in enumerate(rows)], system
-        )
-        paths.append(tmp_path / f"{system}.outcomes")
-        read_outcomes(split, answers, system, paths[-1])
-    compare_systems(
-        paths, [], ["majority", "empty", "constant"], Scoring(resamples=100), tmp_path / "c", tmp_path / "a"
+        split, answers = tables(rows, [prediction(r.uid, str(n + place), system) for n, r in enumerate(rows)], system)
+        paths.append(outcomes_file(tmp_path, split, answers, system))
+    write_comparisons(
+        outcomes=paths,
+        baselines=["majority", "empty", "constant"],
+        scoring=scoring(),
+        out=tmp_path / "c",
+        agreement=tmp_path / "a",
     )
-    macro = [r for r in read_table(tmp_path / "c", COMPARISONS).to_pylist() if r["dataset"] == "macro"]
-    assert [(r["system_a"], r["system_b"]) for r in macro] == [(b, "base") for b in ("majority", "empty", "constant")]
-    assert [r["difference"] for r in macro] == [-1.0, -2.0, -3.0]
-    assert [r["p_holm"] / r["p"] for r in macro] == pytest.approx([3.0] * 3)
+    macro = [r for r in read_rows(tmp_path / "c", Comparison) if r.subset == "macro"]
+    assert [(r.system_a, r.system_b) for r in macro] == [(b, "base") for b in ("majority", "empty", "constant")]
+    assert [r.difference for r in macro] == [-1.0, -2.0, -3.0]
+    assert [r.p_holm / r.p for r in macro] == pytest.approx([3.0] * 3)
 
 
 def test_a_system_equal_to_another_differs_by_nothing(tables, tmp_path):
     rows = [row(n, "counting", str(n), number=float(n)) for n in range(20)]
     paths = []
     for system in ("one", "two"):
-        split, answers = tables(rows, [prediction(r["uid"], "7", system) for r in rows], system)
-        paths.append(tmp_path / f"{system}.parquet.outcomes")
-        read_outcomes(split, answers, system, paths[-1])
-    compare_systems(paths, [], [], Scoring(resamples=100), tmp_path / "c", tmp_path / "a")
-    for r in read_table(tmp_path / "c", COMPARISONS).to_pylist():
-        assert (r["difference"], r["p"]) == (0.0, 1.0)
+        split, answers = tables(rows, [prediction(r.uid, "7", system) for r in rows], system)
+        paths.append(outcomes_file(tmp_path, split, answers, system))
+    write_comparisons(outcomes=paths, scoring=scoring(), out=tmp_path / "c", agreement=tmp_path / "a")
+    for r in read_rows(tmp_path / "c", Comparison):
+        assert (r.difference, r.p) == (0.0, 1.0)
 
 
 def test_metrics_do_not_depend_on_which_systems_stand_beside(tables, tmp_path):
@@ -148,48 +182,50 @@ def test_metrics_do_not_depend_on_which_systems_stand_beside(tables, tmp_path):
     paths = []
     for system in ("one", "two"):
         split, answers = tables(
-            rows, [prediction(r["uid"], str(len(system) + n), system) for n, r in enumerate(rows)], system
+            rows, [prediction(r.uid, str(len(system) + n), system) for n, r in enumerate(rows)], system
         )
-        paths.append(tmp_path / f"{system}.outcomes")
-        read_outcomes(split, answers, system, paths[-1])
-    scoring = Scoring(resamples=200)
-    score_systems(paths, [], scoring, tmp_path / "both")
-    score_systems(paths[:1], [], scoring, tmp_path / "alone")
-    both = [r for r in read_table(tmp_path / "both", METRICS).to_pylist() if r["system"] == "one"]
-    assert both == read_table(tmp_path / "alone", METRICS).to_pylist()
+        paths.append(outcomes_file(tmp_path, split, answers, system))
+    write_metrics(outcomes=paths, scoring=scoring(200), out=tmp_path / "both")
+    write_metrics(outcomes=paths[:1], scoring=scoring(200), out=tmp_path / "alone")
+    both = [r for r in read_rows(tmp_path / "both", MetricValue) if r.system == "one"]
+    assert both == read_rows(tmp_path / "alone", MetricValue)
 
 
-def test_macro_is_the_mean_over_data_sets_and_pooled_is_over_rows(tables, tmp_path):
-    rows = [row(n, "classification", "A", dataset="large" if n < 9 else "small") for n in range(10)]
-    split, answers = tables(rows, [prediction(r["uid"], "A" if r["dataset"] == "large" else "B") for r in rows])
-    read_outcomes(split, answers, "base", tmp_path / "o")
-    score_systems([tmp_path / "o"], [], Scoring(resamples=100), tmp_path / "m")
+def test_macro_is_the_mean_over_subsets_and_pooled_is_over_rows(tables, tmp_path):
+    rows = [row(n, "classification", "A", subset="large" if n < 9 else "small") for n in range(10)]
+    split, answers = tables(rows, [prediction(r.uid, "A" if r.subset == "large" else "B") for r in rows])
+    write_metrics(
+        outcomes=[outcomes_file(tmp_path, split, answers, "base")], scoring=scoring(), out=tmp_path / "metrics"
+    )
     accuracy = {
-        r["dataset"]: r["value"] for r in read_table(tmp_path / "m", METRICS).to_pylist() if r["metric"] == "accuracy"
+        v.subset: v.value
+        for v in read_rows(tmp_path / "metrics", MetricValue)
+        if (v.metric, v.reading) == ("accuracy", "strict")
     }
     assert accuracy == {"large": 1.0, "small": 0.0, "macro": 0.5, "pooled": 0.9}
 
 
 def test_what_each_row_adds_is_written_beside_the_sums(scored, tmp_path):
-    outcomes, scores = zip(*scored.values(), strict=True)
-    score_systems(outcomes, scores, Scoring(resamples=100), tmp_path / "m", tmp_path / "f")
-    facts = [r for r in read_table(tmp_path / "f", ROW_FACTS).to_pylist() if r["system"] == "tuned"]
-    bounded = [r["value"] for r in facts if r["task"] == "counting" and r["fact"] == "bounded"]
-    wanted = {"system": "tuned", "task": "counting", "metric": "mae", "dataset": "pooled"}
-    rows = read_table(tmp_path / "m", METRICS).to_pylist()
-    assert [r["value"] for r in rows if wanted.items() <= r.items()] == [sum(bounded) / len(bounded)]
+    write_metrics(**scored, scoring=scoring(), out=tmp_path / "m", facts=tmp_path / "f")
+    facts = [r for r in read_rows(tmp_path / "f", RowFact) if r.system == "tuned"]
+    bounded = [r.value for r in facts if r.task == "counting" and r.fact == "bounded strict"]
+    (value,) = [
+        v.value
+        for v in read_rows(tmp_path / "m", MetricValue)
+        if (v.system, v.task, v.metric, v.reading, v.subset) == ("tuned", "counting", "mae", "strict", "pooled")
+    ]
+    assert value == sum(bounded) / len(bounded)
 
 
 def test_a_missing_prediction_is_a_row_with_an_outcome(tables, tmp_path):
     rows = one_of_each()
-    split, answers = tables(rows, [prediction(rows[0]["uid"], "B")])
-    read_outcomes(split, answers, "base", tmp_path / "o")
-    outcomes = [r["outcome"] for r in read_table(tmp_path / "o", OUTCOMES).to_pylist()]
-    assert outcomes == ["valid"] + ["missing"] * 6
-    score_systems([tmp_path / "o"], [], Scoring(resamples=100), tmp_path / "m")
-    rows = read_table(tmp_path / "m", METRICS).to_pylist()
-    assert {r["value"] for r in rows if r["metric"] == "f1_50"} == {0.0}
-    assert all(np.isfinite(r["value"]) for r in rows if r["metric"] == "mae")
+    split, answers = tables(rows, [prediction(rows[0].uid, "B")])
+    out = outcomes_file(tmp_path, split, answers, "base")
+    assert [r.outcome for r in read_rows(out, Outcome)] == ["valid"] + ["missing"] * 6
+    write_metrics(outcomes=[out], scoring=scoring(), out=tmp_path / "m")
+    values = read_rows(tmp_path / "m", MetricValue)
+    assert {v.value for v in values if v.metric == "f1_50"} == {0.0}
+    assert all(np.isfinite(v.value) for v in values if v.metric == "mae")
 
 
 def one_sentence(ended: subprocess.CompletedProcess, *words: str) -> None:
@@ -205,70 +241,91 @@ def test_known_failures_are_one_sentence(tables, tmp_path):
     one_sentence(
         run("outcomes", "--split", split, "--predictions", answers, "--system", "s", "--out", out), "elsewhere"
     )
-    one_sentence(run("metrics", "--outcomes", split, "--spec", "{}", "--out", out), "columns")
-    asked = ["--split", split, "--predictions", answers, "--judge", "j", "--store", tmp_path, "--out", out]
-    one_sentence(run("judge", *asked, "--spec", '{"backend": "oracle"}'), "judge")
+    one_sentence(run("metrics", "--outcomes", split, "--scoring", "{}", "--out", out), "columns")
     assert not out.exists()
     with pytest.raises(BadFile, match="missing"):
-        read_outcomes(tmp_path / "none", answers, "s", out)
-    with pytest.raises(Refused, match="scoring"):
-        scoring_of('{"resamples": 1}')
+        write_outcomes(split=tmp_path / "none", predictions=answers, system="s", out=out)
+    unanswered, answers = tables([replace(rows[0], answer="")], [])
+    with pytest.raises(Refused, match="no answer to score by"):
+        write_outcomes(split=unanswered, predictions=answers, system="s", out=out)
+
+
+def test_a_wrong_section_of_the_configuration_is_refused_with_its_key(tables, tmp_path):
+    split, answers = tables(one_of_each(), [])
+    out = tmp_path / "o"
+    metrics = run("metrics", "--outcomes", split, "--scoring", '{"resamples": 1}', "--out", out)
+    named = ["--split", split, "--predictions", answers, "--name", "j", "--store", tmp_path, "--out", out]
+    judged = run("judge", *named, "--spec", '{"backend": "oracle"}')
+    for ended, words in ((metrics, ("Scoring", "resamples")), (judged, ("JudgeSection", "backend"))):
+        assert ended.returncode == 2
+        assert "Traceback" not in ended.stderr and all(word in ended.stderr for word in words)
+    assert not out.exists()
 
 
 def test_each_step_runs_from_the_command_line(tables, tmp_path):
     rows = one_of_each()
-    split, answers = tables(rows, [prediction(r["uid"], r["answer"]) for r in rows])
-    made = {name: tmp_path / name for name in ("outcomes", "judged", "scores", "findings", "metrics")}
+    split, answers = tables(rows, [prediction(r.uid, r.answer) for r in rows])
+    files = {
+        name: tmp_path / name for name in ("outcomes", "judged", "scores", "findings", "metrics", "pairs", "agree")
+    }
     store = tmp_path / "store"
     for ended in (
-        run("outcomes", "--split", split, "--predictions", answers, "--system", "base", "--out", made["outcomes"]),
-        run("judge", "--split", split, "--predictions", answers, "--judge", "lexicon", "--spec",
-            '{"backend":"lexicon"}', "--store", store, "--out", made["judged"]),
-        run("report_metrics", "--split", split, "--predictions", answers, "--judgements", made["judged"], "--out",
-            made["scores"], "--findings", made["findings"]),
-        run("metrics", "--outcomes", made["outcomes"], "--report-scores", made["scores"], "--spec", "{}", "--out",
-            made["metrics"]),
+        run("outcomes", "--split", split, "--predictions", answers, "--system", "base", "--out", files["outcomes"]),
+        run("judge", "--split", split, "--predictions", answers, "--name", "rules", "--spec",
+            '{"backend":"rule_based"}', "--store", store, "--out", files["judged"]),
+        run("reports", "--split", split, "--predictions", answers, "--judgements", files["judged"], "--out",
+            files["scores"], "--findings", files["findings"]),
+        run("metrics", "--outcomes", files["outcomes"], "--report-scores", files["scores"], "--rule-based-judges",
+            "rules", "--scoring", "{}", "--out", files["metrics"]),
+        run("comparisons", "--outcomes", files["outcomes"], "--report-scores", files["scores"], "--rule-based-judges",
+            "--baselines", "--scoring", "{}", "--out", files["pairs"], "--agreement", files["agree"]),
     ):  # fmt: skip
         assert ended.returncode == 0, ended.stderr
-    values = {r["metric"]: r["value"] for r in read_table(made["metrics"], METRICS).to_pylist()}
-    assert values["crimson_offline"] == values["green_offline"] == values["micro_f1"] == 1.0
-    assert {r["fate"] for r in read_table(made["findings"], JUDGED_FINDINGS).to_pylist()} == {"matched"}
+    values = {(v.metric, v.judge): v.value for v in read_rows(files["metrics"], MetricValue) if v.subset == "macro"}
+    assert values["crimson", "rules"] == values["green", "rules"] == values["micro_f1", None] == 1.0
+    assert {r.fate for r in read_rows(files["findings"], JudgedFinding)} == {"matched"}
+    assert read_rows(files["pairs"], Comparison) == []
 
 
-def test_judges_that_disagree_are_called_out_loudly():
+@pytest.mark.parametrize("judge_name", ["x", "my_judge", "lab-normal", "a_b_abnormal"])
+def test_judges_that_disagree_are_called_out_loudly_whatever_their_name(judge_name):
     scores = {
         system: {
-            "crimson_x": {str(n): (crimson, "valid") for n in range(5)},
-            "green_x": {str(n): (green, "valid") for n in range(5)},
+            ScoreKey("crimson", judge_name): {str(n): (crimson, "valid") for n in range(5)},
+            ScoreKey("green", judge_name): {str(n): (green, "valid") for n in range(5)},
+            ScoreKey("green", judge_name, "normal"): {str(n): (green, "valid") for n in range(5)},
         }
         for system, crimson, green in (("base", 0.7, 0.77), ("tuned", 0.85, 0.73))
     }
-    rows = agreement_rows(scores)
-    assert [r["opposed"] for r in rows] == [True]
+    rows = agreements(scores)
+    assert [r.opposed for r in rows] == [True]
     (line,) = warnings(rows)
-    assert "WARNING" in line and "crimson_x" in line and "green_x" in line
+    assert "WARNING" in line and f"crimson ({judge_name})" in line and f"green ({judge_name})" in line
 
 
 def test_holm_corrects_the_headline_apart_from_the_details():
     rows = [
-        {"dataset": d, "p": p, "p_holm": None} for d, p in (("macro", 0.01), ("macro", 0.04), ("x", 0.01), ("y", None))
+        Comparison("t", subset, "m", None, "higher", "a", "b", 0.1, None, None, p, None, 2, 2)
+        for subset, p in (("macro", 0.01), ("macro", 0.04), ("x", 0.01), ("y", None))
     ]
-    assert [r["p_holm"] for r in corrected(rows)] == [0.02, 0.04, 0.01, None]
+    assert [r.p_holm for r in corrected(rows)] == [0.02, 0.04, 0.01, None]
 
 
 def test_the_report_headline_is_a_judge_that_judged_something():
-    def scores(**values):
-        return {"base": {name: {"u": (value, "x")} for name, value in values.items()}}
+    def headline(**values):
+        keys = {name: ScoreKey(*name.split("__")) for name in values}
+        return headline_of({"base": {keys[name]: {"u": (value, "x")} for name, value in values.items()}}, ["rules"])
 
-    assert headline_of(scores(crimson_offline=0.5, crimson_medgemma=0.4, rouge_l=0.1)) == "crimson_medgemma"
-    assert headline_of(scores(crimson_offline=0.5, crimson_offline_normal=1.0, rouge_l=0.1)) == "crimson_offline"
-    assert headline_of(scores(crimson_offline=None, rouge_l=0.1)) == "rouge_l"
-    assert headline_of({}) is None
+    crimson = ScoreKey("crimson", "rules")
+    by_model = headline(crimson__rules=0.5, crimson__my_judge=0.4, rouge_l=0.1)
+    assert by_model == ScoreKey("crimson", "my_judge")
+    assert headline(crimson__rules=0.5, crimson__rules__normal=1.0, rouge_l=0.1) == crimson
+    assert headline(crimson__rules=None, rouge_l=0.1) == ScoreKey("rouge_l")
+    assert headline_of({}, []) is None
 
 
 def test_outcomes_hold_plain_json(tables, tmp_path):
     rows = one_of_each()
-    split, answers = tables(rows, [prediction(r["uid"], r["answer"]) for r in rows])
-    read_outcomes(split, answers, "base", tmp_path / "o")
-    for r in read_table(tmp_path / "o", OUTCOMES).to_pylist():
-        assert json.loads(r["strict"]) == json.loads(r["lenient"]) == json.loads(r["gold"])
+    split, answers = tables(rows, [prediction(r.uid, r.answer) for r in rows])
+    for r in read_rows(outcomes_file(tmp_path, split, answers, "base"), Outcome):
+        assert json.loads(r.strict) == json.loads(r.lenient) == json.loads(r.reference)

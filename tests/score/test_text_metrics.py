@@ -15,7 +15,8 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from tests.score.conftest import prediction, row
 from workflow_scripts.core.config.scoring import BertScore
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.tables import REPORT_SCORES, read_table
+from workflow_scripts.core.rows import ReportScore
+from workflow_scripts.core.tables import read_rows
 from workflow_scripts.score.bertscore import Encoder, bertscore
 from workflow_scripts.tasks.report.meteor import Meteor
 
@@ -54,12 +55,12 @@ def test_with_wordnet_synonyms_match_and_the_metric_has_its_full_name(tmp_path, 
     if zipped:
         shutil.make_archive(str(place / "corpora/wordnet"), "zip", place / "corpora", "wordnet")
         shutil.rmtree(place / "corpora/wordnet")
-    with_synonyms = Meteor(str(place))
+    with_synonyms = Meteor(place)
     assert (with_synonyms.name, Meteor(None).name) == ("meteor", "meteor_stem")
     assert with_synonyms.score("the heart", "the ticker") > Meteor(None).score("the heart", "the ticker") > 0
     (tmp_path / "none").mkdir()
     with pytest.raises(BadFile, match="none holds no WordNet; `python"):
-        Meteor(str(tmp_path / "none"))
+        Meteor(tmp_path / "none")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def encoder(tmp_path_factory) -> Path:
 
 
 def by_definition(folder: Path, layer: int, reference: str, hypothesis: str) -> float:
-    """Token by token, each text alone."""
+    """Token by token, each text alone, as the paper defines it."""
     tokenizer, model = PreTrainedTokenizerFast.from_pretrained(folder), BertModel.from_pretrained(folder).eval()
     vectors = []
     for text in (reference, hypothesis):
@@ -91,19 +92,56 @@ def by_definition(folder: Path, layer: int, reference: str, hypothesis: str) -> 
         with torch.no_grad():
             states = model(**inputs, output_hidden_states=True).hidden_states[layer][0].double().numpy()
         vectors.append([state / np.linalg.norm(state) for state in states])
-    wanted, said = vectors
-    if len(wanted) == 2 or len(said) == 2:
+    ours, theirs = vectors
+    if len(ours) == 2 or len(theirs) == 2:
         return 0.0
-    precision = np.mean([max(float(token @ other) for other in wanted) for token in said[1:-1]])
-    recall = np.mean([max(float(token @ other) for other in said) for token in wanted[1:-1]])
+    precision = np.mean([max(float(token @ other) for other in ours) for token in theirs[1:-1]])
+    recall = np.mean([max(float(token @ other) for other in theirs) for token in ours[1:-1]])
     return 2 * precision * recall / (precision + recall)
+
+
+def by_the_authors(folder: Path, layer: int, references: list[str], hypotheses: list[str]) -> list[float]:
+    """The algorithm of the authors' package (bert-score 0.3.13, without idf) on padded batches, written anew.
+
+    The encoder is cut after `layer`; sentences are padded and masked; each token weighs 1 and the marks of start and
+    end weigh 0; similarities to padding are 0; a text of two tokens is empty.
+    """
+    tokenizer, model = PreTrainedTokenizerFast.from_pretrained(folder), BertModel.from_pretrained(folder).eval()
+    model.encoder.layer = torch.nn.ModuleList(model.encoder.layer[:layer])
+
+    def encoded(texts: list[str]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        ids = [tokenizer.encode(text, truncation=True, max_length=tokenizer.model_max_length) for text in texts]
+        longest = max(map(len, ids))
+        padded = torch.tensor([line + [tokenizer.pad_token_id] * (longest - len(line)) for line in ids])
+        mask = torch.tensor([[1] * len(line) + [0] * (longest - len(line)) for line in ids])
+        marks = torch.isin(padded, torch.tensor([tokenizer.cls_token_id, tokenizer.sep_token_id]))
+        with torch.no_grad():
+            states = model(padded, attention_mask=mask).last_hidden_state
+        return states / states.norm(dim=-1, keepdim=True), mask, (mask.bool() & ~marks).float()
+
+    (ours, our_mask, our_weights), (theirs, their_mask, their_weights) = encoded(references), encoded(hypotheses)
+    similarity = torch.bmm(theirs, ours.transpose(1, 2)) * (their_mask[:, :, None] * our_mask[:, None, :])
+    precision = (similarity.amax(2) * their_weights).sum(1) / their_weights.sum(1)
+    recall = (similarity.amax(1) * our_weights).sum(1) / our_weights.sum(1)
+    f1 = 2 * precision * recall / (precision + recall)
+    empty = (our_mask.sum(1) == 2) | (their_mask.sum(1) == 2)
+    return f1.masked_fill(empty | f1.isnan(), 0.0).tolist()
+
+
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_bertscore_is_that_of_the_authors_package(encoder, layer):
+    embedded = Encoder(BertScore(checkpoint=str(encoder), layer=layer)).embed(REPORTS, 2)
+    pairs = [(reference, hypothesis) for reference in REPORTS for hypothesis in REPORTS]
+    values = [bertscore(embedded[reference], embedded[hypothesis]) for reference, hypothesis in pairs]
+    assert values == pytest.approx(by_the_authors(encoder, layer, *map(list, zip(*pairs, strict=True))), abs=1e-5)
+    assert len({round(value, 4) for value in values}) == 8  # six pairs, a text with itself, an empty one
 
 
 @pytest.mark.parametrize("layer", [1, 3])
 def test_bertscore_is_its_definition_and_batches_change_nothing(encoder, layer):
-    found = Encoder(BertScore(checkpoint=str(encoder), layer=layer))
+    loaded = Encoder(BertScore(checkpoint=str(encoder), layer=layer))
     for batch in (1, 5):
-        embedded = found.embed(REPORTS, batch)
+        embedded = loaded.embed(REPORTS, batch)
         for reference in REPORTS:
             for hypothesis in REPORTS:
                 value = bertscore(embedded[reference], embedded[hypothesis])
@@ -117,10 +155,14 @@ def test_the_step_scores_every_report_and_names_what_is_wrong(encoder, tables, t
     command = [sys.executable, "-m", "workflow_scripts.score.bertscore", "--split", split, "--predictions", answers]
     command += ["--system", "base", "--out", tmp_path / "b", "--spec"]
     subprocess.run([*map(str, command), json.dumps({"checkpoint": str(encoder), "layer": 2})], check=True)
-    scores = {r["uid"]: r["value"] for r in read_table(tmp_path / "b", REPORT_SCORES).to_pylist()}
+    rows = read_rows(tmp_path / "b", ReportScore)
+    assert {(r.system, r.metric, r.judge, r.stratum, r.status) for r in rows} == {
+        ("base", "bertscore", None, None, "valid")
+    }
+    scores = {r.uid: r.value for r in rows}
     assert scores["u0000"] == pytest.approx(1.0) and 0 < scores["u0001"] < 1 and scores["u0002"] == 0.0
     for spec, words in (({"checkpoint": str(encoder), "layer": 9}, "has 3 layers"),
-                        ({"checkpoint": str(tmp_path), "layer": 1}, "is no encoder with a tokenizer"),
-                        ({"layer": 1}, "is no scoring.bertscore section")):  # fmt: skip
+                        ({"checkpoint": str(tmp_path), "layer": 1}, "is not an encoder with a tokenizer"),
+                        ({"layer": 1}, "not the JSON of BertScore: checkpoint")):  # fmt: skip
         done = subprocess.run([*map(str, command), json.dumps(spec)], capture_output=True, text=True)
-        assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+        assert done.returncode != 0 and words in done.stdout + done.stderr and "Traceback" not in done.stderr

@@ -1,16 +1,18 @@
-"""A judge that is loaded here, with a tiny random model: batches change no reply, and kept pairs ask no model."""
+"""A judge that is loaded here, a tiny random model: batches change no reply, and stored judgements load no model."""
 
 import json
+import shutil
 
 import pytest
 
 from tests.score.conftest import prediction, row
-from workflow_scripts.core.config.judges import TransformersJudge
+from workflow_scripts.core.config.judges import JudgeSection, TransformersJudge
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.tables import JUDGEMENTS, read_table
+from workflow_scripts.core.rows import JudgedPair
+from workflow_scripts.core.tables import read_rows
 from workflow_scripts.judges import upstream
 from workflow_scripts.judges.judgements import Pair, Store, judge_pairs
-from workflow_scripts.score.judge import judge_system
+from workflow_scripts.score.judge import judge
 
 pytestmark = pytest.mark.skipif(
     upstream.importlib.util.find_spec("radeval") is None, reason="needs `pip install --no-deps RadEval`"
@@ -41,8 +43,15 @@ def checkpoint(tmp_path_factory):
 
 
 def section(checkpoint, **changes) -> TransformersJudge:
-    given = {"metric": "green", "checkpoint": str(checkpoint), "gpus": 0, "batch": 3, "max_new_tokens": 8, "retries": 0}
-    return TransformersJudge(**given | changes)
+    fields = {
+        "metric": "green",
+        "checkpoint": str(checkpoint),
+        "gpus": 0,
+        "batch": 3,
+        "max_new_tokens": 8,
+        "retries": 0,
+    }
+    return TransformersJudge(**fields | changes)
 
 
 PAIRS = [Pair("Cardiomegaly. " * n, "No effusion.") for n in range(1, 6)]
@@ -56,25 +65,26 @@ def test_batches_change_no_reply_and_keep_the_order(checkpoint):
     assert together == alone
 
 
-def test_the_same_pairs_ask_no_model_again(checkpoint, tmp_path):
+def test_the_same_pairs_load_no_model_again(checkpoint, tmp_path):
     from workflow_scripts.judges.backends.local import TransformersModel
 
     first = TransformersModel(section(checkpoint))
     judge_pairs(PAIRS, Store(tmp_path, first.identity), first, 0)
     assert first.loaded.generator.calls == 2
     second = TransformersModel(section(checkpoint))
-    judged = judge_pairs(PAIRS, Store(tmp_path, second.identity), second, 0)
+    judgements = judge_pairs(PAIRS, Store(tmp_path, second.identity), second, 0)
     assert "loaded" not in vars(second)
-    assert {judgement.status for judgement in judged.values()} == {"invalid"}
-    assert all(judgement.reply for judgement in judged.values())
+    assert {judgement.status for judgement in judgements.values()} == {"invalid"}
+    assert all(judgement.reply for judgement in judgements.values())
 
 
 def test_a_random_judge_gives_invalid_rows_and_its_raw_replies(checkpoint, tmp_path, tables):
     split, answers = tables([row(0, "report", "Cardiomegaly.")], [prediction("u0000", "Normal.")])
-    judge_system(split, answers, "random", section(checkpoint, invalid_share=1.0), tmp_path / "s", tmp_path / "j")
-    (entry,) = read_table(tmp_path / "j", JUDGEMENTS).to_pylist()
-    assert (entry["status"], entry["metric"]) == ("invalid", "green")
-    assert entry["reason"]
+    spec = JudgeSection(section(checkpoint, invalid_share=1.0))
+    judge(split=split, predictions=answers, name="random", spec=spec, store=tmp_path / "s", out=tmp_path / "j")
+    (pair,) = read_rows(tmp_path / "j", JudgedPair)
+    assert (pair.status, pair.metrics) == ("invalid", ("green",))
+    assert pair.reason
 
 
 def test_a_judge_that_cannot_be_loaded_is_one_sentence(tmp_path):
@@ -83,3 +93,18 @@ def test_a_judge_that_cannot_be_loaded_is_one_sentence(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "nothing known"}))
     with pytest.raises(BadFile, match="cannot be loaded"):
         _ = TransformersModel(section(tmp_path)).loaded
+
+
+def test_a_judge_is_known_by_its_files_and_its_prompt_wherever_it_lies(checkpoint, tmp_path, monkeypatch):
+    from workflow_scripts.judges.backends.local import TransformersModel
+
+    shutil.copytree(checkpoint, tmp_path / "copy")
+    identity = TransformersModel(section(checkpoint)).identity
+    assert TransformersModel(section(tmp_path / "copy")).identity == identity
+    assert TransformersModel(section(checkpoint, batch=1)).identity == identity
+    assert TransformersModel(section(checkpoint, max_new_tokens=9)).identity != identity
+    with (tmp_path / "copy/tokenizer.json").open("a") as stream:
+        stream.write(" ")
+    assert TransformersModel(section(tmp_path / "copy")).identity != identity
+    monkeypatch.setattr(upstream, "green_prompt", lambda reference, hypothesis: "another prompt")
+    assert TransformersModel(section(checkpoint)).identity != identity

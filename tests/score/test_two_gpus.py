@@ -41,7 +41,6 @@ def test_two_gpus_reply_as_one(tmp_path):
         section = TransformersJudge(
             metric="crimson", checkpoint=str(tmp_path), gpus=gpus, batch=1, max_new_tokens=24, retries=0
         )
-        judged = TransformersModel(section).ask(pairs, 0)
-        return [judgement.reply for judgement in judged]
+        return [judgement.reply for judgement in TransformersModel(section).ask(pairs, 0)]
 
     assert replies(2) == replies(1)

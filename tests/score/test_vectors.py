@@ -59,7 +59,26 @@ def test_strict_crimson_scores_as_upstream_or_refuses(case):
         assert got == case["expected"]["crimson_score"]
 
 
-def test_an_empty_reply_is_no_perfect_score():
+REFUSED_REPLIES = {
+    "p08", "p09", "p10", "p11", "p12", "p13", "p14", "p15", "p16", "p19", "p31", "p33", "p34", "p41", "p43",
+}  # fmt: skip
+
+
+def test_strict_crimson_refuses_these_vectors_and_scores_all_others():
+    """So that no reader passes by refusing everything."""
+    judgements = [case.values[0]["evaluation"] for case in cases("crimson_score")]
+    assert sum(not faults_of(judgement) for judgement in judgements) == 154
+    assert len(judgements) == 185
+    refused = set()
+    for case in cases("crimson_parse"):
+        try:
+            read_crimson(case.values[0]["raw"])
+        except InvalidJudgement:
+            refused.add(case.id)
+    assert refused == REFUSED_REPLIES
+
+
+def test_an_empty_reply_is_not_a_perfect_score():
     with pytest.raises(InvalidJudgement):
         crimson({}, "strict")
 

@@ -61,14 +61,14 @@ def run(folder: Path, *arguments: str, code: int = 0, seconds: float = 600) -> s
     log.unlink(missing_ok=True)
     process = begin(folder, *arguments, log=log)
     try:
-        found = process.wait(seconds)
+        ended = process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.terminate()
         process.wait()
         raise AssertionError(f"still running after {seconds} s:\n{log.read_text()[-6000:]}") from None
-    said = log.read_text()
-    assert found == code, said[-6000:]
-    return said
+    output = log.read_text()
+    assert ended == code, output[-6000:]
+    return output
 
 
 def jobs_of(folder: Path) -> list[Job]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.slurm.runs import begin, jobs_of, run
 from tests.workflow.runs import checkout
-from workflow_scripts.cache.fingerprints import ROOT
+from workflow_scripts.core.paths import ROOT
 
 pytestmark = [pytest.mark.slurm, pytest.mark.extended, pytest.mark.workflow]
 NODE = socket.gethostname().partition(".")[0]
@@ -24,10 +24,10 @@ def set_node(check=True, **changes):
 
 def wait_for(holds, seconds=90):
     deadline = time.monotonic() + seconds
-    while not (found := holds()):
+    while not (value := holds()):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    return found
+    return value
 
 
 def of_rule(jobs, rule):

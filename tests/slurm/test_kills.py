@@ -63,7 +63,9 @@ def test_resume_leaves_a_living_run_and_other_jobs_of_the_folder_alone(cluster, 
     assert refused.returncode == 1 and f"is alive (process {process.pid})" in refused.stderr
     process.kill()
     process.wait()
-    subprocess.run([sys.executable, "-c", f"import {RESUME[2]} as r; r.resume(False)"], cwd=folder, check=True)
+    subprocess.run(
+        [sys.executable, "-c", f"import {RESUME[2]} as r; r.clear_dead_run(elsewhere=False)"], cwd=folder, check=True
+    )
     states = {job.number: job.state for job in jobs_of(folder)}
     assert states.pop(mine) in ("PENDING", "RUNNING")
     assert set(states.values()) <= {"CANCELLED", "COMPLETED"}

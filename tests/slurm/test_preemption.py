@@ -62,18 +62,18 @@ def longer_training(folder):
 
 def test_answers_go_on_behind_the_last_batch(cluster, undisturbed, folder):
     store = folder / "results/smoke/store/answers"
-    for made in ((folder / ANSWERS).parent, store):
-        shutil.rmtree(made)
+    for folder_of_answers in ((folder / ANSWERS).parent, store):
+        shutil.rmtree(folder_of_answers)
     arguments = (ANSWERS, *gpu_tagged(folder), *IN_A_COPY, "--set-resources", "infer_answer:batch=2")
     process = begin(folder, *arguments, log=folder / "said.log")
-    kept = []
+    lines = []
 
     def half_answered():
         for file in store.glob("*/*.jsonl"):
-            kept.append(file.read_bytes().count(b"\n"))
-        return kept and kept[-1]
+            lines.append(file.read_bytes().count(b"\n"))
+        return lines and lines[-1]
 
     preempt(folder, process, half_answered)
     log = (folder / "results/smoke/logs/infer_answer/validation.base.1-of-1.log").read_text()
-    assert int(re.search(r"answers of base: (\d+) kept", log)[1]) >= kept[-1]
+    assert int(re.search(r"answers of base: (\d+) cached", log)[1]) >= lines[-1]
     assert (folder / ANSWERS).read_bytes() == (undisturbed.folder / ANSWERS).read_bytes()

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from tests.workflow.runs import checkout, snakemake
-from workflow_scripts.cache.fingerprints import ROOT
+from workflow_scripts.core.paths import ROOT
 
 
 def profile(name):
@@ -19,5 +19,5 @@ def test_the_offline_profile_differs_by_telling_its_jobs_that_there_is_no_hub():
 def test_a_cluster_run_is_planned_with_capped_memory(tmp_path):
     folder = checkout(tmp_path)
     given = ("--configfile", "config/medgemma-flare.yaml", "--resources", "mem_mb=40000")
-    said = snakemake(folder, "-n", "--workflow-profile", "profiles/slurm", *given)
-    assert "Tuning tuned [2 CPU, 1 GPU, 40000 MB, 720 min]" in said
+    output = snakemake(folder, "-n", "--workflow-profile", "profiles/slurm", *given)
+    assert "Tuning tuned [2 CPU, 1 GPU, 40000 MB, 720 min]" in output

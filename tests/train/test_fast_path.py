@@ -7,24 +7,26 @@ from trl import SFTConfig, SFTTrainer
 
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.systems import Prompt
-from workflow_scripts.core.tables import ROWS, read_table
+from workflow_scripts.core.rows import Row
+from workflow_scripts.core.tables import read_rows
 from workflow_scripts.models.loading import Loaded, load
-from workflow_scripts.train import tune as room
+from workflow_scripts.models.vision_features import FeatureStore
+from workflow_scripts.train import tune as step
 from workflow_scripts.train.rows import Collator, training_row
 
 
 @pytest.mark.parametrize("quantisation", ["none", "nf4"])
 def test_loss_and_gradients_are_those_of_trls_stock_trainer(tmp_path, split, root, tiny, features, quantisation):
     recipe = Recipe(lora=Lora(r=4, dropout=0.0), epochs=None, steps=1, batch=8, quantisation=quantisation)
-    source = read_table(split, ROWS).to_pylist()
+    source = read_rows(split, Row)
 
     def side(fast):
         loaded = load(tiny, quantisation=quantisation)
         rows = [training_row(row, Prompt(), loaded) for row in source]
         if fast:
-            trainer = room.build_trainer(recipe, loaded, rows, [], root, features, tmp_path / "fast", 0)
+            trainer = step.build_trainer(recipe, loaded, rows, [], root, FeatureStore(features), tmp_path / "fast", 0)
         else:
-            model = room._with_adapter(loaded, recipe)
+            model = step._with_adapter(loaded, recipe)
             tuned = Loaded(model, loaded.processor, loaded.family, loaded.revision)
             options = {"skip_prepare_dataset": True}
             trainer = SFTTrainer(

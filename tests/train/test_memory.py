@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.conftest import make_row
 from workflow_scripts.train.memory import micro_batch, token_parts
 from workflow_scripts.train.rows import hold_back
 
@@ -23,15 +24,21 @@ def test_what_a_recipe_allows_is_never_exceeded_and_shared_by_processes():
         micro_batch(None, 16, 3, None)
 
 
-def test_held_back_rows_are_whole_cases_of_every_data_set_and_stay_when_rows_are_added():
-    rows = [{"dataset": "ab"[n % 2], "case_id": str(n // 4), "task": "counting"} for n in range(80)]
+def test_held_back_rows_are_whole_cases_of_every_subset(root):
+    rows = [make_row(root, n, subset="ab"[n % 2], case_id=str(n // 4)) for n in range(80)]
     train, held = hold_back(rows, 10, seed=1)
     assert sorted(train + held) == list(range(80))
     assert 10 <= len(held) <= 12
-    cases = {(rows[place]["dataset"], rows[place]["case_id"]) for place in held}
-    assert not cases & {(rows[place]["dataset"], rows[place]["case_id"]) for place in train}
-    assert {dataset for dataset, _ in cases} == {"a", "b"}
+    cases = {(rows[place].subset, rows[place].case_id) for place in held}
+    assert not cases & {(rows[place].subset, rows[place].case_id) for place in train}
+    assert {subset for subset, _ in cases} == {"a", "b"}
     assert hold_back(rows, 0, seed=1) == (list(range(80)), [])
+
+
+def test_held_back_cases_stay_when_rows_are_added(root):
+    rows = [make_row(root, n, case_id=f"{n // 4}") for n in range(80)]
+    more = [*rows, make_row(root, 0, subset="other", case_id="new")]
+    assert hold_back(more, 10, seed=1)[1] == hold_back(rows, 10, seed=1)[1]
 
 
 def test_parts_keep_every_row_within_the_budget():

@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from workflow_scripts.cache.fingerprints import ROOT
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.systems import Prompt
-from workflow_scripts.core.tables import HISTORY, read_table
+from workflow_scripts.core.paths import ROOT
+from workflow_scripts.core.rows import TrainingStep
+from workflow_scripts.core.tables import read_rows
 
 pytestmark = pytest.mark.slow
 RECIPE = Recipe(lora=Lora(r=4, alpha=4, dropout=0.0), learning_rate=5e-3, epochs=None, steps=300, batch=4, save_every=3)
@@ -36,7 +37,7 @@ def finish(run, **options):
 
 
 def losses(folder):
-    return np.array(read_table(folder / "history.parquet", HISTORY)["loss"].to_pylist())
+    return np.array([step.loss for step in read_rows(folder / "history.parquet", TrainingStep)])
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +71,10 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_adapter(undisturbed,
     assert list(tmp_path.glob("checkpoints/*/checkpoint-*"))
     finish(run)
     expected = load_file(whole / "adapter" / "adapter_model.safetensors")
-    found = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
-    assert expected.keys() == found.keys()
+    again = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert expected.keys() == again.keys()
     for name, weight in expected.items():
-        assert (found[name] - weight).abs().max() <= 1e-6, name
+        assert (again[name] - weight).abs().max() <= 1e-6, name
 
 
 def test_two_processes_train_to_the_same_smoothed_loss(undisturbed, tmp_path, split, root, tiny, features):

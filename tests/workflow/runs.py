@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workflow_scripts.cache.fingerprints import ROOT
+from workflow_scripts.core.paths import ROOT
 
 CODE = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
 
@@ -23,8 +23,8 @@ def checkout(folder: Path, source: Path = ROOT) -> Path:
     return folder
 
 
-def snakemake(folder: Path, *arguments: str, check: bool = True, **options) -> str:
-    """Run Snakemake in `folder`; return what it printed."""
+def snakemake(folder: Path, *arguments: str, code: int = 0, **options) -> str:
+    """Run Snakemake in `folder` and expect an exit code; return what it printed."""
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
         cwd=folder,
@@ -33,26 +33,32 @@ def snakemake(folder: Path, *arguments: str, check: bool = True, **options) -> s
         text=True,
         **options,
     )
-    if check and done.returncode:
-        raise AssertionError(f"snakemake {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-6000:]}")
+    assert done.returncode == code, f"snakemake {' '.join(arguments)}: {done.returncode}\n{done.stdout[-6000:]}"
     return done.stdout
+
+
+def refused(folder: Path, *arguments: str, **options) -> str:
+    """What Snakemake says when it refuses to begin: no traceback, and no job was started."""
+    output = snakemake(folder, *arguments, code=1, **options)
+    assert "Traceback" not in output and "Select jobs to execute" not in output and "Finished jobid" not in output
+    return output
 
 
 def planned(folder: Path, *arguments: str) -> dict[str, int]:
     """Jobs by rule that a dry run plans; empty when there is nothing to do."""
-    said = snakemake(folder, "-n", *arguments)
-    if "Nothing to be done" in said:
+    output = snakemake(folder, "-n", *arguments)
+    if "Nothing to be done" in output:
         return {}
-    table = re.search(r"^job +count\n-+ +-+\n(.*?)\n\n", said, re.S | re.M)
-    assert table, said[-3000:]
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)\n\n", output, re.S | re.M)
+    assert table, output[-3000:]
     counts = dict(re.findall(r"^(\w+) +(\d+)$", table[1], re.M))
     return {rule: int(count) for rule, count in counts.items() if rule not in ("all", "total")}
 
 
 def planned_files(folder: Path, results: str, *arguments: str) -> tuple[set[str], set[str]]:
     """All files below `results` that jobs make, and those that a run would make again, relative to it."""
-    said = snakemake(folder, "--summary", *arguments)
-    lines = [line.split("\t") for line in said.splitlines() if line.startswith(f"{results}/") and "\t" in line]
-    assert lines, said[-3000:]
-    made = {line[0].removeprefix(f"{results}/"): line[-1] for line in lines}
-    return set(made), {file for file, plan in made.items() if plan == "update pending"}
+    output = snakemake(folder, "--summary", *arguments)
+    lines = [line.split("\t") for line in output.splitlines() if line.startswith(f"{results}/") and "\t" in line]
+    assert lines, output[-3000:]
+    plans = {line[0].removeprefix(f"{results}/"): line[-1] for line in lines}
+    return set(plans), {file for file, plan in plans.items() if plan == "update pending"}

@@ -1,4 +1,4 @@
-"""What can be said before a run: plans without network, and refusals before any job."""
+"""What can be output before a run: plans without network, and refusals before any job."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 
-from tests.workflow.runs import checkout, planned, snakemake
+from tests.workflow.runs import checkout, planned, refused, snakemake
 
 pytestmark = pytest.mark.workflow
 
@@ -21,15 +21,15 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("name", ["medgemma-flare", "minicourse"])
 def test_a_gated_configuration_plans_without_token_network_or_gpu(folder, name):
     environment = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
-    said = snakemake(folder, "-n", "--configfile", f"config/{name}.yaml", env=environment)
-    assert "Tuning tuned [2 CPU, 1 GPU, 48000 MB, 720 min]" in said
-    assert "models_fetch" in said and "data_download" in said
+    output = snakemake(folder, "-n", "--configfile", f"config/{name}.yaml", env=environment)
+    assert "Tuning tuned [2 CPU, 1 GPU, 48000 MB, 720 min]" in output
+    assert "models_fetch" in output and "data_download" in output
 
 
 def test_a_given_configuration_replaces_the_default(folder):
-    said = snakemake(folder, "-n", "--configfile", "config/minicourse.yaml")
-    assert "results/minicourse" in said
-    assert "synthetic_dataset" not in said and "results/data" not in said
+    output = snakemake(folder, "-n", "--configfile", "config/minicourse.yaml")
+    assert "results/minicourse" in output
+    assert "synthetic_dataset" not in output and "results/data" not in output
 
 
 def test_the_default_plans_every_stage_once(folder):
@@ -42,7 +42,7 @@ def test_the_default_plans_every_stage_once(folder):
         "features_extract": 2,
         "infer_answer": 4,
         "infer_gather": 2,
-        "infer_trivial": 3,
+        "infer_baseline": 3,
         "synthetic_model": 1,
         "report_page": 1,
         "report_tables": 1,
@@ -72,21 +72,18 @@ def test_scatter_is_set_on_the_command_line(folder):
         ),
         (
             ["--config", "systems={theirs: {predictions: none.json}}"],
-            "systems.theirs.predictions: none.json is no file",
+            "systems.theirs.predictions: none.json is not a file",
         ),
     ],
 )
 def test_bad_input_is_one_sentence_before_any_job(folder, arguments, sentence):
-    said = snakemake(folder, *arguments, check=False)
-    assert sentence in said
-    assert "Traceback" not in said and "Execute" not in said
+    assert sentence in refused(folder, *arguments)
 
 
 def test_a_gated_run_without_a_token_stops_before_any_job(folder):
     environment = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
-    said = snakemake(folder, "--configfile", "config/minicourse.yaml", env=environment, check=False)
-    assert "google/medgemma-1.5-4b-it is gated and HF_TOKEN is not set: accept its terms at" in said
-    assert "Traceback" not in said and "Execute" not in said
+    sentence = "google/medgemma-1.5-4b-it is gated and HF_TOKEN is not set: accept its terms at"
+    assert sentence in refused(folder, "--configfile", "config/minicourse.yaml", env=environment)
 
 
 def test_a_recipe_that_tunes_the_tower_uses_no_stored_features_of_its_system(folder):
@@ -102,17 +99,19 @@ def test_a_local_checkpoint_and_a_mirror_need_no_token(folder, tmp_path):
     raw["datasets"]["iu_xray"]["mirror"] = str(tmp_path)
     (folder / "config/offline.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     environment = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
-    said = snakemake(folder, "--configfile", "config/offline.yaml", env=environment, check=False)
-    assert "HF_TOKEN is not set" not in said
+    # The mirror is empty, so that the first job fails: the run did begin.
+    output = snakemake(folder, "--configfile", "config/offline.yaml", env=environment, code=1)
+    assert "Downloading iu_xray" in output and "Error in rule data_download" in output
+    assert "HF_TOKEN is not set" not in output
 
 
 def test_a_plan_is_priced_by_limits_and_by_what_earlier_jobs_took(folder):
-    said = snakemake(folder, "-np", "--configfile", "config/minicourse.yaml")
+    output = snakemake(folder, "-np", "--configfile", "config/minicourse.yaml")
     earlier = folder / "results/minicourse/benchmarks/train_tune/tuned.tsv"
     earlier.parent.mkdir(parents=True)
     earlier.write_text("s\th:m:s\n1800.0\t0:30:00\n")
     command = [sys.executable, "-m", "workflow_scripts.cli.cost"]
-    priced = subprocess.run(command, cwd=folder, input=said, capture_output=True, text=True, check=True).stdout
+    priced = subprocess.run(command, cwd=folder, input=output, capture_output=True, text=True, check=True).stdout
     shutil.rmtree(folder / "results")
     lines = {line.split()[0]: line.split(maxsplit=4)[1:] for line in priced.splitlines()}
     assert lines["train_tune"] == ["1", "1.00", "0.50", "mean of 1 earlier"]
@@ -141,9 +140,9 @@ def test_a_split_to_submit_is_answered_and_neither_scored_nor_reported(folder):
     assert (plan["infer_answer"], plan["infer_export"]) == (4, 2)
     assert plan["data_split"] == 2  # the training split and the submitted one
     assert not any(rule.startswith(("score_", "report_")) for rule in plan)
-    said = snakemake(folder, "-n", "-p", "challenge", *hidden)
-    assert "predictions/hidden/tuned.json" in said and "predictions/validation/" not in said
-    assert said.count("--unanswered keep") == said.count("--unanswered leave-out") == 1
+    output = snakemake(folder, "-n", "-p", "challenge", *hidden)
+    assert "predictions/hidden/tuned.json" in output and "predictions/validation/" not in output
+    assert output.count("--unanswered keep") == output.count("--unanswered leave-out") == 1
     assert planned(folder, *hidden) == planned(folder)
 
 

@@ -32,25 +32,25 @@ CONTRACT, GROUPS = cells("after a change of"), cells("name")
 
 def globs(cell):
     """The globs of a cell, groups spelled out."""
-    found = []
+    patterns = []
     for glob, group, system in re.findall(r"`([^`]+)`|\*((?:answers of (\w+))|tables)\*", cell):
         of_group = GROUPS["*answers of SYSTEM*" if system else "*tables*"] if group else ""
-        found += [glob] if glob else [g.replace("SYSTEM", system) for g in globs(of_group)]
-    return found
+        patterns += [glob] if glob else [g.replace("SYSTEM", system) for g in globs(of_group)]
+    return patterns
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A finished run on two local trees."""
+    """A finished run on two local datasets."""
     folder = checkout(tmp_path_factory.mktemp("reruns"))
     raw = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
     raw["results"] = RESULTS
-    raw["datasets"] = {name: {"source": "local", "path": f"trees/{name}"} for name in ("lab", "clinic")}
+    raw["datasets"] = {name: {"source": "local", "path": f"local/{name}"} for name in ("lab", "clinic")}
     raw["splits"]["train"]["dataset"], raw["splits"]["validation"]["dataset"] = "lab", "clinic"
     (folder / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))
     for seed, name in enumerate(raw["datasets"]):
         spec = f'{{"source": "synthetic", "seed": {seed}, "scale": 0.1}}'
-        command = ["-m", "workflow_scripts.synthetic.dataset", "--spec", spec, "--out", f"trees/{name}"]
+        command = ["-m", "workflow_scripts.synthetic.dataset", "--spec", spec, "--out", f"local/{name}"]
         manifest = ["--manifest", str(folder / f"{name}.json")]
         subprocess.run([sys.executable, *command, *manifest], cwd=folder, check=True, capture_output=True)
     snakemake(folder, "--configfile", CONFIG)
@@ -59,14 +59,14 @@ def done(tmp_path_factory):
 
 
 @contextmanager
-def kept(path):
+def restored(path):
     """Put the content of a file back, with its time."""
-    content, told = path.read_bytes(), path.stat()
+    content, times = path.read_bytes(), path.stat()
     try:
         yield
     finally:
         path.write_bytes(content)
-        os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def agreed(line, folder, *arguments):
@@ -94,7 +94,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("line", SETTINGS)
 def test_a_setting_makes_again_what_the_page_says(done, line):
-    with kept(done / CONFIG):
+    with restored(done / CONFIG):
         raw = yaml.safe_load((done / CONFIG).read_text())
         SETTINGS[line](raw)
         (done / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))
@@ -109,13 +109,18 @@ LINES = {
     "a line of the inference": "workflow_scripts/infer/answer.py",
     "a line of the readers": "workflow_scripts/score/outcomes.py",
     "a line of the page": "workflow_scripts/report/page.py",
+    "a line of a task's `answers`": "workflow_scripts/tasks/classification/answers.py",
+    "a line of a task's `reading`": "workflow_scripts/tasks/counting/reading.py",
+    "a line of a task's `grammar`": "workflow_scripts/tasks/detection/grammar.py",
+    "a line of a task's `metrics`": "workflow_scripts/tasks/multi_label/metrics.py",
+    "a line of a task's `baselines`": "workflow_scripts/tasks/regression/baselines.py",
 }
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_of_code_makes_again_what_the_page_says(done, line):
     source = done / LINES[line]
-    with kept(source):
+    with restored(source):
         source.write_text(source.read_text() + "\n# a line\n")
         agreed(line, done)
 
@@ -133,20 +138,20 @@ def repaint(path):
 
 
 def first_question(done):
-    return sorted((done / "trees/lab/training").glob("*/*/*.json"))[0]
+    return sorted((done / "local/lab/training").glob("*/*/*.json"))[0]
 
 
 DATA = {
     "a question file of the training data": first_question,
-    "an image of the training data": lambda done: done / "trees/lab" / used_image(done, "train"),
-    "an image of the validation data": lambda done: done / "trees/clinic" / used_image(done, "validation"),
+    "an image of the training data": lambda done: done / "local/lab" / used_image(done, "train"),
+    "an image of the validation data": lambda done: done / "local/clinic" / used_image(done, "validation"),
 }
 
 
 @pytest.mark.parametrize("line", DATA)
 def test_an_edit_of_the_data_makes_again_what_the_page_says(done, line):
     path = DATA[line](done)
-    with kept(path):
+    with restored(path):
         if path.suffix == ".json":
             path.write_text(path.read_text() + " ")
         else:
@@ -157,8 +162,8 @@ def test_an_edit_of_the_data_makes_again_what_the_page_says(done, line):
 
 TOUCHED = {
     "a touched source file": lambda done: [*(done / "workflow_scripts").rglob("*.py"), *(done / "rules").iterdir()],
-    "a touched question file": lambda done: (done / "trees").glob("*/*/*/*/*.json"),
-    "a touched image": lambda done: (done / "trees").rglob("*.png"),
+    "a touched question file": lambda done: (done / "local").glob("*/*/*/*/*.json"),
+    "a touched image": lambda done: (done / "local").rglob("*.png"),
     "a touched configuration": lambda done: [done / CONFIG],
     "a touched table of rows": lambda done: (done / RESULTS).rglob("rows.parquet"),
     "touched adapter weights": lambda done: (done / RESULTS / "systems").rglob("adapter_model.safetensors"),
@@ -173,8 +178,8 @@ def test_a_touched_file_makes_again_nothing(done, line):
     for path in paths:
         path.touch()
     agreed(line, done)
-    for path, told in times.items():
-        os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))
+    for path, before in times.items():
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 ON_THE_COMMAND_LINE = {
@@ -199,7 +204,7 @@ def test_a_fresh_clone_beside_old_results_makes_again_nothing(done, line, tmp_pa
     clone = checkout(tmp_path / "clone", source=done)
     for file in clone.rglob("*"):
         file.touch()
-    for name in ["trees", *CLONES[line]]:
+    for name in ["local", *CLONES[line]]:
         shutil.copytree(done / name, clone / name)
     agreed(line, clone)
 
@@ -212,27 +217,27 @@ def test_after_a_changed_image_its_features_and_its_rows_alone_are_computed(done
     folder = tmp_path / "copy"
     shutil.copytree(done, folder)
     path = used_image(folder, "validation")
-    repaint(folder / "trees/clinic" / path)
+    repaint(folder / "local/clinic" / path)
     snakemake(folder, "--configfile", CONFIG)
     logs = {log.stem: log.read_text() for log in (folder / RESULTS / "logs").rglob("*.log")}
-    assert ", 0 computed" in logs["tiny.train"] and " kept, 1 computed" in logs["tiny.validation"]
+    assert ", 0 to compute" in logs["tiny.train"] and " stored, 1 to compute" in logs["tiny.validation"]
     assert "nothing to train" in logs["tuned"]
     rows = pq.read_table(folder / RESULTS / "splits/validation/rows.parquet").to_pylist()
-    asked = sum(any(image["path"] == path for image in row["images"]) for row in rows)
+    changed = sum(any(image["path"] == path for image in row["images"]) for row in rows)
     for system in ("base", "tuned"):
-        assert f"{len(rows) - asked} kept, {asked} asked for" in logs[f"validation.{system}.1-of-1"]
+        assert f"{len(rows) - changed} cached, {changed} to generate" in logs[f"validation.{system}.1-of-1"]
 
 
 def test_a_second_checkout_with_the_same_store_calls_no_model(done, tmp_path):
     second = checkout(tmp_path / "second", source=done)
     raw = yaml.safe_load((done / CONFIG).read_text())
     raw["results"], raw["store"] = "results/second", str(done / RESULTS / "store")
-    raw["datasets"] = {name: {"source": "local", "path": str(done / f"trees/{name}")} for name in raw["datasets"]}
+    raw["datasets"] = {name: {"source": "local", "path": str(done / f"local/{name}")} for name in raw["datasets"]}
     (second / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))
     snakemake(second, "--configfile", CONFIG)
     logs = {log.stem: log.read_text() for log in (second / "results/second/logs").rglob("*.log")}
-    assert all(", 0 computed" in logs[f"tiny.{split}"] for split in ("train", "validation"))
-    assert all(", 0 asked for" in logs[f"validation.{system}.1-of-1"] for system in ("base", "tuned"))
+    assert all(", 0 to compute" in logs[f"tiny.{split}"] for split in ("train", "validation"))
+    assert all(", 0 to generate" in logs[f"validation.{system}.1-of-1"] for system in ("base", "tuned"))
     assert "nothing to train" in logs["tuned"]
     for table in ("table.csv", "table.md"):
         one, other = (f / "report/validation" / table for f in (done / RESULTS, second / "results/second"))

@@ -1,15 +1,20 @@
 """The whole workflow once, on config/smoke.yaml, and what a change makes it do again."""
 
+import ast
+import csv
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.workflow.runs import checkout, planned, snakemake
+from tests.workflow.runs import ROOT, checkout, planned, snakemake
 from workflow_scripts.core.files import sha256_of_file
+from workflow_scripts.core.rows import MetricValue, Prediction, QuarantinedRow, Row
+from workflow_scripts.core.tables import read_rows
 
 pytestmark = pytest.mark.workflow
 SMOKE = ("--configfile", "config/smoke.yaml")
@@ -34,6 +39,20 @@ def done(tmp_path_factory):
     return folder
 
 
+def test_every_metric_of_the_table_is_a_literal_of_the_code(done):
+    """A search for the name that a table shows ends where the metric is defined."""
+    metrics = {row.metric for row in read_rows(done / "results/smoke/scores/validation/metrics.parquet", MetricValue)}
+    with (done / "results/smoke/report/validation/table.csv").open(newline="") as lines:
+        metrics |= {line["metric"] for line in csv.DictReader(lines)}
+    literals = {
+        node.value
+        for file in (ROOT / "workflow_scripts").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert len(metrics) > 30 and metrics - literals == set()
+
+
 def edited(done, name, change):
     """A configuration like smoke.yaml with one change, beside it."""
     raw = yaml.safe_load((done / "config/smoke.yaml").read_text())
@@ -47,12 +66,18 @@ def test_a_second_run_does_nothing_and_says_so(done):
     assert "Nothing to be done" in snakemake(done, *SMOKE)
 
 
-def test_every_row_is_kept_or_quarantined(done):
-    planted = yaml.safe_load((done / "results/smoke/data/toy/manifest.json").read_text())
-    rows = pq.read_table(done / "results/smoke/data/toy/rows.parquet").num_rows
-    quarantine = pq.read_table(done / "results/smoke/data/toy/quarantine.parquet")
-    assert quarantine.num_rows > 0 and rows > 200
-    assert planted["files"]
+def test_every_row_of_every_question_file_is_in_the_rows_or_in_quarantine_once(done):
+    folder = done / "results/smoke/data/toy"
+    questions = sorted((folder / "root").glob("*/*/*/*.json"))
+    source = Counter()
+    for file in questions:
+        name = file.relative_to(folder / "root").with_suffix("").as_posix()
+        source.update(f"{name}/{number}" for number in range(len(json.loads(file.read_text(encoding="utf-8")))))
+    rows = Counter(row.uid for row in read_rows(folder / "rows.parquet", Row))
+    quarantine = Counter(row.uid for row in read_rows(folder / "quarantine.parquet", QuarantinedRow))
+    assert len(questions) > 20 and rows.total() > 200 and quarantine.total() > 10
+    assert rows + quarantine == source
+    assert set(source.values()) == {1}
 
 
 def test_every_system_answers_every_row(done):
@@ -83,43 +108,43 @@ def explained(done, *arguments):
 
 
 def test_a_number_is_explained_down_to_the_manifest_of_its_data(done):
-    said = explained(done, "--task", "counting", "--system", "tuned").stdout
+    output = explained(done, "--task", "counting", "--system", "tuned").stdout
     for name in ("metrics", "outcomes", "predictions", "adapter", "model", "training rows", "data", "configuration"):
-        assert f"\n  {name} " in said
-    assert "trained until 20" in said and '"learning_rate": 0.002' in said and "tiny at " in said
+        assert f"\n  {name} " in output
+    assert "trained until 20" in output and '"learning_rate": 0.002' in output and "tiny at " in output
     manifest = sha256_of_file(done / "results/smoke/data/toy/manifest.json")
-    assert f"manifest.json  sha256 {manifest[:12]}\n" in said and "CHANGED" not in said
+    assert f"manifest.json  sha256 {manifest[:12]}\n" in output and "CHANGED" not in output
 
 
 def test_a_file_that_changed_since_the_table_is_marked(done):
     rows = done / "results/smoke/splits/train/rows.parquet"
     content = rows.read_bytes()
     rows.write_bytes(content + b" ")
-    said = explained(done, "--task", "counting", "--system", "majority").stdout
+    output = explained(done, "--task", "counting", "--system", "majority").stdout
     rows.write_bytes(content)
-    (line,) = [line for line in said.splitlines() if "CHANGED since the table was written" in line]
+    (line,) = [line for line in output.splitlines() if "CHANGED since the table was written" in line]
     assert "splits/train/rows.parquet" in line
 
 
 def test_a_number_that_is_not_there_is_refused(done):
-    said = explained(done, "--task", "counting", "--system", "nobody")
-    assert said.returncode == 1 and "has no counting of nobody on macro; there are" in said.stderr
+    output = explained(done, "--task", "counting", "--system", "nobody")
+    assert output.returncode == 1 and "has no counting of nobody on macro; there are" in output.stderr
 
 
 def test_sidecars_tell_version_git_packages_and_revisions(done):
     table = json.loads((done / "results/smoke/report/validation/table.provenance.json").read_text())
     adapter = json.loads((done / "results/smoke/systems/tuned/adapter/provenance.json").read_text())
-    for told in (table, adapter):
-        assert {"workflow", "git", "python", "packages", "gpus", "written"} <= set(told)
-        assert told["packages"]["pyarrow"]
+    for sidecar in (table, adapter):
+        assert {"workflow", "git", "python", "packages", "gpus", "written"} <= set(sidecar)
+        assert sidecar["packages"]["pyarrow"]
     assert table["revisions"]["tiny"] == adapter["revision"]
     assert table["configuration"]["systems"]["tuned"]["recipe"] == "qlora"
 
 
 @pytest.mark.parametrize("arguments", [("--dag",), ("--rulegraph",), ("--summary",), ("--report", "report.html")])
 def test_snakemakes_own_views_work(done, arguments):
-    said = snakemake(done, *SMOKE, *arguments)
-    assert {"--dag": "digraph", "--rulegraph": "train_tune", "--summary": "table.csv"}.get(arguments[0], "") in said
+    output = snakemake(done, *SMOKE, *arguments)
+    assert {"--dag": "digraph", "--rulegraph": "train_tune", "--summary": "table.csv"}.get(arguments[0], "") in output
     if arguments[0] == "--report":
         page = (done / "report.html").read_text()
         assert "Tables" in page and "Pages" in page and "Audits" in page
@@ -170,14 +195,18 @@ def test_exported_answers_come_back_as_a_system_with_the_same_numbers(done):
     change = edited(done, "again", lambda raw: raw["systems"].update(theirs={"predictions": exported}))
     snakemake(done, *change)
     ours, theirs = (
-        pq.read_table(done / f"results/smoke/predictions/validation/{system}.parquet").to_pylist()
+        read_rows(done / f"results/smoke/predictions/validation/{system}.parquet", Prediction)
         for system in ("tuned", "theirs")
     )
-    assert [(row["uid"], row["text"]) for row in theirs] == [(row["uid"], row["text"]) for row in ours]
-    assert {row["finish"] for row in theirs} == {"imported"}
-    metrics = pq.read_table(done / "results/smoke/scores/validation/metrics.parquet").to_pylist()
+    assert [(row.uid, row.text) for row in theirs] == [(row.uid, row.text) for row in ours]
+    assert {row.finish_reason for row in theirs} == {"imported"}
+    metrics = read_rows(done / "results/smoke/scores/validation/metrics.parquet", MetricValue)
     by_system = {
-        system: {(r["task"], r["dataset"], r["metric"]): r["value"] for r in metrics if r["system"] == system}
+        system: {
+            (row.task, row.subset, row.metric, row.reading, row.judge, row.stratum): row.value
+            for row in metrics
+            if row.system == system
+        }
         for system in ("tuned", "theirs")
     }
     assert by_system["tuned"] == by_system["theirs"] and len(by_system["tuned"]) > 100

@@ -1,8 +1,8 @@
 """Which source files a step really runs: the closure of its imports within this package, and of the parts it loads.
 
 Rules declare the hash of these files as a parameter: editing a line reruns the steps that use it and no others, while
-a fresh clone or a touched file reruns nothing. `load_part(task, "metrics")` in a module stands for the module `metrics`
-of every task in the registry, those of entry points among them.
+a fresh clone or a touched file reruns nothing. A call of `load_part` in a module stands for the named part of every
+task in the registry, those of entry points among them.
 """
 
 import ast
@@ -87,8 +87,10 @@ def _imports_of(file: Path) -> tuple[str, ...]:
 
 @cache
 def _parts_of(file: Path) -> tuple[str, ...]:
+    """Modules of the parts that `file` loads; a task of another package may lack some."""
     parts = set(_PART.findall(file.read_text(encoding="utf-8")))
-    return tuple(f"{task.package}.{part}" for task in tasks().values() for part in sorted(parts))
+    names = (f"{task.package}.{part}" for task in tasks().values() for part in sorted(parts))
+    return tuple(name for name in names if name.startswith(f"{PACKAGE}.") or find_spec(name) is not None)
 
 
 @cache

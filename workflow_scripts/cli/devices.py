@@ -5,7 +5,6 @@ these alone, and becomes the command: the locks end with its process, however th
 devices itself, and where `FLAREBENCH_DEVICE=cpu` asks for the CPU, nothing is done.
 """
 
-import argparse
 import fcntl
 import os
 import re
@@ -13,6 +12,8 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+from tyro.conf import Positional
 
 from workflow_scripts.core.command import Refused, run_step
 
@@ -28,10 +29,10 @@ def devices_in_sight() -> list[str]:
 
 def _uuids() -> list[str]:
     try:
-        told = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return []
-    return re.findall(r"^GPU \d+: .*\(UUID: (\S+)\)$", told.stdout, re.M) if told.returncode == 0 else []
+    return re.findall(r"^GPU \d+: .*\(UUID: (\S+)\)$", listing.stdout, re.M) if listing.returncode == 0 else []
 
 
 def take(count: int, folder: Path, pause: float = 1.0) -> list[str]:
@@ -51,7 +52,7 @@ def take(count: int, folder: Path, pause: float = 1.0) -> list[str]:
     while True:
         with (folder / "table").open("w") as table:  # one job chooses at a time: no two wait for each other's half
             fcntl.flock(table, fcntl.LOCK_EX)
-            held: dict[str, int] = {}
+            locks: dict[str, int] = {}
             for device in devices:
                 # A number and a UUID of one card have one lock.
                 name = uuids[int(device)] if device.isdigit() and int(device) < len(uuids) else device
@@ -61,12 +62,12 @@ def take(count: int, folder: Path, pause: float = 1.0) -> list[str]:
                 except BlockingIOError:
                     os.close(lock)
                     continue
-                held[device] = lock
-                if len(held) == count:
-                    for lock in held.values():
+                locks[device] = lock
+                if len(locks) == count:
+                    for lock in locks.values():
                         os.set_inheritable(lock, True)
-                    return list(held)
-            for lock in held.values():
+                    return list(locks)
+            for lock in locks.values():
                 os.close(lock)
         if not waited:
             print(f"waiting for {count} of {len(devices)} GPUs: other jobs hold them", flush=True)
@@ -74,18 +75,19 @@ def take(count: int, folder: Path, pause: float = 1.0) -> list[str]:
         time.sleep(pause)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("count", type=int, help="GPUs of the job")
-    parser.add_argument("command", nargs="+", help="what to run on them")
-    given = parser.parse_args()
-    on_the_cpu = os.environ.get("FLAREBENCH_DEVICE") == "cpu"
-    if given.count and not on_the_cpu and "SLURM_JOB_ID" not in os.environ:
-        taken = take(given.count, Path(tempfile.gettempdir()) / f"flarebench-devices-{os.getuid()}")
-        os.environ[VARIABLE] = ",".join(taken)
+def run_on_devices(count: Positional[int], command: Positional[list[str]]) -> None:
+    """Become a command that sees as many GPUs as it asks for, and these alone.
+
+    Args:
+        count: GPUs of the job.
+        command: what to run on them, after `--`.
+    """
+    if count and os.environ.get("FLAREBENCH_DEVICE") != "cpu" and "SLURM_JOB_ID" not in os.environ:
+        devices = take(count, Path(tempfile.gettempdir()) / f"flarebench-devices-{os.getuid()}")
+        os.environ[VARIABLE] = ",".join(devices)
         print(f"GPUs of this job: {os.environ[VARIABLE]}", flush=True)
-    os.execvp(given.command[0], given.command)
+    os.execvp(command[0], command)
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(run_on_devices)

@@ -1,91 +1,102 @@
 """Where a number of a table came from: `python -m workflow_scripts.cli.explain TABLE --task TASK --system SYSTEM`.
 
-TABLE is `report/{split}/table.csv` below a results folder. Prints the value, then every file behind it down to the
-manifest of the data, with its hash; a file that changed since the table was written is marked.
+TABLE is `report/{split}/table.csv` below a results folder. Prints the value, then every file that it comes from down to
+the manifest of the data, with its hash; a file that changed since the table was written is marked.
 """
 
-import argparse
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.files import read_json, sha256_of_file
-from workflow_scripts.core.tables import METRICS, OUTCOMES, read_table
-from workflow_scripts.report.lineage import behind
-from workflow_scripts.report.tables import cell_text, provenance_of
+from workflow_scripts.core.files import sha256_of_file
+from workflow_scripts.core.rows import MetricValue, Outcome
+from workflow_scripts.core.tables import read_rows
+from workflow_scripts.report.lineage import origins, read_object
+from workflow_scripts.report.tables import cell_text, metric_label, provenance_of
 
 
-def explain(table: Path, task: str, system: str, dataset: str) -> list[str]:
-    """The lines to print.
+def explain(table: Path, /, *, task: str, system: str, subset: str = "macro") -> str:
+    """Say where a number of a table came from.
+
+    Args:
+        table: results/report/SPLIT/table.csv
+        task: as in the table: counting, report, …
+        system: name of the system.
+        subset: a subset; by default the mean over them.
 
     Raises:
         Refused: the table has no such number.
     """
+    task = task.replace(" ", "_")
     split, results = table.parent.name, table.parents[2]
-    told = read_json(provenance_of(table))
-    configuration, files = told["configuration"], told["files"]
-    rows = read_table(results / f"scores/{split}/metrics.parquet", METRICS).to_pylist()
-    cells = [row for row in rows if row["primary"] and row["task"] == task and row["system"] == system]
-    cell = next((row for row in cells if row["dataset"] == dataset), None)
-    if cell is None or system not in configuration["systems"]:
-        known = sorted({(row["task"], row["system"], row["dataset"]) for row in rows if row["primary"]})
-        raise Refused(f"{table} has no {task} of {system} on {dataset}; there are {', '.join(map('/'.join, known))}")
-    entry = configuration["systems"][system]
-    about = {
-        "outcomes": lambda path: _outcomes(path, task, dataset),
+    provenance = read_object(provenance_of(table))
+    configuration, files = provenance["configuration"], provenance["files"]
+    cell = _cell(table, task, system, subset)
+    entry = configuration["systems"].get(system)
+    if entry is None:
+        raise Refused(
+            f"{table}: its configuration has no system {system}; there are {', '.join(configuration['systems'])}"
+        )
+    about: dict[str, Callable[[Path], str]] = {
+        "outcomes": lambda path: _outcomes(path, task, subset),
         "adapter": lambda path: _adapter(path, configuration["recipes"][entry["recipe"]]),
-        "model": lambda path: f"{entry['model']} at {told['revisions'][entry['model']]}",
-        "data": lambda path: _source(path),
-        "training data": lambda path: _source(path),
+        "model": lambda path: f"{entry['model']} at {provenance['revisions'][entry['model']]}",
+        "data": _source,
+        "training data": _source,
     }
     lines = [
-        f"{cell['metric']} of {system}, {task} on {split} ({dataset}): {cell_text(cell)}, {cell['better']} is better; "
-        f"{cell['rows']} rows, {cell['valid_share']:.0%} of the answers valid"
+        f"{metric_label(cell.metric, cell.judge)} of {system}, {task} on {split} ({subset}): {cell_text(cell)}, "
+        f"{cell.direction} is better; {cell.rows} rows, {cell.valid_share:.0%} of the answers valid"
     ]
-    for name, path in behind(results, configuration, split, system).items():
+    for name, path in origins(results, configuration, split, system).items():
         now = sha256_of_file(results / path)
         state = "" if now == files.get(path) else "  CHANGED since the table was written"
         lines.append(f"  {name:14} {results / path}  sha256 {now[:12]}{state}")
         if name in about:
             lines.append(f"  {'':14} {about[name](results / path)}")
-    git = told["git"]
+    git = provenance["git"]
     at = f" at {git['commit'][:12]}{' with changes' if git['dirty'] else ''}" if git else ", outside git"
-    lines.append(f"  {'configuration':14} sha256 {told['configuration_sha256'][:12]}; system {canonical_json(entry)}")
-    lines.append(f"  {'workflow':14} {told['workflow']}{at}; table written {told['written']}")
-    lines.append(f"  {'packages':14} {', '.join(f'{name} {found}' for name, found in told['packages'].items())}")
-    return lines
+    lines.append(
+        f"  {'configuration':14} sha256 {provenance['configuration_sha256'][:12]}; system {canonical_json(entry)}"
+    )
+    lines.append(f"  {'workflow':14} {provenance['workflow']}{at}; table written {provenance['written']}")
+    packages = ", ".join(f"{name} {version}" for name, version in provenance["packages"].items())
+    lines.append(f"  {'packages':14} {packages}")
+    return "\n".join(lines)
 
 
-def _outcomes(path: Path, task: str, dataset: str) -> str:
-    rows = [row for row in read_table(path, OUTCOMES).to_pylist() if row["task"] == task]
-    if dataset not in ("macro", "pooled"):
-        rows = [row for row in rows if row["dataset"] == dataset]
-    counts = Counter(row["outcome"] for row in rows)
+def _cell(table: Path, task: str, system: str, subset: str) -> MetricValue:
+    """The number itself; raises Refused where the table has none."""
+    values = read_rows(table.parents[2] / f"scores/{table.parent.name}/metrics.parquet", MetricValue)
+    primary = {(value.task, value.system, value.subset): value for value in values if value.primary}
+    if (task, system, subset) not in primary:
+        known = ", ".join("/".join(place) for place in sorted(primary))
+        raise Refused(f"{table} has no {task} of {system} on {subset}; there are {known}")
+    return primary[task, system, subset]
+
+
+def _outcomes(path: Path, task: str, subset: str) -> str:
+    rows = [row for row in read_rows(path, Outcome) if row.task == task]
+    if subset not in ("macro", "pooled"):
+        rows = [row for row in rows if row.subset == subset]
+    counts = Counter(row.outcome for row in rows)
     return f"{len(rows)} rows: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 
-def _adapter(path: Path, recipe: dict) -> str:
-    told = read_json(path.parent / "provenance.json")
-    where = ", ".join(told["gpus"]) or "CPU"
-    return f"trained until {told['written']} on {where} by the recipe {json.dumps(recipe, sort_keys=True)}"
+def _adapter(path: Path, recipe: dict[str, Any]) -> str:
+    provenance = read_object(path.parent / "provenance.json")
+    where = ", ".join(provenance["gpus"]) or "CPU"
+    return f"trained until {provenance['written']} on {where} by the recipe {json.dumps(recipe, sort_keys=True)}"
 
 
 def _source(path: Path) -> str:
-    manifest = read_json(path)
+    manifest = read_object(path)
     return f"{len(manifest['files'])} files of {canonical_json(manifest['source'])}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", type=Path, help="results/report/SPLIT/table.csv")
-    parser.add_argument("--task", required=True, help="as in the table: counting, report, …")
-    parser.add_argument("--system", required=True, help="name of the system")
-    parser.add_argument("--dataset", default="macro", help="a data set; by default the mean over them")
-    given = parser.parse_args()
-    print("\n".join(explain(given.table, given.task.replace(" ", "_"), given.system, given.dataset)))
-
-
 if __name__ == "__main__":
-    run_step(main)
+    run_step(explain)

@@ -5,17 +5,19 @@ are cancelled, its local steps ended, and only when all of them are gone does Sn
 of the dead run.
 """
 
-import argparse
 import getpass
 import os
+import pwd
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any, cast
 
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.files import read_json, write_json
@@ -23,7 +25,7 @@ from workflow_scripts.core.files import read_json, write_json
 RECORD = Path(".snakemake/flarebench_run.json")
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 """How the name of a job ends that Snakemake submitted."""
-STEP = re.compile(rb"-m\0?\s?workflow_scripts\.(?!core\.resume)")
+STEP = re.compile(rb"-m\0?\s?workflow_scripts\.(?!cli\.resume)")
 
 
 def record_run() -> None:
@@ -35,25 +37,76 @@ def record_run() -> None:
     )
 
 
-def resume(elsewhere: bool) -> list[str]:
+def name_user() -> None:
+    """Name a user without an entry in the password file by its number: Snakemake stops where it finds no name."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = str(os.getuid())
+
+
+def resume(*, started_elsewhere: bool = False) -> None:
+    """Go on with the last run in this folder.
+
+    Args:
+        started_elsewhere: the run was started on another host, and its process there is dead.
+
+    Raises:
+        Refused: see `clear_dead_run` and `check_cache_folder`.
+    """
+    check_cache_folder()
+    name_user()
+    snakemake = [sys.executable, "-m", "snakemake", *clear_dead_run(elsewhere=started_elsewhere)]
+    if subprocess.run([*snakemake, "--unlock"], check=False).returncode:
+        raise Refused("Snakemake cannot unlock this folder, for the reason above; see to it and run again")
+    print("going on with: " + " ".join(snakemake[2:]), flush=True)
+    os.execv(sys.executable, [*snakemake, "--rerun-incomplete"])
+
+
+def check_cache_folder() -> None:
+    """See that Snakemake can start: a container's user may have no home, or one that is read-only.
+
+    Raises:
+        Refused: it cannot; the message names the variable to set.
+    """
+    try:
+        base = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        raise Refused(
+            f"user {os.getuid()} has neither HOME nor an entry in the password file, and Snakemake needs a home: set "
+            "HOME to a folder that can be written"
+        ) from None
+    place = os.environ.get("XDG_CACHE_HOME") or str(Path(base) / ".cache")
+    try:
+        Path(place).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise Refused(
+            f"{place} cannot be written ({error.strerror}), and Snakemake caches there: set XDG_CACHE_HOME to a folder "
+            "that can"
+        ) from None
+
+
+def clear_dead_run(*, elsewhere: bool) -> list[str]:
     """Clear away what the dead run left; return the arguments that it was called with.
 
     Raises:
-        Refused: no run was started here, it is alive, or it cannot be told whether its jobs are gone.
+        Refused: no run was started here, it is alive, or it cannot be known whether its jobs are gone.
     """
     if not RECORD.exists():
         raise Refused(f"no run was started in {Path.cwd()}: start one with `snakemake`")
-    last = read_json(RECORD)
+    last = cast(dict[str, Any], read_json(RECORD))
     if last["host"] != socket.gethostname() and not elsewhere:
         raise Refused(
-            f"the last run in this folder was started on {last['host']}: resume it there, or add --started-elsewhere "
-            "if you know that its process is dead"
+            f"the last run in this folder was started on {last['host']}: resume it there, or add "
+            "`--started-elsewhere True` if you know that its process is dead"
         )
     if last["host"] == socket.gethostname() and _started(last["pid"]) == last["started"]:
         raise Refused(f"the run in this folder is alive (process {last['pid']}): stop it with Ctrl-C, or wait")
     cancel_jobs(Path.cwd())
     end_steps(Path.cwd())
-    return last["arguments"]
+    arguments: list[str] = last["arguments"]
+    return arguments
 
 
 def cancel_jobs(folder: Path) -> None:
@@ -62,17 +115,17 @@ def cancel_jobs(folder: Path) -> None:
         return
     empty = 0
     while empty < 2:  # twice: the dead process may have left an sbatch on its way
-        found = _jobs_from(folder)
-        empty = 0 if found else empty + 1
-        if found:
-            print(f"cancelling {len(found)} jobs of the dead run: {' '.join(found)}", flush=True)
-            subprocess.run(["scancel", *found], check=False)
+        jobs = _jobs_from(folder)
+        empty = 0 if jobs else empty + 1
+        if jobs:
+            print(f"cancelling {len(jobs)} jobs of the dead run: {' '.join(jobs)}", flush=True)
+            subprocess.run(["scancel", *jobs], check=False)
         time.sleep(2)
 
 
 def _jobs_from(folder: Path) -> list[str]:
     """Numbers of the user's pending, running and ending jobs whose working directory is `folder`."""
-    command = ["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%A|%j|%Z"]
+    command = ["squeue", "--noheader", f"--user={os.getuid()}", "--format=%A|%j|%Z"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise Refused(f"squeue does not say whether jobs of the dead run are left: {done.stderr.strip()}; try again")
@@ -82,25 +135,25 @@ def _jobs_from(folder: Path) -> list[str]:
 
 def end_steps(folder: Path) -> None:
     """End the steps that run in `folder` on this host, downloads for example, and wait until they are gone."""
-    told: set[int] = set()
-    while found := _steps_in(folder):
-        for pid in found - told:
+    signalled: set[int] = set()
+    while steps := _steps_in(folder):
+        for pid in steps - signalled:
             print(f"ending process {pid}, a step of the dead run", flush=True)
             os.kill(pid, signal.SIGTERM)
-        told |= found
+        signalled |= steps
         time.sleep(0.5)
 
 
 def _steps_in(folder: Path) -> set[int]:
     """Processes of this user that run a step with `folder` as their working directory."""
-    found = set()
+    steps = set()
     for place in Path("/proc").glob("[0-9]*"):
         try:
             if STEP.search((place / "cmdline").read_bytes()) and (place / "cwd").resolve() == folder:
-                found.add(int(place.name))
+                steps.add(int(place.name))
         except OSError:
             continue  # ended meanwhile, or somebody else's
-    return found
+    return steps
 
 
 def _started(pid: int) -> str | None:
@@ -111,14 +164,5 @@ def _started(pid: int) -> str | None:
         return None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--started-elsewhere", action="store_true", help="the dead run was started on another host")
-    snakemake = [sys.executable, "-m", "snakemake", *resume(parser.parse_args().started_elsewhere)]
-    subprocess.run([*snakemake, "--unlock"], check=True)
-    print("going on with: " + " ".join(snakemake[2:]), flush=True)
-    os.execv(sys.executable, [*snakemake, "--rerun-incomplete"])
-
-
 if __name__ == "__main__":
-    run_step(main)
+    run_step(resume)

@@ -47,7 +47,8 @@ def _json_model(info: Any) -> Any:
 
     def read(arguments: list[str]) -> BaseModel:
         try:
-            return info.type.model_validate_json(arguments[0])
+            model: BaseModel = info.type.model_validate_json(arguments[0])
+            return model
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(map(str, fault["loc"]))

@@ -22,7 +22,7 @@ def disk_fault(error: Exception) -> str | None:
     number = error.errno if isinstance(error, OSError) else None
     said, place = str(error), getattr(error, "filename", None) or "the output"
     if number in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in said or "PytorchStreamWriter failed" in said:
-        return f"{place} cannot be written: no space is left on the disk; make room and run again"
+        return f"{place} cannot be written: no space is left on the disk; free some and run again"
     if number in (errno.EROFS, errno.EACCES, errno.EPERM) or "os error 30" in said:
         return f"{place} cannot be read or written: {os.strerror(number or errno.EROFS)}; check its owner and mount"
     return None

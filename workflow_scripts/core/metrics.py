@@ -87,7 +87,7 @@ class Facts:
 def ratio(part: np.ndarray, whole: np.ndarray, empty: float = np.nan) -> np.ndarray:
     """`part / whole`, and `empty` where `whole` is zero."""
     part, whole = np.broadcast_arrays(np.asarray(part, dtype=float), np.asarray(whole, dtype=float))
-    return np.divide(part, whole, out=np.full(whole.shape, empty), where=whole != 0)
+    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, empty), where=whole != 0))
 
 
 def count_facts(answers: Iterable[ScoredAnswer]) -> dict[str, np.ndarray]:

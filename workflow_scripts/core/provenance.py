@@ -1,14 +1,15 @@
-"""What a file was made of and where, in a sidecar beside it; nothing of this enters a table that is compared."""
+"""Sidecar files that record what a file was made of and where; nothing of this enters a table that is compared."""
 
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from workflow_scripts.cache.fingerprints import ROOT
 from workflow_scripts.core.files import write_json
+from workflow_scripts.core.paths import ROOT
 
 PACKAGES = [
     "torch",
@@ -25,33 +26,41 @@ PACKAGES = [
 ]
 
 
-def circumstances() -> dict:
+def circumstances() -> dict[str, object]:
     """Version and git state of the workflow, packages, Python, GPUs and the time."""
     return {
-        "workflow": tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-        if (ROOT / "pyproject.toml").is_file()
-        else None,
+        "workflow": workflow_version(),
         "git": _git_state(),
         "python": sys.version.split()[0],
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "gpus": _said("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines(),
+        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
+        "gpus": _output_of("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def write_provenance(path: Path, about: dict) -> None:
+def write_provenance(path: Path, about: Mapping[str, object]) -> None:
     """Write `about` and the circumstances to `path`."""
-    write_json(path, about | circumstances())
+    write_json(path, {**about, **circumstances()})
 
 
-def _git_state() -> dict | None:
-    """Commit of this checkout and whether tracked files differ from it; None outside git."""
-    commit = _said("git", "-C", str(ROOT), "rev-parse", "HEAD")
+def workflow_version() -> str | None:
+    """The version in pyproject.toml, the one place that states it: of this checkout, else of the installed package."""
+    project = ROOT / "pyproject.toml"
+    if project.is_file():
+        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
+    return _version("flarebench")
+
+
+def _git_state() -> dict[str, object] | None:
+    """Commit of this checkout and whether tracked files differ from it; None outside git and where installed."""
+    if not (ROOT / "Snakefile").is_file():
+        return None
+    commit = _output_of("git", "-C", str(ROOT), "rev-parse", "HEAD")
     if not commit:
         return None
     return {
         "commit": commit,
-        "dirty": bool(_said("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")),
+        "dirty": bool(_output_of("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")),
     }
 
 
@@ -62,8 +71,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _said(*command: str) -> str:
-    """What a command printed; nothing where it is not there or failed."""
+def _output_of(*command: str) -> str:
+    """What a command prints; nothing where it is missing or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -1,11 +1,11 @@
-"""What every engine takes and gives: requests with a chat and its pictures, responses with text and how it ended."""
+"""What every engine takes and gives: requests with a chat and its images, responses with text and how it ended."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class RequestImage(NamedTuple):
-    """One picture of a request: the hash of its file, and its path in the tree."""
+    """One image of a request: the hash of its file, and its path below the dataset's root."""
 
     sha256: str
     path: str
@@ -16,7 +16,7 @@ class Request:
     """One question to answer."""
 
     uid: str
-    chat: list[dict]  # messages as models.prompts makes them
+    chat: list[dict[str, Any]]  # messages as models.prompts writes them
     images: tuple[RequestImage, ...]  # in the chat's order
     max_new_tokens: int
     grammar: str | None = None  # Lark text in llguidance's dialect that bounds the answer; None leaves it free
@@ -24,14 +24,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """One answer. `finish` is `stop` where the model ended its turn, `length` where the budget did.
+    """One answer. `finish_reason` is `stop` where the model ended its turn, `length` where the limit of tokens did.
 
-    A server may also say `content_filter`: it withheld the answer, or a part of it.
+    A server may also give `content_filter`: it withheld the answer, or a part of it.
     """
 
     uid: str
     text: str
-    finish: str
+    finish_reason: str
     prompt_tokens: int | None  # None where a server does not say
     new_tokens: int | None
     prompt_hash: str  # sha256 over the prompt (token ids; messages of a server) and image hashes, 16 digits

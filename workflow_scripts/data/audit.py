@@ -1,6 +1,5 @@
-"""Step: audit converted rows, as Parquet tables and as a page with pictures of the offending rows."""
+"""Step: audit converted rows, as Parquet tables and as a page with images of the offending rows."""
 
-import argparse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +7,10 @@ from tokenizers import Tokenizer
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import BadFile, write_text
-from workflow_scripts.core.tables import AUDIT, BALANCE, QUARANTINE, ROWS, SUMMARY, read_table, write_table
-from workflow_scripts.data.auditing.facts import COLUMNS, approximate_tokens, balance, findings, summary
-from workflow_scripts.data.auditing.page import asked_in, render
+from workflow_scripts.core.rows import AuditFinding, Convention, LabelCount, QuarantinedRow, Row, SubsetSummary
+from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.data.auditing.facts import approximate_tokens, audit_findings, label_counts, summarise
+from workflow_scripts.data.auditing.page import Example, Overview, example_of, example_of_quarantined, render
 
 
 def token_counter(path: Path | None) -> tuple[Callable[[str], int], str]:
@@ -27,44 +27,55 @@ def token_counter(path: Path | None) -> tuple[Callable[[str], int], str]:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids), f"tokens of {path.parent.name}"
 
 
-def main() -> None:
-    """Parse the arguments, audit, write tables and page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=Path, required=True, help="Parquet of the rows")
-    parser.add_argument("--quarantine", type=Path, required=True, help="Parquet of the quarantine")
-    parser.add_argument("--root", type=Path, required=True, help="folder that the image paths start from")
-    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json to count lengths with")
-    parser.add_argument("--findings", type=Path, required=True, help="Parquet to write: one row a finding")
-    parser.add_argument("--summary", type=Path, required=True, help="Parquet to write: sizes, lengths, ranges")
-    parser.add_argument("--balance", type=Path, required=True, help="Parquet to write: rows by label")
-    parser.add_argument("--page", type=Path, required=True, help="HTML to write")
-    a = parser.parse_args()
-    count_tokens, tokens = token_counter(a.tokenizer)
-    rows = read_table(a.rows, ROWS).select(COLUMNS).to_pylist()
-    quarantine = read_table(a.quarantine, QUARANTINE).to_pylist()
-    found = findings(rows, quarantine)
-    told, counted = summary(rows, count_tokens), balance(rows)
-    files = sum(1 for entry in quarantine if entry["source_row"] is None)
-    facts = {
-        "rows_in": len(rows) + len(quarantine) - files,
-        "kept": len(rows),
-        "quarantined": len(quarantine) - files,
-        "files": files,
-        "tokens": tokens,
-        "summary": told,
-        "balance": counted,
-    }
-    offending = {finding["uid"] for finding in found}
-    images = {entry["uid"]: entry["images"] for entry in quarantine if entry["uid"]}
-    images |= {row["uid"]: [image["path"] for image in row["images"]] for row in rows if row["uid"] in offending}
-    asked = {entry["uid"]: asked_in(entry["record"]) for entry in quarantine if entry["uid"]}
-    asked |= {row["uid"]: (row["question"], row["answer"]) for row in rows if row["uid"] in offending}
-    write_table(a.findings, found, AUDIT)
-    write_table(a.summary, told, SUMMARY)
-    write_table(a.balance, counted, BALANCE)
-    write_text(a.page, render(a.root, found, images, asked, facts))
-    print(f"audit: {len(found)} findings in {facts['rows_in']} rows")
+def audit(
+    *,
+    rows: Path,
+    quarantine: Path,
+    conventions: Path,
+    root: Path,
+    findings: Path,
+    summary: Path,
+    balance: Path,
+    page: Path,
+    tokenizer: Path | None = None,
+) -> str:
+    """Report what is wrong with a converted dataset, what was done about it, and what there is.
+
+    Args:
+        rows: Parquet of the rows
+        quarantine: Parquet of the quarantine
+        conventions: Parquet of how each subset writes its answers
+        root: folder that the image paths start from
+        findings: Parquet to write: one row a finding
+        summary: Parquet to write: sizes, lengths, ranges
+        balance: Parquet to write: rows by label
+        page: HTML to write
+        tokenizer: tokenizer.json to count lengths with; without it they are near to tokens
+    """
+    count_tokens, tokens = token_counter(tokenizer)
+    converted, quarantined = read_rows(rows, Row), read_rows(quarantine, QuarantinedRow)
+    reported = audit_findings(converted, quarantined)
+    summaries, counts = summarise(converted, count_tokens), label_counts(converted)
+    files = sum(entry.source_row is None for entry in quarantined)
+    overview = Overview(
+        records=len(converted) + len(quarantined) - files,
+        rows=len(converted),
+        quarantined=len(quarantined) - files,
+        files=files,
+        tokens=tokens,
+        conventions=read_rows(conventions, Convention),
+        summary=summaries,
+        balance=counts,
+    )
+    offending = {finding.uid for finding in reported}
+    examples: dict[str | None, Example] = {row.uid: example_of(row) for row in converted if row.uid in offending}
+    examples |= {entry.uid: example_of_quarantined(entry) for entry in quarantined if entry.uid}
+    write_rows(findings, reported, AuditFinding)
+    write_rows(summary, summaries, SubsetSummary)
+    write_rows(balance, counts, LabelCount)
+    write_text(page, render(root, reported, examples, overview))
+    return f"audit: {len(reported)} findings in {overview.records} records"
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(audit)

@@ -1,217 +1,258 @@
-"""Step: a FLARE-shaped tree to `rows.parquet` and `quarantine.parquet`; every row of every file is in one of them.
+"""Step: a FLARE-shaped dataset to rows and quarantine; every record of every question file is in one of them.
 
-Finished data sets are kept in the work folder under a key of their content: only those that changed are redone.
+Converted subset folders are cached under a key of their content: only those that changed are converted again.
 """
 
-import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 from tqdm import tqdm
 
+from workflow_scripts.cache import fingerprints
+from workflow_scripts.cache.keys import cache_key
+from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.command import run_step
-from workflow_scripts.core.config.datasets import Policies
-from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.files import BadFile, sha256_of_file
-from workflow_scripts.core.manifest import key_of, read_manifest
-from workflow_scripts.core.tables import QUARANTINE, ROWS, read_table, write_table
-from workflow_scripts.core.tasks import Task
-from workflow_scripts.data.conversion.conventions import resolve_customs
+from workflow_scripts.core.config.datasets import Policies, SubsetConventions
+from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.rows import Convention, QuarantinedRow, Row
+from workflow_scripts.core.tables import read_table, schema_of, table_of, write_rows, write_table
+from workflow_scripts.data.conversion.conventions import by_task, learn_conventions
 from workflow_scripts.data.conversion.images import Index, Probe, index_images, probe_all
-from workflow_scripts.data.conversion.process_pool import ProcessPool, cores
+from workflow_scripts.data.conversion.process_pool import ProcessPool
 from workflow_scripts.data.conversion.question_files import BadQuestions, QuestionFile, question_files, read_rows
-from workflow_scripts.data.conversion.rows import Part, build_part, found_images, named_images, quarantine_entry
-from workflow_scripts.tasks.answers import Customs
+from workflow_scripts.data.conversion.rows import Part, build_part, named_images, quarantined, unique_paths
 
 ROWS_FILE, QUARANTINE_FILE = "rows.parquet", "quarantine.parquet"
 
 WORTH_A_POOL = 2000
 """Images from which on starting further processes pays."""
 
+Records = dict[QuestionFile, list[object]]
+
 
 @dataclass(frozen=True)
 class Counts:
-    """What came of a tree. `rows_in` is `kept + quarantined`; `files` could not be read at all."""
+    """What came of a dataset. `records` is `rows + quarantined`; `files` could not be read at all."""
 
-    rows_in: int
-    kept: int
+    records: int
+    rows: int
     quarantined: int
     files: int
-    rebuilt: int
-    reused: int
+    converted: int  # subset folders
+    cached: int  # subset folders
 
 
-def convert(
-    root: Path, manifest: Path, policies: Policies, workdir: Path, jobs: int
-) -> tuple[pa.Table, pa.Table, Counts]:
-    """Convert `tree` as its manifest describes it.
+@dataclass(frozen=True)
+class Converted:
+    """A converted dataset."""
+
+    rows: pa.Table
+    quarantine: pa.Table
+    conventions: list[Convention]
+    counts: Counts
+
+
+def convert_dataset(root: Path, manifest: Path, policies: Policies, workdir: Path, jobs: int) -> Converted:
+    """Convert the dataset at `root` as its manifest describes it.
 
     Args:
-        tree: folder of the split folders; only read.
-        manifest: the tree's manifest.
+        root: folder of the split folders; only read.
+        manifest: the dataset's manifest.
         policies: what to do with defects.
-        workdir: where finished data sets are kept between runs.
+        workdir: where converted subset folders are cached.
         jobs: processes that read images and type rows.
 
-    Returns:
-        Rows, quarantine, counts.
-
     Raises:
-        BadFile: no question file is in the tree, or a picture is not what the manifest says.
+        BadFile: there is no question file, or an image is not what the manifest says.
     """
     files = read_manifest(manifest)
     questions = question_files(files)
     if not questions:
         raise BadFile(
-            f"{root} holds no question file; expected {{training,validation-public,…}}/<Modality>/<data set>/*.json"
+            f"{root} holds no question file; expected {{training,validation-public,…}}/<Modality>/<subset>/*.json"
         )
-    subset_folders: dict[str, dict[QuestionFile, list[object]]] = {}
-    unreadable: list[dict] = []
+    _check_names(questions)
+    folders: dict[str, Records] = {}
+    unreadable: list[QuarantinedRow] = []
     for file in tqdm(questions, desc="read questions", unit="file", mininterval=1):
-        records = subset_folders.setdefault(file.subset_folder, {})
+        records = folders.setdefault(file.subset_folder, {})
         try:
             records[file] = read_rows(root, file)
         except BadQuestions as error:
-            unreadable.append(quarantine_entry(file, None, error.reason, f"{file.path} {error}", "", []))
-    customs = _customs(subset_folders, policies)
-    by_subset_folder = _files_by_subset_folder(files, subset_folders)
-    keys = {
-        subset_folder: _key(by_subset_folder[subset_folder], files, customs[_dataset(subset_folder)], policies)
-        for subset_folder in subset_folders
-    }
-    store = {subset_folder: workdir / "parts" / keys[subset_folder] for subset_folder in subset_folders}
-    stale = [
-        subset_folder for subset_folder in subset_folders if not (store[subset_folder] / QUARANTINE_FILE).is_file()
-    ]
-    stale.sort(
-        key=lambda subset_folder: -len(by_subset_folder[subset_folder])
-    )  # the largest first: no process is left alone with it at the end
-    indexes = {
-        subset_folder: index_images(root, subset_folder, by_subset_folder[subset_folder]) for subset_folder in stale
-    }
-    needed = {subset_folder: _needed(subset_folders[subset_folder], indexes[subset_folder]) for subset_folder in stale}
-    rows_in = sum(len(rows) for records in subset_folders.values() for rows in records.values())
-    sources = {subset_folder: list(records) for subset_folder, records in subset_folders.items()}
-    del subset_folders
-    images = [path for paths in needed.values() for path in paths]
+            unreadable.append(quarantined(file, None, error.reason, f"{file.path} {error}", "", []))
+    conventions = _conventions(folders, policies)
+    paths = _paths_by_folder(files, folders)
+    keys = {folder: _key(paths[folder], files, conventions[_subset(folder)], policies) for folder in folders}
+    cache = EntryStore(workdir)
+    entries = {folder: cache.get(key) for folder, key in keys.items()}
+    stale = [folder for folder, entry in entries.items() if entry is None]
+    stale.sort(key=lambda folder: -len(paths[folder]))  # the largest first: no process is left alone with it at the end
+    indexes = {folder: index_images(root, folder, paths[folder]) for folder in stale}
+    needed = {folder: _needed(folders[folder], indexes[folder]) for folder in stale}
+    count = sum(len(rows) for records in folders.values() for rows in records.values())
+    sources = {folder: list(records) for folder, records in folders.items()}
+    del folders
+    images = [path for listed in needed.values() for path in listed]
     with ProcessPool(jobs if len(images) > WORTH_A_POOL else 1) as pool:
         probes = probe_all(root, images, pool)
         _check_unchanged(probes, files)
-        tasks = [
-            (
-                root,
-                sources[subset_folder],
-                indexes[subset_folder],
-                {path: probes[path] for path in needed[subset_folder]},
-            )
-            + (customs[_dataset(subset_folder)], policies, store[subset_folder])
-            for subset_folder in stale
+        work = [
+            (root, sources[folder], indexes[folder], {path: probes[path] for path in needed[folder]})
+            + (conventions[_subset(folder)], policies, workdir, keys[folder])
+            for folder in stale
         ]
-        for _ in tqdm(pool.each(_convert_subset_folder, tasks), desc="type rows", total=len(tasks), mininterval=1):
+        for _ in tqdm(pool.each(_convert_folder, work), desc="type rows", total=len(work), mininterval=1):
             pass
-    rows = _joined([store[subset_folder] / ROWS_FILE for subset_folder in sources], ROWS)
-    quarantine = _joined([store[subset_folder] / QUARANTINE_FILE for subset_folder in sources], QUARANTINE)
-    counts = Counts(rows_in, len(rows), len(quarantine), len(unreadable), len(stale), len(sources) - len(stale))
-    if counts.kept + counts.quarantined != counts.rows_in:
+    places = [place for folder in sources if (place := entries[folder] or cache.get(keys[folder])) is not None]
+    if len(places) < len(sources):
+        raise AssertionError("a subset folder was converted and is not in the cache")
+    rows = _joined([place / ROWS_FILE for place in places], Row)
+    quarantine = _joined([place / QUARANTINE_FILE for place in places], QuarantinedRow)
+    counts = Counts(count, len(rows), len(quarantine), len(unreadable), len(stale), len(sources) - len(stale))
+    if counts.rows + counts.quarantined != counts.records:
         raise AssertionError(f"rows were lost: {counts}")
-    quarantine = pa.concat_tables([quarantine, pa.Table.from_pylist(unreadable, schema=QUARANTINE)])
-    return rows, quarantine, counts
+    quarantine = pa.concat_tables([quarantine, table_of(unreadable, QuarantinedRow)])
+    return Converted(rows, quarantine, [entry for listed in conventions.values() for entry in listed], counts)
 
 
-def _convert_subset_folder(
+RESERVED = ("macro", "pooled")
+"""Names that stand for all subsets together in tables."""
+
+
+def _check_names(questions: Sequence[QuestionFile]) -> None:
+    """Refuse names under which rows of different places would be counted together.
+
+    Raises:
+        BadFile: a subset bears a reserved name or lies in two modality folders, or a split folder has two spellings.
+    """
+    modality: dict[str, str] = {}
+    spelling: dict[str, str] = {}
+    for file in questions:
+        place = file.subset_folder
+        if file.subset.casefold() in RESERVED:
+            raise BadFile(f"{place}: a subset cannot be called {file.subset!r}, which tables use; rename the folder")
+        first = modality.setdefault(file.subset.casefold(), place)
+        if first.split("/")[1:] != place.split("/")[1:]:
+            raise BadFile(f"{first} and {place} are two subsets of one name: rename one, or their rows would be merged")
+        written = place.split("/")[0]
+        first_spelling = spelling.setdefault(f"{file.folder}/{file.subset.casefold()}", written)
+        if first_spelling != written:
+            raise BadFile(
+                f"{first_spelling} and {written} are one split folder of {file.subset}: move its files into one"
+            )
+
+
+def _convert_folder(
     root: Path,
-    files: list[QuestionFile],
+    files: Sequence[QuestionFile],
     index: Index,
-    probes: dict[str, Probe],
-    customs: dict[Task, Customs],
+    probes: Mapping[str, Probe],
+    conventions: Sequence[Convention],
     policies: Policies,
-    store: Path,
+    workdir: Path,
+    key: str,
 ) -> None:
-    """Type the rows of one data set's folder and keep them in `store`; the quarantine's file is the last."""
+    """Type the rows of one subset's folder and cache them."""
     part = Part({file: read_rows(root, file) for file in files})
-    build_part(part, index, probes, customs, policies)
-    write_table(store / ROWS_FILE, part.kept, ROWS)
-    write_table(store / QUARANTINE_FILE, part.quarantined, QUARANTINE)
+    build_part(part, index, probes, by_task(conventions), policies)
+    with EntryStore(workdir).put(key, {"files": [file.path for file in files]}) as folder:
+        write_rows(folder / ROWS_FILE, part.rows, Row)
+        write_rows(folder / QUARANTINE_FILE, part.quarantine, QuarantinedRow)
 
 
-def _key(paths: list[str], files: dict[str, dict], customs: dict[Task, Customs], policies: Policies) -> str:
-    """Changes with anything that the rows of a data set's folder depend on."""
-    written = canonical_json({task: vars(custom) for task, custom in customs.items()})
-    return key_of(_code_identity(), policies.spec(), written, *(f"{path}:{files[path]['sha256']}" for path in paths))
+def _key(
+    paths: Iterable[str],
+    files: Mapping[str, Mapping[str, object]],
+    conventions: Sequence[Convention],
+    policies: Policies,
+) -> str:
+    """Changes with anything that the rows of a subset's folder depend on, its code included."""
+    return cache_key(
+        "converted subset folder",
+        code=fingerprints.identity("workflow_scripts.data.convert"),
+        policies=policies.spec(),
+        conventions=[[entry.task, entry.field, entry.question, entry.value, entry.source] for entry in conventions],
+        files={path: files[path]["sha256"] for path in paths},
+    )
 
 
-def _dataset(subset_folder: str) -> str:
-    return subset_folder.split("/")[2]
+def _subset(folder: str) -> str:
+    return folder.split("/")[2]
 
 
-def _customs(
-    subset_folders: dict[str, dict[QuestionFile, list[object]]], policies: Policies
-) -> dict[str, dict[Task, Customs]]:
-    """Customs of each FLARE data set over all its split folders: they write alike."""
-    rows: dict[str, list[object]] = {}
-    for subset_folder, files in subset_folders.items():
-        found = rows.setdefault(_dataset(subset_folder), [])
-        for records in files.values():
-            found += records
-    return {dataset: resolve_customs(found, policies.conventions, dataset) for dataset, found in rows.items()}
+def _conventions(folders: Mapping[str, Records], policies: Policies) -> dict[str, list[Convention]]:
+    """Conventions of each subset over all its split folders: they write alike."""
+    by_subset: dict[str, Records] = {}
+    for folder, records in folders.items():
+        by_subset.setdefault(_subset(folder), {}).update(records)
+    return {
+        subset: learn_conventions(records, policies.conventions.get(subset, SubsetConventions()), subset)
+        for subset, records in by_subset.items()
+    }
 
 
-def _files_by_subset_folder(files: dict[str, dict], subset_folders: Iterable[str]) -> dict[str, list[str]]:
-    by_subset_folder: dict[str, list[str]] = {subset_folder: [] for subset_folder in subset_folders}
+def _paths_by_folder(files: Iterable[str], folders: Iterable[str]) -> dict[str, list[str]]:
+    paths: dict[str, list[str]] = {folder: [] for folder in folders}
     for path in files:
-        subset_folder = "/".join(path.split("/", 3)[:3])
-        if subset_folder in by_subset_folder:
-            by_subset_folder[subset_folder].append(path)
-    return by_subset_folder
+        folder = "/".join(path.split("/", 3)[:3])
+        if folder in paths:
+            paths[folder].append(path)
+    return paths
 
 
-def _needed(files: dict[QuestionFile, list[object]], index: Index) -> list[str]:
-    """The pictures that the rows of one folder name."""
+def _needed(files: Records, index: Index) -> list[str]:
+    """The images that the rows of one folder name."""
     names = {name for records in files.values() for record in records for name in named_images(record)}
-    return sorted(set(found_images(names, index)))
+    return sorted(set(unique_paths(names, index)))
 
 
-def _check_unchanged(probes: dict[str, Probe], files: dict[str, dict]) -> None:
+def _check_unchanged(probes: Mapping[str, Probe], files: Mapping[str, Mapping[str, object]]) -> None:
     for path, probe in probes.items():
         if probe.sha256 and path in files and probe.sha256 != files[path]["sha256"]:
-            raise BadFile(f"{path} is not what the manifest says: the tree changed; make the manifest again")
+            raise BadFile(f"{path} is not what the manifest says: the dataset changed; make the manifest again")
 
 
-@cache
-def _code_identity() -> str:
-    """Changes with the code that makes rows: what it made before is then made again."""
-    room = Path(__file__).parent
-    core = room.parent / "core"
-    return key_of(*(sha256_of_file(path) for path in [*sorted(room.glob("*.py")), *sorted(core.glob("*.py"))]))
+def _joined(paths: Sequence[Path], kind: type) -> pa.Table:
+    return pa.concat_tables([schema_of(kind).empty_table(), *(read_table(path, kind) for path in paths)])
 
 
-def _joined(paths: list[Path], schema: pa.Schema) -> pa.Table:
-    return pa.concat_tables([schema.empty_table(), *(read_table(path, schema) for path in paths)])
+def convert(
+    *,
+    root: Path,
+    manifest: Path,
+    rows: Path,
+    quarantine: Path,
+    conventions: Path,
+    workdir: Path,
+    policies: Policies,
+    jobs: int = 1,
+) -> str:
+    """Convert a FLARE-shaped dataset to typed rows; every record is a row or in quarantine with a reason.
 
-
-def main() -> None:
-    """Parse the arguments, convert, write both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="folder that holds training/, validation-public/, …")
-    parser.add_argument("--manifest", type=Path, required=True, help="the tree's manifest")
-    parser.add_argument("--policies", type=Policies.model_validate_json, default=Policies(), help="JSON of policies")
-    parser.add_argument("--rows", type=Path, required=True, help="Parquet of the rows to write")
-    parser.add_argument("--quarantine", type=Path, required=True, help="Parquet of the quarantine to write")
-    parser.add_argument("--workdir", type=Path, required=True, help="keeps finished data sets between runs")
-    parser.add_argument("--jobs", type=int, default=cores(), help="processes that read images")
-    a = parser.parse_args()
-    rows, quarantine, counts = convert(a.root, a.manifest, a.policies, a.workdir, a.jobs)
-    write_table(a.quarantine, quarantine, QUARANTINE)
-    write_table(a.rows, rows, ROWS)
+    Args:
+        root: folder that holds training/, validation-public/, …; only read
+        manifest: the dataset's manifest
+        rows: Parquet of the rows to write
+        quarantine: Parquet of the quarantine to write
+        conventions: Parquet to write: how each subset writes its answers, and how that is known
+        workdir: caches converted subset folders between runs
+        policies: what to do with defects
+        jobs: processes that read images
+    """
+    done = convert_dataset(root, manifest, policies, workdir, jobs)
+    write_table(quarantine, done.quarantine, QuarantinedRow)
+    write_rows(conventions, done.conventions, Convention)
+    write_table(rows, done.rows, Row)
+    counts = done.counts
     unreadable = f"; {counts.files} unreadable question files" if counts.files else ""
-    print(
-        f"convert: {counts.rows_in} rows in, {counts.kept} kept, {counts.quarantined} quarantined{unreadable}; "
-        f"{counts.rebuilt} data set folders converted, {counts.reused} unchanged"
+    return (
+        f"convert: {counts.records} records, {counts.rows} rows, {counts.quarantined} quarantined{unreadable}; "
+        f"{counts.converted} subset folders converted, {counts.cached} unchanged"
     )
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(convert)

@@ -1,32 +1,35 @@
 """Step: one split out of converted rows; no image and no case of it is in an evaluated split.
 
-Rows without an answer are left out, and have no part in choosing the others, unless the split is only to be answered.
-
-The whole groups of `data.case_groups` are chosen, so that no image and no case is on both sides of a holdout.
+The whole groups of `data.case_groups` are chosen, so that no image and no case is on both sides of a holdout. Rows
+without an answer are left out, and have no part in choosing the others, unless the split is only to be answered.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-import pyarrow as pa
-from pydantic import TypeAdapter
+from pydantic import RootModel
 
-from workflow_scripts.core.command import run_step
+from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.datasets import Split
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.tables import LEFT_OUT, ROWS, has_answer, read_table, write_table
-from workflow_scripts.data.case_groups import Components, group_rows, positions, ties
+from workflow_scripts.core.rows import LeftOutRow, Row
+from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.data.case_groups import components, group_rows, positions, ties
 
-COLUMNS = ("uid", "dataset", "folder", "task", "case_id", "images", "answer", "labels")
-"""What choosing rows needs; the rest of the table is never turned into Python objects."""
+
+class Splits(RootModel[tuple[Split, ...]]):
+    """A list of splits, as JSON."""
+
+
+NO_SPLITS = Splits(())
 
 
 class EmptySplit(BadFile):
     """A split selects no row."""
 
 
-def select(rows: Sequence[dict], spec: Split) -> list[dict]:
+def select(rows: Sequence[Row], spec: Split) -> list[Row]:
     """The rows of a split, out of all rows of its dataset, in their order, before leaks are taken out.
 
     Groups and their places are those of the folder as a whole: `only` chooses among them and moves none.
@@ -34,147 +37,131 @@ def select(rows: Sequence[dict], spec: Split) -> list[dict]:
     Raises:
         EmptySplit: nothing is left; the message says what there is.
     """
-    pool = [row for row in rows if row["folder"] == spec.folder]
+    pool = [row for row in rows if row.folder == spec.folder]
     if not pool:
-        there = ", ".join(sorted({row["folder"] for row in rows})) or "none"
-        raise EmptySplit(f"no row of {spec.dataset} is in folder {spec.folder!r}; folders there: {there}")
+        present = ", ".join(sorted({row.folder for row in rows})) or "none"
+        raise EmptySplit(f"no row of {spec.dataset} is in folder {spec.folder!r}; folders there: {present}")
     if spec.only:
-        unknown = sorted(set(spec.only) - {row["dataset"] for row in pool})
+        unknown = sorted(set(spec.only) - {row.subset for row in pool})
         if unknown:
-            there = ", ".join(sorted({row["dataset"] for row in pool}))
-            raise EmptySplit(f"no row of {', '.join(unknown)} is in folder {spec.folder!r}; data sets there: {there}")
+            present = ", ".join(sorted({row.subset for row in pool}))
+            raise EmptySplit(f"no row of {', '.join(unknown)} is in folder {spec.folder!r}; subsets there: {present}")
     groups = group_rows(pool)
     places = positions(groups, spec.part.seed if spec.part else 0)
     start, stop = (spec.part.start, spec.part.stop) if spec.part else (0.0, 1.0)
     chosen: set[str] = set()
-    for place, group in sorted(zip(places, groups, strict=True), key=lambda pair: (pair[0], pair[1][0]["uid"])):
+    for place, group in sorted(zip(places, groups, strict=True), key=lambda pair: (pair[0], pair[1][0].uid)):
         if not start <= place < stop:
             continue
-        uids = {row["uid"] for row in group if not spec.only or row["dataset"] in spec.only}
+        uids = {row.uid for row in group if not spec.only or row.subset in spec.only}
         if spec.limit is None or len(chosen) + len(uids) <= spec.limit:
             chosen |= uids
     if not chosen:
         raise EmptySplit(f"the part or the limit leaves none of {len(pool)} rows of folder {spec.folder!r}; widen it")
-    return [row for row in pool if row["uid"] in chosen]
+    return [row for row in pool if row.uid in chosen]
 
 
-def leaks(rows: Sequence[dict], protected: Sequence[dict]) -> list[dict]:
-    """Rows that share an image or a case with `protected` ones, or hang together with a row that does.
-
-    Returns:
-        Rows of `core.tables.LEFT_OUT`.
-    """
-    there = {tie: row["uid"] for row in protected for tie in ties(row)}
-    components = Components()
-    for row in (*rows, *protected):
-        components.join(ties(row))
-    touched = {components.find(tie) for tie in there}
+def leaks(rows: Sequence[Row], protected: Sequence[Row]) -> list[LeftOutRow]:
+    """Rows that share an image or a case with `protected` ones, or hang together with a row that does."""
+    owners = {tie: row.uid for row in protected for tie in ties(row)}
+    component = components([*rows, *protected])
+    touched = {component[tie] for tie in owners}
     left_out = []
     for row in rows:
-        if components.find(("case", row["case_id"])) not in touched:
+        if component["case", row.case_id] not in touched:
             continue
-        shared = next((tie for tie in sorted(ties(row), reverse=True) if tie in there), None)  # image before case
+        shared = next((tie for tie in sorted(ties(row), reverse=True) if tie in owners), None)  # image before case
         reason = "leaked_group" if shared is None else f"leaked_{shared[0]}"
-        detail = "hangs together with a row that leaks" if shared is None else f"shared with {there[shared]}"
-        left_out.append(_left_out(row, reason, detail))
+        detail = "hangs together with a row that leaks" if shared is None else f"shared with {owners[shared]}"
+        left_out.append(LeftOutRow(row.uid, row.subset, row.task, reason, detail))
     return left_out
 
 
-def _left_out(row: dict, reason: str, detail: str) -> dict:
-    return {"uid": row["uid"], "dataset": row["dataset"], "task": row["task"], "reason": reason, "detail": detail}
-
-
-def unanswered(rows: Sequence[dict], spec: Split) -> list[dict]:
-    """Rows of the split's folder and data sets that have no answer, whichever part they would be in.
-
-    Returns:
-        Rows of `core.tables.LEFT_OUT`.
+def unanswered(rows: Sequence[Row], spec: Split) -> list[LeftOutRow]:
+    """Rows of the split's folder and subsets that have no answer, whichever part they would be in.
 
     Raises:
         EmptySplit: none there has one.
     """
-    pool = [row for row in rows if row["folder"] == spec.folder and (not spec.only or row["dataset"] in spec.only)]
-    found = [_left_out(row, "no_answer", "the source gives no answer") for row in pool if not has_answer(row)]
-    if found and len(found) == len(pool):
+    pool = [row for row in rows if row.folder == spec.folder and (not spec.only or row.subset in spec.only)]
+    without = [row for row in pool if not row.has_answer]
+    if without and len(without) == len(pool):
         raise EmptySplit(
             f"none of {len(pool)} rows of {spec.dataset} in folder {spec.folder!r} has an answer: the split can be "
             "neither trained on nor scored; name it in `submit` alone"
         )
-    return found
+    return [LeftOutRow(row.uid, row.subset, row.task, "no_answer", "the source gives no answer") for row in without]
 
 
-def make_split(
-    table: pa.Table, spec: Split, protected: Sequence[dict], keep_unanswered: bool = False
-) -> tuple[pa.Table, list[dict]]:
-    """The rows of `spec` without those that leak into `protected` ones, and the rows left out.
+def split_rows(
+    rows: Sequence[Row], spec: Split, protected: Sequence[Row], keep_unanswered: bool = False
+) -> tuple[list[Row], list[LeftOutRow]]:
+    """The rows of `spec` without those that leak into `protected` ones, and the rows left out, by uid.
 
     Args:
-        table: all rows of the split's dataset.
+        rows: all rows of the split's dataset.
         protected: rows of evaluated splits, of this dataset or of others.
         keep_unanswered: rows without an answer stay; else they are left out before anything is chosen, so that
-            keeping them in the table moves no other row.
+            keeping them in the dataset moves no other row.
 
     Raises:
         EmptySplit: no row is selected, none has an answer, or every one leaks.
     """
-    rows = table.select(COLUMNS).to_pylist()
     without = [] if keep_unanswered else unanswered(rows, spec)
-    chosen = select(rows if keep_unanswered else [row for row in rows if has_answer(row)], spec)
-    left_out = leaks(chosen, protected)
-    keep = {row["uid"] for row in chosen} - {entry["uid"] for entry in left_out}
-    if not keep:
+    chosen = select(rows if keep_unanswered else [row for row in rows if row.has_answer], spec)
+    leaking = leaks(chosen, protected)
+    uids = {row.uid for row in chosen} - {entry.uid for entry in leaking}
+    if not uids:
         raise EmptySplit(f"all {len(chosen)} rows share an image or a case with an evaluated split")
-    mask = pa.array([uid in keep for uid in table["uid"].to_pylist()])
-    return table.filter(mask), sorted(without + left_out, key=lambda entry: entry["uid"])
+    return [row for row in chosen if row.uid in uids], sorted(without + leaking, key=lambda entry: entry.uid)
 
 
-def main() -> None:
-    """Parse the arguments, select, write."""
-    splits = TypeAdapter(tuple[Split, ...])
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=Path, required=True, help="rows.parquet of the split's dataset")
-    parser.add_argument("--spec", type=Split.model_validate_json, required=True, help="JSON of the split")
-    parser.add_argument("--protect", type=splits.validate_json, default=(), help="JSON list of the evaluated splits")
-    parser.add_argument(
-        "--protect-rows",
-        type=named_path,
-        action="append",
-        default=[],
-        help="NAME=rows.parquet of another dataset that an evaluated split is drawn from",
-    )
-    parser.add_argument(
-        "--unanswered",
-        choices=("leave-out", "keep"),
-        default="leave-out",
-        help="rows without an answer; keep: for a split that is neither trained on nor scored",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="Parquet of the split's rows")
-    parser.add_argument("--left-out", type=Path, required=True, help="Parquet of the rows left out, with the reason")
-    a = parser.parse_args()
-    table = read_table(a.rows, ROWS)
-    tables = {a.spec.dataset: table} | {name: read_table(path, ROWS) for name, path in a.protect_rows}
-    missing = sorted({other.dataset for other in a.protect} - set(tables))
+def split(
+    *,
+    rows: Path,
+    spec: Split,
+    out: Path,
+    left_out: Path,
+    protect: Splits = NO_SPLITS,
+    protect_rows: tuple[str, ...] = (),
+    unanswered: Literal["leave-out", "keep"] = "leave-out",
+) -> str:
+    """Select the rows of one split.
+
+    Args:
+        rows: rows.parquet of the split's dataset
+        spec: the split's entry in the configuration
+        out: Parquet to write: the split's rows
+        left_out: Parquet to write: the rows left out, with the reason
+        protect: JSON list of the evaluated splits, whose images and cases the split must not share
+        protect_rows: NAME=FILE, rows.parquet of another dataset that an evaluated split is drawn from
+        unanswered: rows without an answer; keep: for a split that is neither trained on nor scored
+    """
+    by_dataset = {spec.dataset: read_rows(rows, Row)}
+    by_dataset |= {name: read_rows(path, Row) for name, path in map(_named_path, protect_rows)}
+    missing = sorted({other.dataset for other in protect.root} - set(by_dataset))
     if missing:
         raise BadFile(f"no rows are given for dataset {missing[0]!r}; add --protect-rows {missing[0]}=FILE")
-    answered = {name: list(filter(has_answer, t.select(COLUMNS).to_pylist())) for name, t in tables.items()}
-    protected = [row for s in a.protect for row in select(answered[s.dataset], s)]
-    rows, left_out = make_split(table, a.spec, protected, a.unanswered == "keep")
-    write_table(a.left_out, left_out, LEFT_OUT)
-    write_table(a.out, rows, ROWS)
-    without = sum(entry["reason"] == "no_answer" for entry in left_out)
-    said = f", {without} because they have no answer" if without else ""
-    print(
-        f"split: {len(rows)} rows, {len(left_out) - without} left out because they leak into an evaluated split{said}"
+    answered = {name: [row for row in listed if row.has_answer] for name, listed in by_dataset.items()}
+    protected = [row for other in protect.root for row in select(answered[other.dataset], other)]
+    selected, excluded = split_rows(by_dataset[spec.dataset], spec, protected, unanswered == "keep")
+    write_rows(left_out, excluded, LeftOutRow)
+    write_rows(out, selected, Row)
+    without = sum(entry.reason == "no_answer" for entry in excluded)
+    remark = f", {without} because they have no answer" if without else ""
+    return (
+        f"split: {len(selected)} rows, {len(excluded) - without} left out because they leak into an evaluated split"
+        f"{remark}"
     )
 
 
-def named_path(text: str) -> tuple[str, Path]:
-    """`NAME=PATH` as an argument."""
-    name, found, path = text.partition("=")
-    if not (found and name and path):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH")
+def _named_path(text: str) -> tuple[str, Path]:
+    """`NAME=PATH` as a name and a path."""
+    name, equals, path = text.partition("=")
+    if not (equals and name and path):
+        raise Refused(f"--protect-rows: {text!r} is not NAME=PATH")
     return name, Path(path)
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(split)

@@ -1,24 +1,27 @@
 """Step: the vision tower's pooled output of every image of a split, computed once an image and model."""
 
-import argparse
-import hashlib
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from workflow_scripts.cache import fingerprints as code
+from workflow_scripts.cache.fingerprints import identity
+from workflow_scripts.cache.keys import cache_key
+from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.command import run_step
-from workflow_scripts.core.files import atomic
-from workflow_scripts.core.images import open_image
-from workflow_scripts.core.tables import FEATURES, ROWS, read_table, write_table
-from workflow_scripts.models.loading import Loaded, best_device, compute_dtype, load
+from workflow_scripts.core.images import BadImage
+from workflow_scripts.core.rows import FeaturePlace, Image, Row
+from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.models.record import read_record
+from workflow_scripts.models.runtime import identity_of_runtime
 from workflow_scripts.models.threads import use_threads
+from workflow_scripts.models.vision_features import SHARD_FILE, open_converted
 
 SHARD = 2048
 """Images of a shard: 2048 × 256 × 1152 values of two bytes are 1.2 GB for MedGemma."""
@@ -31,89 +34,119 @@ WORTH_COMPILING = 2000
 class _Images(Dataset):
     """Images of one shard as the vision tower takes them."""
 
-    def __init__(self, paths: list[str], root: Path, loaded: Loaded) -> None:
-        self._paths, self._tree, self._family, self._processor = paths, root, loaded.family, loaded.processor
+    def __init__(self, images: Sequence[Image], root: Path, loaded: Loaded) -> None:
+        self._images, self._root, self._family, self._processor = images, root, loaded.family, loaded.processor
         self._dtype = loaded.base.dtype
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        pixels = self._family.pixels(self._processor, [open_image(self._tree, self._paths[index])])[0]
-        return pixels.to(self._dtype)
+        image = open_converted(self._root, self._images[index].path, self._images[index].sha256)
+        return self._family.pixels(self._processor, [image])[0].to(self._dtype)
 
 
-def extract(split: Path, root: Path, record: Path, index: Path, batch: int, threads: int, store: Path) -> None:
-    """Write `index` of the split's images; those that `store` does not have are computed and kept there, in shards.
+def extract(*, split: Path, root: Path, model: Path, index: Path, store: Path, batch: int, threads: int) -> None:
+    """Write the index of a split's vision features; those that the store does not have are computed, in shards.
 
-    Below the store lies one folder for each model, dtype and version of this step's code. All threads but one prepare
+    Below the store lies one folder for each model, runtime and version of this step's code. All threads but one prepare
     images, in processes of their own. Without an image to compute, no model is loaded.
+
+    Args:
+        split: Parquet of rows
+        root: folder that the image paths start from
+        model: record of the model
+        index: Parquet to write
+        store: folder of computed features
+        batch: images at once
+        threads: CPU threads
     """
     use_threads(threads)
-    images = {image["sha256"]: image["path"] for row in read_table(split, ROWS)["images"].to_pylist() for image in row}
-    dtype = compute_dtype(best_device())
-    identity = [code.identity("workflow_scripts.features.extract"), read_record(record)[0].content, str(dtype)]
-    folder = store / hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
-    places = places_below(folder)
-    missing = sorted(images.keys() - places.keys())
-    print(f"vision features of {len(images)} images: {len(images) - len(missing)} kept, {len(missing)} computed")
+    images = {image.sha256: image for row in read_rows(split, Row) for image in row.images}
+    key = cache_key(
+        "features",
+        code=identity("workflow_scripts.features.extract"),
+        model=read_record(model)[0].content,
+        runtime=identity_of_runtime(),
+    )
+    shards = EntryStore(store / key)
+    places = stored_places(shards, images, threads)
+    missing = [images[sha256] for sha256 in sorted(images.keys() - places.keys())]
+    print(f"vision features of {len(images)} images: {len(places)} stored, {len(missing)} to compute")
     if missing:
-        _compute_shards(folder, missing, images, root, load(record), batch, threads - 1)
-        places = places_below(folder)
-    beside = os.path.relpath(folder, index.parent)
-    rows = [{"sha256": sha, "shard": f"{beside}/{places[sha][0]}", "row": places[sha][1]} for sha in sorted(images)]
-    write_table(index, rows, FEATURES)
+        places |= _compute_shards(shards, missing, root, load(model), batch, threads - 1)
+    beside = os.path.relpath(shards.folder, index.parent)
+    rows = [FeaturePlace(sha256, f"{beside}/{shard}/{SHARD_FILE}", row) for sha256, (shard, row) in places.items()]
+    write_rows(index, sorted(rows, key=lambda place: place.sha256), FeaturePlace)
 
 
-def places_below(folder: Path) -> dict[str, tuple[str, int]]:
-    """Shard and row of each image's features in a folder of the store; shards that cannot be read count for nothing."""
-    places = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="pt") as shard:
-                hashes = (shard.metadata() or {}).get("images", "").split()
-        except (OSError, SafetensorError) as error:
-            print(f"{path} is not readable ({error}): its images are computed again")
-            continue
-        places |= {sha256: (path.name, row) for row, sha256 in enumerate(hashes)}
-    return places
+def stored_places(shards: EntryStore, images: dict[str, Image], threads: int) -> dict[str, tuple[str, int]]:
+    """Shard and row of the features of those `images` that are stored, by image hash.
+
+    Every byte of the shards that are needed is checked; a damaged one is removed, and its images are computed again.
+    """
+    rows = {shard: shards.parts(shard).get("images", []) for shard in shards.stored_keys()}
+    needed = [shard for shard, hashes in rows.items() if not images.keys().isdisjoint(hashes)]
+    with ThreadPoolExecutor(threads) as pool:
+        whole = [shard for shard, folder in zip(needed, pool.map(shards.get, needed), strict=True) if folder]
+    return {sha256: (shard, row) for shard in whole for row, sha256 in enumerate(rows[shard]) if sha256 in images}
 
 
 def _compute_shards(
-    folder: Path, missing: list[str], images: dict[str, str], root: Path, loaded: Loaded, batch: int, workers: int
-) -> None:
-    """Compute features of the images `missing`, a shard at a time: a killed job goes on behind its last one."""
-    if loaded.device.type == "cuda" and len(missing) >= WORTH_COMPILING:
+    shards: EntryStore, missing: list[Image], root: Path, loaded: Loaded, batch: int, workers: int
+) -> dict[str, tuple[str, int]]:
+    """Compute features of the images `missing`, a shard at a time: a killed job goes on after its last one."""
+    compiled = loaded.device.type == "cuda" and len(missing) >= WORTH_COMPILING
+    if compiled:
         loaded.family.vision_tower(loaded.base).compile(dynamic=False)
     tokens, width = _shape(loaded)
     size = torch.finfo(loaded.base.dtype).bits // 8
     total = len(missing) * tokens * width * size
     print(f"{len(missing)} images × {tokens} tokens × {width} values × {size} bytes = {total / 2**20:.1f} MiB")
+    places: dict[str, tuple[str, int]] = {}
     with tqdm(total=len(missing), desc="vision features", mininterval=5) as bar:
         for start in range(0, len(missing), SHARD):
             part = missing[start : start + SHARD]
-            name = hashlib.sha256("\n".join(part).encode()).hexdigest()[:16]
-            tensor = compute(loaded, [images[sha] for sha in part], root, batch, workers, bar)
-            with atomic(folder / f"{name}.safetensors") as temporary:
-                save_file({"features": tensor}, temporary, metadata={"images": " ".join(part)})
+            hashes = [image.sha256 for image in part]
+            tensor = compute(loaded, part, root, batch, workers, bar)
+            key = write_shard(shards, hashes, tensor, compiled=compiled)
+            places |= {sha256: (key, row) for row, sha256 in enumerate(hashes)}
+    return places
+
+
+def write_shard(shards: EntryStore, hashes: Sequence[str], tensor: torch.Tensor, *, compiled: bool) -> str:
+    """Publish the features of the images `hashes`, in this order; return the shard's key."""
+    key = cache_key("feature shard", images=list(hashes))
+    with shards.put(key, {"images": list(hashes), "compiled": compiled}) as folder:
+        save_file({"features": tensor}, folder / SHARD_FILE)
+    return key
 
 
 @torch.inference_mode()
 def compute(
-    loaded: Loaded, paths: list[str], root: Path, batch: int, workers: int, bar: tqdm | None = None
+    loaded: Loaded, images: Sequence[Image], root: Path, batch: int, workers: int, bar: tqdm | None = None
 ) -> torch.Tensor:
-    """Features of the images on the CPU: (images, image tokens, vision width), in the compute dtype."""
+    """Features of the images on the CPU: (images, image tokens, vision width), in the compute dtype.
+
+    Raises:
+        BadImage: an image cannot be read, or is not the one that was converted.
+    """
     on_gpu = loaded.device.type == "cuda"
-    images = _Images(paths, root, loaded)
     parts = []
-    for pixels in DataLoader(images, batch_size=batch, num_workers=workers, pin_memory=on_gpu):
-        count = len(pixels)
-        if on_gpu and count < batch:  # a compiled tower knows one batch size
-            pixels = torch.cat([pixels, pixels.new_zeros(batch - count, *pixels.shape[1:])])
-        pooled = loaded.family.pooled_features(loaded.base, pixels.to(loaded.device, non_blocking=True))
-        parts.append(pooled[:count])  # left on the device: a copy back would wait for it at every batch
-        if bar is not None:
-            bar.update(count)
+    try:
+        for pixels in DataLoader(
+            _Images(images, root, loaded), batch_size=batch, num_workers=workers, pin_memory=on_gpu
+        ):
+            count = len(pixels)
+            if on_gpu and count < batch:  # a compiled tower knows one batch size
+                pixels = torch.cat([pixels, pixels.new_zeros(batch - count, *pixels.shape[1:])])
+            pooled = loaded.family.pooled_features(loaded.base, pixels.to(loaded.device, non_blocking=True))
+            parts.append(pooled[:count])  # left on the device: a copy back would wait for it at every batch
+            if bar is not None:
+                bar.update(count)
+    except BadImage as error:
+        # A worker process sends the whole traceback as the message.
+        raise BadImage(str(error).strip().splitlines()[-1].rpartition("BadImage: ")[2]) from None
     return torch.cat(parts).cpu()
 
 
@@ -122,18 +155,5 @@ def _shape(loaded: Loaded) -> tuple[int, int]:
     return loaded.family.image_tokens(config), loaded.family.vision_width(config)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--split", type=Path, required=True, help="Parquet of rows")
-    parser.add_argument("--root", type=Path, required=True, help="folder that the image paths start from")
-    parser.add_argument("--model", type=Path, required=True, help="record of the model")
-    parser.add_argument("--index", type=Path, required=True, help="index.parquet to write")
-    parser.add_argument("--store", type=Path, required=True, help="folder of kept features")
-    parser.add_argument("--batch", type=int, required=True, help="images at once")
-    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
-    given = parser.parse_args()
-    extract(given.split, given.root, given.model, given.index, given.batch, given.threads, given.store)
-
-
 if __name__ == "__main__":
-    run_step(main)
+    run_step(extract)

@@ -1,131 +1,137 @@
-"""Step: answer one shard of a split with the systems of a cohort; what was answered before is not asked again.
+"""Step: answer one shard of a split with a shared-load group of systems; cached answers are not generated again.
 
-A cohort is one system, or a base model and a tuned one that share a load of the model.
+A shared-load group is one system, or a base model and a tuned one that are answered by one load of the model.
 """
 
-import argparse
-import json
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from pydantic import TypeAdapter
 from tqdm import tqdm
 
 from workflow_scripts.core.command import Refused, run_step
+from workflow_scripts.core.config.section import Section
 from workflow_scripts.core.config.systems import Prompt
-from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.requests import Request
-from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
+from workflow_scripts.core.rows import Prediction, Row
+from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.tasks import load_part, tasks
 from workflow_scripts.engines.local.engine import TransformersEngine, vision_source
 from workflow_scripts.infer.answer_cache import Progress
-from workflow_scripts.infer.requests import grammars_of, requests_of
+from workflow_scripts.infer.requests import requests_of
+from workflow_scripts.infer.shards import part_of
 from workflow_scripts.models.kernels import speed_up_inference
 from workflow_scripts.models.loading import load
-from workflow_scripts.models.record import read_record
+from workflow_scripts.models.record import adapter_content, read_record
+from workflow_scripts.models.runtime import identity_of_runtime
 from workflow_scripts.models.threads import use_threads
+from workflow_scripts.models.vision_features import FeatureStore
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One system of a cohort."""
+class GroupMember(Section):
+    """One system of a shared-load group."""
 
     system: str
     adapter: Path | None = None  # folder; None is the base model
-    prompt: Prompt = field(default_factory=Prompt)
+    prompt: Prompt = Prompt()
     constrained: bool = False
 
 
 def answer(
+    *,
     split: Path,
-    shard: tuple[int, int],
+    shard: str = "1-of-1",
+    model: Path,
     root: Path,
-    record: Path,
-    index: Path | None,
-    group: list[Asked],
-    budgets: dict[str, int],
+    features: Path | None = None,
+    members: list[GroupMember],
+    max_new_tokens: dict[str, int],
     batch: int,
-    out: Path,
     threads: int,
     store: Path,
+    out: Path,
 ) -> None:
-    """Answer the rows of shard `(number, of)` with each system, and write them in the split's order.
+    """Answer the rows of a shard with each system, and write them in the split's order.
 
-    Answers that `store` has are taken from there; without a row to ask, no model is loaded.
+    Without a row that is not cached, no model is loaded.
+
+    Args:
+        split: Parquet of rows.
+        shard: NUMBER-of-COUNT, counted from 1.
+        model: record of the model.
+        root: folder that the image paths start from.
+        features: index of the vision features; none: a tuned tower computes its own.
+        members: JSON of each system of the shared-load group: system, adapter or null, prompt, constrained.
+        max_new_tokens: limit of new tokens, by task.
+        batch: most rows at once.
+        threads: CPU threads.
+        store: folder of cached answers.
+        out: Parquet of predictions to write.
 
     Raises:
-        Refused: the cohort has two different adapters.
+        Refused: the group has two different adapters.
     """
     use_threads(threads)
-    number, of = shard
-    everything = read_table(split, ROWS).to_pylist()
-    rows = everything[number::of]
-    adapters = {asked.adapter for asked in group if asked.adapter}
+    rows = part_of(read_rows(split, Row), shard)
+    adapters = {member.adapter for member in members if member.adapter}
     if len(adapters) > 1:
-        raise Refused(f"{', '.join(asked.system for asked in group)}: one load holds one adapter; part them")
-    work: list[tuple[Asked, list[Request], Progress]] = []
-    for asked in group:
-        requests = requests_of(rows, asked.prompt, budgets)
-        if asked.constrained:
-            grammars = grammars_of(rows, everything, budgets)
-            requests = [replace(request, grammar=text) for request, text in zip(requests, grammars, strict=True)]
-        weights = sha256_of_file(asked.adapter / "adapter_model.safetensors") if asked.adapter else ""
-        progress = Progress(store, "workflow_scripts.infer.answer", [read_record(record)[0].content, weights], requests)
+        raise Refused(f"{', '.join(member.system for member in members)}: one load holds one adapter; part them")
+    record, folder = read_record(model)
+    answerer = {
+        "model": record.content,
+        "runtime": identity_of_runtime(folder),
+        "features": None if features is None else FeatureStore(features).identity,
+    }
+    work: list[tuple[GroupMember, list[Request], Progress]] = []
+    for member in members:
+        requests = requests_of(rows, member.prompt, max_new_tokens)
+        if member.constrained:
+            requests = _constrained(rows, requests)
+        adapter = adapter_content(member.adapter) if member.adapter else None
+        progress = Progress(store, "workflow_scripts.infer.answer", answerer | {"adapter": adapter}, requests)
         waiting = [request for request in requests if request.uid not in progress.rows]
-        print(f"answers of {asked.system}: {len(progress.rows)} kept, {len(waiting)} asked for")
-        work.append((asked, waiting, progress))
+        print(f"answers of {member.system}: {len(progress.rows)} cached, {len(waiting)} to generate")
+        work.append((member, waiting, progress))
     if any(waiting for _, waiting, _ in work):
-        loaded = load(record, adapter=next(iter(adapters), None))
+        loaded = load(model, adapter=next(iter(adapters), None))
         print(f"kernels: {speed_up_inference(loaded.model)}")
-        engine = TransformersEngine(loaded, vision_source(loaded, root, index), batch)
-        for asked, waiting, progress in work:
-            with (
-                progress,
-                tqdm(
-                    total=len(rows), initial=len(progress.rows), desc=f"answers of {asked.system}", mininterval=5
-                ) as bar,
-            ):
-                for responses in engine.answers(waiting, adapted=asked.adapter is not None):
-                    progress.keep(
-                        responses, engine="transformers", settings=engine.settings_hash, constrained=asked.constrained
-                    )
-                    bar.update(len(responses))
-    answers = [
-        {**progress.rows[row["uid"]], "uid": row["uid"], "system": asked.system}
-        for asked, _, progress in work
+        engine = TransformersEngine(loaded, vision_source(loaded, root, features), batch)
+        for member, waiting, progress in work:
+            _generate(engine, member, waiting, progress, len(rows))
+    predictions = [
+        Prediction(uid=row.uid, system=member.system, **progress.rows[row.uid])
+        for member, _, progress in work
         for row in rows
     ]
-    write_table(out, answers, PREDICTIONS)
+    write_rows(out, predictions, Prediction)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--split", type=Path, required=True, help="Parquet of rows")
-    parser.add_argument("--shard", required=True, help="NUMBER-of-COUNT, counted from 1")
-    parser.add_argument("--model", type=Path, required=True, help="record of the model")
-    parser.add_argument("--root", type=Path, required=True, help="folder that the image paths start from")
-    parser.add_argument("--features", type=Path, nargs="?", help="index of the vision features; none: a tuned tower")
-    parser.add_argument("--group", required=True, help="JSON list: system, adapter or null, prompt, constrained")
-    parser.add_argument("--budgets", required=True, help="JSON: most new tokens by task")
-    parser.add_argument("--batch", type=int, required=True, help="most rows at once")
-    parser.add_argument("--threads", type=int, required=True, help="CPU threads")
-    parser.add_argument("--store", type=Path, required=True, help="folder of kept answers")
-    parser.add_argument("--out", type=Path, required=True, help="Parquet to write")
-    given = parser.parse_args()
-    number, of = (int(part) for part in given.shard.split("-of-"))
-    answer(
-        given.split,
-        (number - 1, of),
-        given.root,
-        given.model,
-        given.features,
-        TypeAdapter(list[Asked]).validate_json(given.group),
-        json.loads(given.budgets),
-        given.batch,
-        given.out,
-        given.threads,
-        given.store,
-    )
+def _constrained(rows: Sequence[Row], requests: Sequence[Request]) -> list[Request]:
+    """The requests with the grammar of each row's expected format."""
+    bounded = []
+    for row, request in zip(rows, requests, strict=True):
+        try:
+            part = load_part(row.task, "grammar")
+        except ModuleNotFoundError as error:
+            if error.name != f"{tasks()[row.task].package}.grammar":
+                raise
+            raise Refused(f"task {row.task!r} has no grammar to bound {row.uid}; set `constrained: false`") from None
+        bounded.append(replace(request, grammar=part.grammar(row.expected, row.images, request.max_new_tokens)))
+    return bounded
+
+
+def _generate(
+    engine: TransformersEngine, member: GroupMember, waiting: Sequence[Request], progress: Progress, total: int
+) -> None:
+    """Answer the requests that are not cached; each batch is on the disk before the next one begins."""
+    name = f"answers of {member.system}"
+    with progress, tqdm(total=total, initial=len(progress.rows), desc=name, mininterval=5) as bar:
+        for responses in engine.answers(waiting, adapted=member.adapter is not None):
+            progress.keep(
+                responses, engine="transformers", settings=engine.settings_hash, constrained=member.constrained
+            )
+            bar.update(len(responses))
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(answer)

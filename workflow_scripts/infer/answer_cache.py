@@ -1,63 +1,57 @@
-"""Answers are kept as they come, by what was asked: a killed job, a changed row or a second checkout asks none again.
+"""Caches answers as they come, by what was asked: a killed job, a changed row or a second checkout asks none again.
 
-Below the store lies one folder for each answerer: the model's files, the adapter, the step's code. In it, lines of
-JSON under the hash of what was asked: the words, the pictures, the budget and the grammar. Names of rows, splits and
+Below the store lies one folder for each answerer: the model's files, the adapter, what they run on, the step's code.
+In it, records under the hash of the request: words, images, limit of new tokens, grammar. Names of rows, splits and
 systems are no part of it.
 """
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from uuid import uuid4
+from typing import Any
 
-from workflow_scripts.cache import fingerprints as code
-from workflow_scripts.core.config.section import canonical_json
+from workflow_scripts.cache.fingerprints import identity
+from workflow_scripts.cache.keys import cache_key
+from workflow_scripts.cache.store import RecordStore
 from workflow_scripts.core.requests import Request, Response
 
 
 def key_of(request: Request) -> str:
-    """Hash of what is asked: words, pictures by their content, budget, and the grammar of a constrained answer."""
-    shown = [image.sha256 for image in request.images]
-    asked = [request.chat, shown, request.max_new_tokens, request.grammar]
-    return hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:32]
+    """Cache key of a request: words, images by their content, limit of new tokens, and the grammar of the answer."""
+    return cache_key(
+        "answer",
+        chat=request.chat,
+        images=[image.sha256 for image in request.images],
+        max_new_tokens=request.max_new_tokens,
+        grammar=None if request.grammar is None else [request.grammar, version("llguidance")],
+    )
 
 
 class Progress:
-    """A system's kept answers to `requests`, in `rows` by uid; new ones are flushed as they come.
+    """An answerer's stored answers to `requests`, in `rows` by uid; new ones are flushed as they come.
 
     Args:
-        store: folder of kept answers, shared by shards, splits, systems and checkouts.
-        module: the step's module; a line of its code makes all answers stale.
-        identity: text of everything else that an answer depends on besides what was asked.
+        store: folder of cached answers, shared by shards, splits, systems and checkouts.
+        module: the step's module; a changed line of its code makes all answers stale.
+        answerer: by name, everything else that an answer depends on besides its request.
         requests: what this job is to answer.
     """
 
-    def __init__(self, store: Path, module: str, identity: Iterable[str], requests: Sequence[Request]) -> None:
-        digest = hashlib.sha256(repr([code.identity(module), *identity]).encode()).hexdigest()[:16]
-        self.folder = store / digest
+    def __init__(self, store: Path, module: str, answerer: Mapping[str, object], requests: Sequence[Request]) -> None:
+        about = {"code": identity(module), **answerer}
+        self._records = RecordStore(store / cache_key("answerer", **about), about)
         self._keys = {request.uid: key_of(request) for request in requests}
-        wanted = set(self._keys.values())
-        kept = {row.pop("key"): row for row in self._kept() if row["key"] in wanted}
-        self.rows = {uid: kept[key] for uid, key in self._keys.items() if key in kept}
-
-    def _kept(self) -> Iterator[dict]:
-        """Every kept row; a line that a kill cut short, or that another job is writing, is not one."""
-        for file in sorted(self.folder.glob("*.jsonl")):
-            for line in file.read_bytes().splitlines(keepends=True):
-                if line.endswith(b"\n"):
-                    yield json.loads(line)
+        stored = self._records.read(set(self._keys.values()))
+        self.rows: dict[str, dict[str, Any]] = {uid: stored[key] for uid, key in self._keys.items() if key in stored}
 
     def __enter__(self) -> "Progress":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._stream = (self.folder / f"{uuid4().hex}.jsonl").open("x", encoding="utf-8")  # each job writes its own
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stream.close()
+        self._records.close()
 
     def keep(self, responses: Iterable[Response], **columns: object) -> None:
         """Flush answers to the disk; `columns` are the same for all of them."""
@@ -65,5 +59,4 @@ class Progress:
             row = {**vars(response), **columns}
             uid = row.pop("uid")
             self.rows[uid] = row
-            self._stream.write(json.dumps({"key": self._keys[uid], **row}) + "\n")
-        self._stream.flush()
+            self._records.put(self._keys[uid], row)

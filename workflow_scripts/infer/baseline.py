@@ -1,61 +1,75 @@
-"""Step: answer without looking, from the training rows alone: the lines that every system must beat.
+"""Step: answer a split from training rows alone, without an image: what a score means is read beside such baselines.
 
-A question is answered by a rule from the training rows of its data set and task; where there are none, from those of
-its task.
+A row is answered from the training rows of its subset and task; where there are none, from those of its task.
 """
 
-import argparse
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from workflow_scripts.core.command import Refused, run_step
-from workflow_scripts.core.config.systems import BaselineSystem
-from workflow_scripts.core.tables import PREDICTIONS, ROWS, read_table, write_table
-from workflow_scripts.tasks.baselines import Answer, constant, empty, majority
+from workflow_scripts.core.rows import Prediction, Row
+from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.tasks import load_part, tasks
+from workflow_scripts.tasks.baselines import Answer
 
 
-def rule_of(name: str) -> Callable[[list[dict]], Answer]:
-    """The rule that a trivial system names."""
-    if name == "nearest":
-        from workflow_scripts.tasks.nearest import nearest  # a second of import that the others need not pay
+def write_baseline(
+    *,
+    baseline: Literal["majority", "empty", "constant", "nearest"],
+    train: Path,
+    split: Path,
+    system: str,
+    out: Path,
+) -> None:
+    """Write one prediction a row of the split.
 
-        return nearest
-    return {"majority": majority, "empty": empty, "constant": constant}[name]
-
-
-def answer_by_baseline(rule: str, train: Path, split: Path, system: str, out: Path) -> None:
-    """Write one prediction a row of `split` from the rows of `train`.
+    Args:
+        baseline: how a row is answered: with the usual answer, the empty one, a constant, or as the training row with
+            the most similar question was answered.
+        train: Parquet of training rows.
+        split: Parquet of rows to answer.
+        system: name of the system.
+        out: Parquet of predictions to write.
 
     Raises:
-        Refused: no training row has a task that the split asks about.
+        Refused: no training row has a task of the split, or a task has no baselines.
     """
-    known: dict[tuple[str, ...], list[dict]] = {}
-    for row in read_table(train, ROWS).to_pylist():
-        known.setdefault((row["task"], row["dataset"]), []).append(row)
-        known.setdefault((row["task"],), []).append(row)
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in read_rows(train, Row):
+        groups.setdefault((row.task, row.subset), []).append(row)
+        groups.setdefault((row.task,), []).append(row)
     answers: dict[tuple[str, ...], Answer] = {}
     predictions = []
-    for row in read_table(split, ROWS).to_pylist():
-        kind = next((k for k in ((row["task"], row["dataset"]), (row["task"],)) if k in known), None)
-        if kind is None:
-            raise Refused(f"{train} has no {row['task']} row to answer {row['uid']} from; train on a wider split")
-        if kind not in answers:
-            answers[kind] = rule_of(rule)(known[kind])
-        predictions.append({"uid": row["uid"], "system": system, "text": answers[kind](row), "finish": "rule"})
-    write_table(out, predictions, PREDICTIONS)
+    for row in read_rows(split, Row):
+        key = next((key for key in ((row.task, row.subset), (row.task,)) if key in groups), None)
+        if key is None:
+            raise Refused(f"{train} has no {row.task} row to answer {row.uid} from; train on a wider split")
+        if key not in answers:
+            answers[key] = answers_of(baseline, row.task, groups[key])
+        predictions.append(Prediction(row.uid, system, answers[key](row), "baseline"))
+    write_rows(out, predictions, Prediction)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True, help="JSON of the system's entry")
-    parser.add_argument("--train", type=Path, required=True, help="Parquet of training rows")
-    parser.add_argument("--split", type=Path, required=True, help="Parquet of rows to answer")
-    parser.add_argument("--system", required=True, help="name of the system")
-    parser.add_argument("--out", type=Path, required=True, help="Parquet to write")
-    given = parser.parse_args()
-    spec = BaselineSystem.model_validate_json(given.spec)
-    answer_by_baseline(spec.baseline, given.train, given.split, given.system, given.out)
+def answers_of(baseline: str, task: str, rows: Sequence[Row]) -> Answer:
+    """The baseline of a task, with what it has to know of training rows of that task.
+
+    Raises:
+        Refused: the task has no baselines.
+    """
+    try:
+        part = load_part(task, "baselines")
+    except ModuleNotFoundError as error:
+        if error.name != f"{tasks()[task].package}.baselines":
+            raise
+        raise Refused(f"task {task!r} has no baselines; leave out the systems with `baseline`, or its rows") from None
+    if baseline == "nearest":
+        from workflow_scripts.tasks.nearest import nearest  # a second of import that the others need not pay
+
+        return nearest(rows, part.answer_of)
+    answer: Answer = getattr(part, baseline)(rows)
+    return answer
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(write_baseline)

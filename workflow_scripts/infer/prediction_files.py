@@ -1,4 +1,4 @@
-"""Files of predictions that others wrote: JSON lines, JSON or CSV, read to one `Given` an entry, none left out.
+"""Files of predictions of other projects: JSON lines, JSON or CSV, each entry read to an `Entry`, none left out.
 
 An entry says which row it answers by `uid`, or by FLARE's `ImageName` and `Question`, and answers it in `prediction`
 or `Answer`. A JSON file may also be one object of key → answer.
@@ -11,18 +11,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from workflow_scripts.core.files import BadFile
-
-LONGEST_INTEGER = 300
-"""Digits up to which an integer is read as a number; a longer one is kept as its text (Python refuses 4,301)."""
+from workflow_scripts.core.json_values import is_unicode, loads
 
 ANSWERS = ("prediction", "Answer")
 """Fields that hold the answer, the first that is there; a question file's own `Answer` stands beside a prediction."""
 
 
 @dataclass(frozen=True)
-class Given:
+class Entry:
     """One entry of a file: the names of the row that it answers, best first, and its text, or what is wrong with it."""
 
     place: int  # from 1: the line of JSON lines, else the entry
@@ -36,7 +35,7 @@ def challenge_key(image_name: str | list[str], question: str) -> str:
     return f"{image_name}||{question}"
 
 
-def read_predictions(path: Path) -> list[Given]:
+def read_predictions(path: Path) -> list[Entry]:
     """Every entry of a file of predictions; one that cannot be used has a `fault`.
 
     Raises:
@@ -47,7 +46,7 @@ def read_predictions(path: Path) -> list[Given]:
     except OSError as error:
         raise BadFile(f"{path} cannot be read: {error.strerror}; give a file of predictions") from None
     except UnicodeDecodeError as error:
-        raise BadFile(f"{path} is no UTF-8: {error.reason} at byte {error.start}; save it as UTF-8") from None
+        raise BadFile(f"{path} is not valid UTF-8: {error.reason} at byte {error.start}; save it as UTF-8") from None
     match path.suffix.lower():
         case ".jsonl":
             return list(_lines(text))
@@ -59,44 +58,36 @@ def read_predictions(path: Path) -> list[Given]:
 
 
 class _Twice:
-    """An object in which a key stands twice: taking one of them would be a guess. No JSON value, so it never passes."""
+    """An object in which a key stands twice: choosing one value would be a guess. JSON cannot write it."""
 
     def __init__(self, pairs: list[tuple[str, object]]) -> None:
         self.pairs = pairs
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict | _Twice:
-    found = dict(pairs)
-    return found if len(found) == len(pairs) else _Twice(pairs)
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object] | _Twice:
+    by_key = dict(pairs)
+    return by_key if len(by_key) == len(pairs) else _Twice(pairs)
 
 
-def _integer(digits: str) -> int | str:
-    return int(digits) if len(digits) <= LONGEST_INTEGER else digits
-
-
-def _parsed(text: str) -> object:
-    return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
-
-
-def _lines(text: str) -> Iterator[Given]:
+def _lines(text: str) -> Iterator[Entry]:
     for place, line in enumerate(text.split("\n"), start=1):  # JSON strings may hold other line separators
         if not line.strip():
             continue
         try:
-            record = _parsed(line)
+            record = loads(line, _object)
         except (ValueError, RecursionError):
-            yield Given(place, (), line, "unreadable")
+            yield Entry(place, (), line, "unreadable")
         else:
             yield _from_record(place, record)
 
 
-def _entries(path: Path, text: str) -> Iterator[Given]:
+def _entries(path: Path, text: str) -> Iterator[Entry]:
     try:
-        root = _parsed(text)
+        root = loads(text, _object)
     except RecursionError:
         raise BadFile(f"{path} is nested too deeply; expected a list of records or an object of key → answer") from None
     except ValueError as error:
-        raise BadFile(f"{path} is no JSON ({error}); name JSON lines .jsonl") from None
+        raise BadFile(f"{path} is not valid JSON ({error}); name JSON lines .jsonl") from None
     if isinstance(root, list):
         for place, record in enumerate(root, start=1):
             yield _from_record(place, record)
@@ -108,7 +99,7 @@ def _entries(path: Path, text: str) -> Iterator[Given]:
         raise BadFile(f"{path} holds {type(root).__name__}; expected a list of records or an object of key → answer")
 
 
-def _table(path: Path, text: str) -> Iterator[Given]:
+def _table(path: Path, text: str) -> Iterator[Entry]:
     csv.field_size_limit(sys.maxsize)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -121,21 +112,21 @@ def _table(path: Path, text: str) -> Iterator[Given]:
             )
         for place, row in enumerate(reader, start=1):
             if None in row or None in row.values():
-                yield Given(place, (), json.dumps(row, ensure_ascii=False, default=str), "unreadable")
+                yield Entry(place, (), json.dumps(row, ensure_ascii=False, default=str), "unreadable")
             else:
                 yield _from_record(place, row)
     except csv.Error as error:
-        raise BadFile(f"{path} is no CSV after line {reader.line_num}: {error}") from None
+        raise BadFile(f"{path} is not valid CSV after line {reader.line_num}: {error}") from None
 
 
-def _from_record(place: int, record: object) -> Given:
+def _from_record(place: int, record: object) -> Entry:
     """The entry of one record."""
     if not isinstance(record, dict):
-        return Given(place, (), _text(record) or "", "unreadable")
+        return Entry(place, (), _text(record) or "", "unreadable")
     uid, images, question = (record.get(field) for field in ("uid", "ImageName", "Question"))
     names = [uid] if isinstance(uid, str) and uid else []
     if isinstance(question, str) and (isinstance(images, str) or _is_text_list(images)):
-        names.append(challenge_key(images, question))
+        names.append(challenge_key(cast(str | list[str], images), question))
     answer = next((record[field] for field in ANSWERS if field in record), None)
     return _answered(place, tuple(names), answer)
 
@@ -144,15 +135,15 @@ def _is_text_list(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
-def _answered(place: int, names: tuple[str, ...], answer: object) -> Given:
+def _answered(place: int, names: tuple[str, ...], answer: object) -> Entry:
     text = answer if isinstance(answer, str) else _text(answer)
     if text is None:
-        return Given(place, names, "", "unreadable")
+        return Entry(place, names, "", "unreadable")
     if answer is None:
-        return Given(place, names, "", "no_prediction")
+        return Entry(place, names, "", "no_prediction")
     if not names:
-        return Given(place, names, text, "no_key")
-    return Given(place, names, text, None if is_unicode(text) else "bad_text")
+        return Entry(place, names, text, "no_key")
+    return Entry(place, names, text, None if is_unicode(text) else "bad_text")
 
 
 def _text(value: object) -> str | None:
@@ -161,12 +152,3 @@ def _text(value: object) -> str | None:
         return json.dumps(value, ensure_ascii=False)
     except (TypeError, RecursionError):
         return None
-
-
-def is_unicode(text: str) -> bool:
-    """Whether `text` can be written as UTF-8: it holds no half of a surrogate pair."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -6,7 +6,7 @@ results, faults included; `strict` mode first asks `faults_of` and scores only a
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 WEIGHTS = {
     "urgent": 1.0,
@@ -23,10 +23,12 @@ ERROR_TYPES = (
 LISTS = ("reference_findings", "predicted_findings", "matched_findings")
 ERROR_LISTS = ("false_findings", "missing_findings", "attribute_errors")
 Mode = Literal["strict", "upstream"]
+JudgementJSON = dict[str, Any]
+"""CRIMSON's judgement of a pair of reports as its prompt asks for it: findings, matches and errors by their ids."""
 
 
 class InvalidJudgement(ValueError):
-    """A judge's reply is no judgement; the message names the first fault."""
+    """A judge's reply is not a judgement; the message names the first fault."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Crimson:
         return self.reference_weight > 0
 
 
-def crimson(judgement: dict, mode: Mode = "strict", reference_weight: float | None = None) -> Crimson:
+def crimson(judgement: JudgementJSON, mode: Mode = "strict", reference_weight: float | None = None) -> Crimson:
     """Score a judgement.
 
     A judge weighs the reference anew beside each hypothesis. With `reference_weight`, the weight of the reference by
@@ -64,25 +66,25 @@ def crimson(judgement: dict, mode: Mode = "strict", reference_weight: float | No
     return _score(judgement, reference_weight)
 
 
-def _score(judgement: dict, frozen: float | None) -> Crimson:
+def _score(judgement: JudgementJSON, frozen: float | None) -> Crimson:
     errors = judgement.get("errors", {})
     reference = judgement.get("reference_findings", [])
     weights = {finding["id"]: _weight(finding) for finding in reference}
-    guessed = {finding["id"]: _weight(finding) for finding in judgement.get("predicted_findings", [])}
+    predicted = {finding["id"]: _weight(finding) for finding in judgement.get("predicted_findings", [])}
     matches = judgement.get("matched_findings", [])
     false = errors.get("false_findings", [])
     missing = errors.get("missing_findings", [])
     attributes = errors.get("attribute_errors", [])
 
-    false_weight = sum(guessed.get(identity, 0.0) for identity in false)
+    false_weight = sum(predicted.get(identity, 0.0) for identity in false)
     missing_weight = sum(weights.get(identity, 0.0) for identity in missing)
-    flawed: dict[object, list[float]] = {}
+    penalties: dict[object, list[float]] = {}
     for error in attributes:
-        flawed.setdefault(error["ref_id"], []).append(_severity(error))
+        penalties.setdefault(error["ref_id"], []).append(_severity(error))
     credit = 0.0
     for identity in dict.fromkeys(match["ref_id"] for match in matches):
         weight = weights.get(identity, 0.0)
-        penalty = sum(flawed.get(identity, []))
+        penalty = sum(penalties.get(identity, []))
         if weight + penalty > 0:
             credit += weight * weight / (weight + penalty) if penalty else weight
 
@@ -118,40 +120,42 @@ def _score(judgement: dict, frozen: float | None) -> Crimson:
     )
 
 
-def _weight(finding: dict) -> float:
-    return WEIGHTS.get(finding.get("clinical_significance"), UNKNOWN)
+def _weight(finding: dict[str, Any]) -> float:
+    return WEIGHTS.get(finding.get("clinical_significance", ""), UNKNOWN)
 
 
-def _severity(error: dict) -> float:
-    return ATTRIBUTE_WEIGHTS.get(error.get("severity"), UNKNOWN)
+def _severity(error: dict[str, Any]) -> float:
+    return ATTRIBUTE_WEIGHTS.get(error.get("severity", ""), UNKNOWN)
 
 
 def faults_of(judgement: object) -> list[str]:
-    """What makes a reply no judgement: a missing list, an unknown word, an id that no finding bears, a contradiction.
+    """Why a reply is not a judgement: a missing list, an unknown word, an id that no finding bears, a contradiction.
 
     Every reference finding must be matched or missing and every predicted one matched or false, none both.
     """
     if not isinstance(judgement, dict):
-        return ["the reply is no JSON object"]
+        return ["the reply is not a JSON object"]
     errors = judgement.get("errors")
     if not isinstance(errors, dict):
-        return ["`errors` is no object"]
-    lists = {name: judgement.get(name) for name in LISTS} | {name: errors.get(name) for name in ERROR_LISTS}
-    for name, listed in lists.items():
-        if not isinstance(listed, list):
-            return [f"`{name}` is no list"]
+        return ["`errors` is not an object"]
+    lists: dict[str, Any] = {name: judgement.get(name) for name in LISTS} | {
+        name: errors.get(name) for name in ERROR_LISTS
+    }
+    for name, entries in lists.items():
+        if not isinstance(entries, list):
+            return [f"`{name}` is not a list"]
     faults: list[str] = []
     reference = _ids("reference_findings", lists["reference_findings"], faults)
     predicted = _ids("predicted_findings", lists["predicted_findings"], faults)
     pairs = _pairs("matched_findings", lists["matched_findings"], faults)
-    flawed = _pairs("attribute_errors", lists["attribute_errors"], faults)
+    erroneous = _pairs("attribute_errors", lists["attribute_errors"], faults)
     for name, known in (("missing_findings", reference), ("false_findings", predicted)):
-        listed = lists[name]
-        if any(not isinstance(identity, str) for identity in listed):
+        ids = lists[name]
+        if any(not isinstance(identity, str) for identity in ids):
             faults.append(f"`{name}` holds something other than ids")
-        elif len(set(listed)) != len(listed):
+        elif len(set(ids)) != len(ids):
             faults.append(f"`{name}` names an id twice")
-        elif not set(listed) <= known:
+        elif not set(ids) <= known:
             faults.append(f"`{name}` names an id that no finding bears")
     if faults:
         return faults
@@ -159,7 +163,7 @@ def faults_of(judgement: object) -> list[str]:
         faults.append("`matched_findings` holds a pair twice")
     if not {ref for ref, _ in pairs} <= reference or not {pred for _, pred in pairs} <= predicted:
         faults.append("`matched_findings` names an id that no finding bears")
-    if not set(flawed) <= set(pairs):
+    if not set(erroneous) <= set(pairs):
         faults.append("`attribute_errors` names a pair that is not matched")
     faults += _words(lists["attribute_errors"])
     faults += _closed("reference", reference, {ref for ref, _ in pairs}, set(lists["missing_findings"]), "missing")
@@ -167,7 +171,7 @@ def faults_of(judgement: object) -> list[str]:
     return faults
 
 
-def _ids(name: str, findings: list, faults: list[str]) -> set[str]:
+def _ids(name: str, findings: list[Any], faults: list[str]) -> set[str]:
     ids: list[str] = []
     for finding in findings:
         if not isinstance(finding, dict) or not isinstance(finding.get("id"), str):
@@ -181,18 +185,19 @@ def _ids(name: str, findings: list, faults: list[str]) -> set[str]:
     return set(ids)
 
 
-def _pairs(name: str, entries: list, faults: list[str]) -> list[tuple[str, str]]:
-    pairs = []
+def _pairs(name: str, entries: list[Any], faults: list[str]) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
     for entry in entries:
-        pair = (entry.get("ref_id"), entry.get("pred_id")) if isinstance(entry, dict) else (None, None)
-        if not all(isinstance(identity, str) for identity in pair):
-            faults.append(f"`{name}` holds an entry without ref_id and pred_id")
-            return []
-        pairs.append(pair)
+        match entry:
+            case {"ref_id": str(reference), "pred_id": str(predicted)}:
+                pairs.append((reference, predicted))
+            case _:
+                faults.append(f"`{name}` holds an entry without ref_id and pred_id")
+                return []
     return pairs
 
 
-def _words(attribute_errors: list[dict]) -> list[str]:
+def _words(attribute_errors: list[dict[str, Any]]) -> list[str]:
     faults = []
     for error in attribute_errors:
         kinds = error.get("error_types")
@@ -203,10 +208,10 @@ def _words(attribute_errors: list[dict]) -> list[str]:
     return faults
 
 
-def _closed(side: str, known: set[str], paired: set[str], listed: set[str], word: str) -> list[str]:
+def _closed(side: str, known: set[str], matched: set[str], unmatched: set[str], word: str) -> list[str]:
     faults = []
-    if paired & listed:
+    if matched & unmatched:
         faults.append(f"a {side} finding is both matched and {word}")
-    if known - paired - listed:
+    if known - matched - unmatched:
         faults.append(f"a {side} finding is neither matched nor {word}")
     return faults

@@ -1,20 +1,26 @@
-"""Judgements are kept: one file a pair and judge, named by what was judged, shared by all systems and runs.
+"""Asks a judge about pairs of reports and stores its judgements: one a pair and judge, shared by all systems and runs.
 
-A pair is a reference, a hypothesis and the context that the judge is told; a judge is everything that can change its
-reply (backend, weights, prompt, decoding, table). Both are hashed, so a store never answers for another judge.
+A pair is a reference, a hypothesis and their context; a judge is everything that can change its reply (backend,
+weights, prompt, decoding, table). Both are hashed, so a store never answers for another judge.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from workflow_scripts.cache.keys import cache_key
+from workflow_scripts.cache.store import RecordStore
 from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.files import BadFile, read_json, sha256_of, write_json
+from workflow_scripts.core.files import sha256_of
+from workflow_scripts.core.rows import Row
+from workflow_scripts.core.tasks import tasks
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What is put before a judge."""
+    """Two reports to be compared, and what is known besides."""
 
     reference: str
     hypothesis: str
@@ -36,9 +42,9 @@ class Judgement:
 
 
 class Backend(Protocol):
-    """Whoever answers pairs."""
+    """A judge that answers pairs."""
 
-    identity: dict
+    identity: dict[str, Any]
     """All that can change a reply."""
 
     def ask(self, pairs: list[Pair], attempt: int) -> list[Judgement | None]:
@@ -53,80 +59,70 @@ class JudgeDied(Exception):
 class Store:
     """Judgements of one judge in a folder."""
 
-    def __init__(self, root: Path, identity: dict) -> None:
-        self.folder = root / sha256_of(canonical_json(identity).encode())[:16]
-        self.identity = identity
+    def __init__(self, root: Path, identity: Mapping[str, Any]) -> None:
+        self._records = RecordStore(root / cache_key("judge", identity=dict(identity)), identity)
 
-    def _place(self, pair: Pair) -> Path:
-        return self.folder / pair.key[:2] / f"{pair.key}.json"
+    @cached_property
+    def _judgements(self) -> dict[str, dict[str, Any]]:
+        return self._records.read()
 
     def get(self, pair: Pair) -> Judgement | None:
-        """The kept judgement of a pair, or None.
-
-        Raises:
-            BadFile: the kept file is damaged.
-        """
-        place = self._place(pair)
-        if not place.exists():
-            return None
-        kept = read_json(place)
-        if not isinstance(kept, dict) or not {"status", "reply", "reason"} <= kept.keys():
-            raise BadFile(f"{place} is no judgement; delete it and run again")
-        return Judgement(kept["status"], kept["reply"], kept["reason"])
+        """The stored judgement of a pair, or None; a damaged one is reported and asked for again."""
+        stored = self._judgements.get(pair.key)
+        return None if stored is None else Judgement(stored["status"], stored["reply"], stored["reason"])
 
     def put(self, pair: Pair, judgement: Judgement) -> None:
-        """Keep a judgement; the judge's identity is written beside the first one."""
-        about = self.folder / "judge.json"
-        if not about.exists():
-            write_json(about, self.identity)
-        write_json(self._place(pair), asdict(pair) | asdict(judgement))
+        """Store a judgement at once, the pair beside it for those who read the file."""
+        self._judgements[pair.key] = asdict(pair) | asdict(judgement)
+        self._records.put(pair.key, self._judgements[pair.key])
 
 
-def pairs_of(rows: list[dict], texts: dict[str, str]) -> dict[str, Pair]:
-    """The pair of each report row, by uid. A missing prediction is judged as an empty report."""
+def pairs_of(rows: Iterable[Row], texts: Mapping[str, str]) -> dict[str, Pair]:
+    """The pair of each row whose task is free text, by uid; `texts` are a system's answers by uid.
+
+    A missing answer is judged as an empty report.
+    """
     return {
-        row["uid"]: Pair(
-            row["answer"].strip(), texts.get(row["uid"], "").strip(), canonical_json({"modality": row["modality"]})
-        )
+        row.uid: Pair(row.answer.strip(), texts.get(row.uid, "").strip(), canonical_json({"modality": row.modality}))
         for row in rows
-        if row["task"] == "report"
+        if tasks()[row.task].free_text
     }
 
 
-def self_pairs(pairs: list[Pair]) -> list[Pair]:
-    """Each reference against itself: what a judge finds in it, whatever the hypothesis."""
+def self_pairs(pairs: Iterable[Pair]) -> list[Pair]:
+    """Each reference against itself: what a judge reads in it, whatever the hypothesis."""
     return list(dict.fromkeys(Pair(pair.reference, pair.reference, pair.context) for pair in pairs))
 
 
 CHUNK = 512
-"""Pairs asked for at a time; what is answered is kept before more are asked."""
+"""Pairs asked for at a time; their judgements are stored before more are asked."""
 NO_REPLY = Judgement("invalid", "", "the judge gave no reply")
 
 
-def judge_pairs(pairs: list[Pair], store: Store, backend: Backend, retries: int) -> dict[Pair, Judgement]:
-    """Judgements of distinct pairs, from the store where it has them; new ones are kept as they come.
+def judge_pairs(pairs: Sequence[Pair], store: Store, backend: Backend, retries: int) -> dict[Pair, Judgement]:
+    """Judgements of distinct pairs, from the store where it has them; new ones are stored as they come.
 
-    An invalid reply is asked for again up to `retries` times; the last one is kept. A pair without a reply is invalid
+    An invalid reply is asked for again up to `retries` times; the last one is stored. A pair without a reply is invalid
     in this run and asked for again in the next; so is every further pair when the judge dies.
     """
-    known = {pair: store.get(pair) for pair in dict.fromkeys(pairs)}
-    new = [pair for pair, judgement in known.items() if judgement is None]
+    distinct = dict.fromkeys(pairs)
+    judgements = {pair: stored for pair in distinct if (stored := store.get(pair)) is not None}
+    new = [pair for pair in distinct if pair not in judgements]
     for start in range(0, len(new), CHUNK):
         chunk = new[start : start + CHUNK]
-        death = _ask(chunk, known, backend, retries)
+        death = _ask(chunk, judgements, backend, retries)
         for pair in chunk:
-            judgement = known[pair]
-            unfinished = judgement is None or judgement is NO_REPLY or (death and judgement.status == "invalid")
-            if not unfinished:
+            judgement = judgements.get(pair, NO_REPLY)
+            if judgement is not NO_REPLY and (death is None or judgement.status != "invalid"):
                 store.put(pair, judgement)
-        if death:
+        if death is not None:
             lost = Judgement("invalid", "", f"the judge died: {death}")
-            return {pair: judgement or lost for pair, judgement in known.items()}
-    return known
+            return {pair: judgements.get(pair, lost) for pair in distinct}
+    return {pair: judgements[pair] for pair in distinct}
 
 
-def _ask(chunk: list[Pair], known: dict[Pair, Judgement | None], backend: Backend, retries: int) -> JudgeDied | None:
-    """Fill in `known` for a chunk of pairs; the judge's death if it died meanwhile."""
+def _ask(chunk: list[Pair], judgements: dict[Pair, Judgement], backend: Backend, retries: int) -> JudgeDied | None:
+    """Fill in `judgements` for a chunk of pairs; the judge's death if it died meanwhile."""
     waiting = chunk
     for attempt in range(retries + 1):
         if not waiting:
@@ -136,12 +132,12 @@ def _ask(chunk: list[Pair], known: dict[Pair, Judgement | None], backend: Backen
         except JudgeDied as death:
             return death
         for pair, judgement in zip(waiting, answers, strict=True):
-            known[pair] = judgement or known[pair] or NO_REPLY
-        waiting = [pair for pair in waiting if known[pair].status == "invalid"]
+            judgements[pair] = judgement or judgements.get(pair, NO_REPLY)
+        waiting = [pair for pair in waiting if judgements[pair].status == "invalid"]
     return None
 
 
-def invalid_share(judged: dict[Pair, Judgement]) -> float:
+def invalid_share(judgements: Mapping[Pair, Judgement]) -> float:
     """Share of invalid judgements among the pairs on which the judge did not abstain."""
-    asked = [judgement for judgement in judged.values() if judgement.status != "abstained"]
-    return sum(judgement.status == "invalid" for judgement in asked) / len(asked) if asked else 0.0
+    opinions = [judgement for judgement in judgements.values() if judgement.status != "abstained"]
+    return sum(judgement.status == "invalid" for judgement in opinions) / len(opinions) if opinions else 0.0

@@ -1,15 +1,18 @@
-"""What model judges are asked, and how their replies are checked; prompts come from the upstream packages."""
+"""The prompts of model judges, from the upstream packages, and the check of their replies."""
 
+from workflow_scripts.core.config.judges import Formula
+from workflow_scripts.core.config.section import canonical_json
+from workflow_scripts.core.files import sha256_of
 from workflow_scripts.judges import upstream
 from workflow_scripts.judges.crimson import InvalidJudgement
 from workflow_scripts.judges.judgements import Judgement, Pair
 from workflow_scripts.judges.replies import read_crimson, read_green
 
 
-def chat_of(pair: Pair, metric: str, *, guidelines: bool) -> list[dict[str, str]]:
-    """Messages that put a pair before a judge.
+def chat_of(pair: Pair, metric: Formula, *, guidelines: bool) -> list[dict[str, str]]:
+    """The chat that asks a judge about a pair.
 
-    The context of a pair is not told to the judge: upstream's patient context means age and indication, which the
+    It leaves out the context of the pair: upstream's patient context means age and indication, which the
     data do not give.
     """
     if metric == "green":
@@ -20,7 +23,12 @@ def chat_of(pair: Pair, metric: str, *, guidelines: bool) -> list[dict[str, str]
     ]
 
 
-def checked(reply: str | None, metric: str) -> Judgement | None:
+def prompt_hash(metric: Formula, *, guidelines: bool) -> str:
+    """SHA-256 of the prompt around a pair, whichever version of the upstream package writes it; for cache keys."""
+    return sha256_of(canonical_json(chat_of(Pair("", ""), metric, guidelines=guidelines)).encode())
+
+
+def checked(reply: str | None, metric: Formula) -> Judgement | None:
     """A reply as a judgement: valid, or invalid with the reason; None stays None."""
     if reply is None:
         return None

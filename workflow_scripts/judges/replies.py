@@ -1,15 +1,16 @@
-"""A judge's raw reply to a validated judgement: CRIMSON's JSON and GREEN's sections.
+"""Parses a judge's raw reply into a validated judgement: CRIMSON's JSON and GREEN's sections.
 
 Form is repaired (fences, prose around the JSON, trailing commas, a missing bracket), content is not: a reply that
-lacks a part, names an unknown id or counts absurdly is invalid, which is a status and no score.
+lacks a part, names an unknown id or counts absurdly is invalid, which is a status and not a score.
 """
 
 import json
 import re
+from typing import Any
 
 import json_repair
 
-from workflow_scripts.judges.crimson import InvalidJudgement, faults_of
+from workflow_scripts.judges.crimson import InvalidJudgement, JudgementJSON, faults_of
 from workflow_scripts.judges.green import CATEGORIES, GreenCounts
 
 LONGEST = 200_000
@@ -33,13 +34,13 @@ _NONE = re.compile(
 _COUNT = re.compile(r"^[\s*]*([0-9]{1,9})\b(?![.,][0-9])")
 
 
-def read_crimson(reply: str) -> dict:
+def read_crimson(reply: str) -> JudgementJSON:
     """The judgement in a reply.
 
     Raises:
-        InvalidJudgement: there is none, it was cut, or it has a fault.
+        InvalidJudgement: the reply holds none, it was cut, or it has a fault.
     """
-    judgement = _json_in(reply)
+    judgement: JudgementJSON = _json_in(reply)
     faults = faults_of(judgement)
     if faults:
         raise InvalidJudgement(faults[0])
@@ -49,7 +50,7 @@ def read_crimson(reply: str) -> dict:
     return judgement
 
 
-def _json_in(reply: str) -> object:
+def _json_in(reply: str) -> Any:
     """The one JSON object of a reply, repaired in form.
 
     Raises:
@@ -70,7 +71,7 @@ def _json_in(reply: str) -> object:
     return judgement
 
 
-def _repaired(text: str) -> object:
+def _repaired(text: str) -> Any:
     """The value of JSON with slips of form.
 
     A cut reply is not closed: what was cut off would be lost without a trace.
@@ -80,7 +81,7 @@ def _repaired(text: str) -> object:
     try:
         return json_repair.loads(text)
     except (ValueError, RecursionError):
-        raise InvalidJudgement("the reply is not JSON and cannot be repaired") from None
+        raise InvalidJudgement("the reply is not valid JSON and cannot be repaired") from None
 
 
 def read_green(reply: str) -> GreenCounts:
@@ -150,8 +151,8 @@ def read_green_upstream(reply: str) -> GreenCounts:
 
 
 def _upstream_section(reply: str, title: str) -> str:
-    _, found, rest = reply.partition(f"[{title}]:")
-    body = re.split(r"\n\s*\n", rest.lstrip(), maxsplit=1)[0] if found else ""
+    _, header, rest = reply.partition(f"[{title}]:")
+    body = re.split(r"\n\s*\n", rest.lstrip(), maxsplit=1)[0] if header else ""
     return "" if body.startswith("No") else body
 
 

@@ -9,15 +9,17 @@ import json
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.judges.crimson import JudgementJSON
 
 
 class MissingPackage(BadFile):
     """A package of an upstream judge is not installed."""
 
 
-def _found(distribution: str, package: str, inside: str) -> tuple[str, str]:
+def _source(distribution: str, package: str, inside: str) -> tuple[str, str]:
     """A name for one file of a package, and its path.
 
     Raises:
@@ -32,7 +34,7 @@ def _found(distribution: str, package: str, inside: str) -> tuple[str, str]:
 @cache
 def _module(distribution: str, package: str, inside: str) -> ModuleType:
     """One file of a package, loaded alone: importing the whole package would load models' code or use the network."""
-    name, place = _found(distribution, package, inside)
+    name, place = _source(distribution, package, inside)
     loaded = importlib.util.spec_from_file_location(name, place)
     assert loaded is not None and loaded.loader is not None
     module = importlib.util.module_from_spec(loaded)
@@ -40,10 +42,10 @@ def _module(distribution: str, package: str, inside: str) -> ModuleType:
     return module
 
 
-def crimson_prompt(reference: str, hypothesis: str, context: dict | None = None, *, guidelines: bool) -> str:
+def crimson_prompt(reference: str, hypothesis: str, context: dict[str, Any] | None = None, *, guidelines: bool) -> str:
     """CRIMSON's user prompt. `guidelines` is off for the judge that was trained without them."""
     parts = _module("crimson-score", "CRIMSON", "prompt_parts")
-    return parts.build_prompt(
+    prompt: str = parts.build_prompt(
         reference,
         hypothesis,
         patient_context=context,
@@ -51,12 +53,13 @@ def crimson_prompt(reference: str, hypothesis: str, context: dict | None = None,
         include_attribute_guidelines=guidelines,
         include_context_guidelines=guidelines,
     )
+    return prompt
 
 
 @cache
 def crimson_system() -> str:
     """CRIMSON's system message: the one constant under `"role": "system"` in its source."""
-    _, place = _found("crimson-score", "CRIMSON", "generate_score")
+    _, place = _source("crimson-score", "CRIMSON", "generate_score")
     for node in ast.walk(ast.parse(Path(place).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Dict):
             entries = {
@@ -64,8 +67,9 @@ def crimson_system() -> str:
                 for key, value in zip(node.keys, node.values, strict=True)
                 if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)
             }
-            if entries.get("role") == "system":
-                return entries["content"]
+            content = entries.get("content")
+            if entries.get("role") == "system" and isinstance(content, str):
+                return content
     raise MissingPackage("package CRIMSON holds no system message; install crimson-score 0.2.0")
 
 
@@ -78,7 +82,7 @@ def crimson_reply(text: str) -> object:
     return _module("crimson-score", "CRIMSON", "utils").parse_json_response(text)
 
 
-def radeval_reply(text: str) -> dict:
+def radeval_reply(text: str) -> JudgementJSON:
     """RadEval's own reading of a CRIMSON reply. Importing RadEval asks nltk for a download; only parity tests do.
 
     Raises:
@@ -88,29 +92,31 @@ def radeval_reply(text: str) -> dict:
 
     cleaned = radeval._extract_json_str(text)
     try:
-        found = radeval._parse_json_response_robust(cleaned)
+        judgement: JudgementJSON = radeval._parse_json_response_robust(cleaned)
     except ValueError:
         repaired = radeval._repair_truncated_json(cleaned)
         if repaired is None:
             raise
-        found = json.loads(repaired)
-    radeval._validate_crimson_response(found)
-    return found
+        judgement = json.loads(repaired)
+    radeval._validate_crimson_response(judgement)
+    return judgement
 
 
 def crimson_clean(text: str) -> str:
     """CRIMSON's own cleaning of a report."""
-    return _module("crimson-score", "CRIMSON", "utils").clean_report_text(text)
+    cleaned: str = _module("crimson-score", "CRIMSON", "utils").clean_report_text(text)
+    return cleaned
 
 
 def green_prompt(reference: str, hypothesis: str) -> str:
     """GREEN's user prompt; each report is cut to 300 words."""
-    return _module("RadEval", "radeval", "metrics/green_score/utils").make_prompt(reference, hypothesis)
+    prompt: str = _module("RadEval", "radeval", "metrics/green_score/utils").make_prompt(reference, hypothesis)
+    return prompt
 
 
 def green_template() -> str:
     """GREEN's chat template: the one constant with its turn marks in RadEval's source."""
-    _, place = _found("RadEval", "radeval", "metrics/green_score/green")
+    _, place = _source("RadEval", "radeval", "metrics/green_score/green")
     for node in ast.walk(ast.parse(Path(place).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "<|user|>" in node.value:
             return node.value
@@ -119,4 +125,5 @@ def green_template() -> str:
 
 def green_clean(text: str) -> str:
     """GREEN's own cleaning of a decoded reply."""
-    return _module("RadEval", "radeval", "metrics/green_score/utils").clean_responses(text)
+    cleaned: str = _module("RadEval", "radeval", "metrics/green_score/utils").clean_responses(text)
+    return cleaned

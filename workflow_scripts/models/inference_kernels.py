@@ -23,7 +23,7 @@ def _norm_rope(x, weight, cos, sin, y, tokens, eps, HEADS: tl.constexpr, HALF: t
     first, second = tl.load(source).to(tl.float32), tl.load(source + HALF).to(tl.float32)
     mean = (tl.sum(first * first, 1) + tl.sum(second * second, 1)) / (HALF * 2)
     scale = tl.rsqrt(mean + eps)[:, None]
-    # Rounded where the model rounds: behind the norm.
+    # Rounded where the model rounds: after the norm.
     first = (first * scale * (1 + tl.load(weight + column).to(tl.float32))).to(y.dtype.element_ty).to(tl.float32)
     second = (second * scale * (1 + tl.load(weight + HALF + column).to(tl.float32))).to(y.dtype.element_ty)
     second = second.to(tl.float32)

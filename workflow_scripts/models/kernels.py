@@ -9,22 +9,24 @@ from transformers import PreTrainedModel
 from workflow_scripts.models.fused_lora import fuse_lora
 
 
-def fuse_layers(base: PreTrainedModel) -> str:
-    """On a GPU, put Liger's norms, rotary embedding and gated units into a Gemma 3; say what was done."""
-    if base.device.type != "cuda" or base.config.get_text_config().model_type != "gemma3_text":
-        return "the model's own layers"
-    if importlib.util.find_spec("liger_kernel") is None:
-        return "the model's own layers: liger-kernel is not installed"
-    from liger_kernel.transformers import apply_liger_kernel_to_gemma3_text
+def layers_in_use(device_type: str, text_model_type: str, *, training: bool) -> str:
+    """The layers that `speed_up_training` or `speed_up_inference` leave a model with, before it is loaded.
 
-    apply_liger_kernel_to_gemma3_text(fused_linear_cross_entropy=False, model=base.get_decoder())
-    return "Liger's RMSNorm, RoPE and GeGLU"
+    Args:
+        device_type: cuda or cpu.
+        text_model_type: transformers' name of the language model's architecture.
+    """
+    if device_type != "cuda" or text_model_type != "gemma3_text":
+        return "the model's own layers"
+    installed = importlib.util.find_spec("liger_kernel") is not None
+    layers = "Liger's RMSNorm, RoPE and GeGLU" if installed else "the model's own layers: liger-kernel is not installed"
+    return layers if training else f"{layers}, one pass for heads and gated units"
 
 
 def speed_up_training(model: PeftModel) -> str:
     """Fuse the adapters' sums and the layers; say what was done."""
     torch.set_float32_matmul_precision("high")
-    return f"{fuse_lora(model)} fused LoRA projections, {fuse_layers(model.get_base_model())}"
+    return f"{fuse_lora(model)} fused LoRA projections, {_fuse_layers(model.get_base_model(), training=True)}"
 
 
 def speed_up_inference(model: PreTrainedModel | PeftModel) -> str:
@@ -36,10 +38,19 @@ def speed_up_inference(model: PreTrainedModel | PeftModel) -> str:
             if "lora_" in name:
                 parameter.data = parameter.data.to(base.dtype)
         fused = f"{fuse_lora(model)} fused LoRA projections, "
-    layers = fuse_layers(base)
-    if base.device.type == "cuda" and base.config.get_text_config().model_type == "gemma3_text":
-        from workflow_scripts.models.inference_kernels import fuse_attention_and_gate
+    return fused + _fuse_layers(base, training=False)
 
-        fuse_attention_and_gate(base)
-        layers += ", one pass for heads and gates"
-    return fused + layers
+
+def _fuse_layers(base: PreTrainedModel, *, training: bool) -> str:
+    """On a GPU, put Liger's norms, rotary embedding and gated units into a Gemma 3, and for inference one-pass ones."""
+    text_model_type = base.config.get_text_config().model_type
+    if base.device.type == "cuda" and text_model_type == "gemma3_text":
+        if importlib.util.find_spec("liger_kernel") is not None:
+            from liger_kernel.transformers import apply_liger_kernel_to_gemma3_text
+
+            apply_liger_kernel_to_gemma3_text(fused_linear_cross_entropy=False, model=base.get_decoder())
+        if not training:
+            from workflow_scripts.models.inference_kernels import fuse_attention_and_gate
+
+            fuse_attention_and_gate(base)
+    return layers_in_use(base.device.type, text_model_type, training=training)

@@ -1,6 +1,5 @@
 """Loading a model for real: device, dtype, 4-bit quantisation, adapter; never remote code, never a silent fall-back."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -10,10 +9,10 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import AutoProcessor, BitsAndBytesConfig, PreTrainedModel, ProcessorMixin
 
-from workflow_scripts.core.command import Refused
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.models.families import gemma3, paligemma2
-from workflow_scripts.models.record import read_record
+from workflow_scripts.models.record import read_record, verify_files
+from workflow_scripts.models.runtime import best_device, compute_dtype
 
 FAMILIES: dict[str, ModuleType] = {"gemma3": gemma3, "paligemma2": paligemma2}
 
@@ -42,39 +41,14 @@ class Loaded:
         return self.base.device
 
 
-def best_device() -> torch.device:
-    """The GPU of this process where there is one, else the CPU.
-
-    FLAREBENCH_DEVICE=cpu in the environment asks for the CPU whatever the job was given.
-
-    Raises:
-        Refused: the job was given a GPU that torch cannot use.
-    """
-    if os.environ.get("FLAREBENCH_DEVICE") == "cpu":
-        return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    if given not in ("", "-1", "NoDevFiles"):
-        raise Refused(
-            f"this job was given GPU {given}, but torch {torch.__version__} sees none: install a build of torch with "
-            "CUDA for the node's driver, or export FLAREBENCH_DEVICE=cpu to compute on the CPU"
-        )
-    return torch.device("cpu")
-
-
-def compute_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on a GPU, float32 on the CPU."""
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
-
-
 def load(record: Path, *, quantisation: str = "none", adapter: Path | None = None) -> Loaded:
-    """Load the model of `record` on the best device.
+    """Load the model of `record` on the best device, from the bytes that the record names and no others.
 
     Raises:
-        BadFile: the record, the weights or the adapter are missing or damaged.
+        BadFile: the record, the weights or the adapter are missing or damaged, or files changed since the record.
     """
     described, folder = read_record(record)
+    verify_files(record)
     family = FAMILIES[described.family]
     device = best_device()
     dtype = compute_dtype(device)
@@ -89,11 +63,18 @@ def load(record: Path, *, quantisation: str = "none", adapter: Path | None = Non
         )
     try:
         model = family.MODEL.from_pretrained(
-            folder, dtype=dtype, device_map={"": device}, use_safetensors=True, local_files_only=True, **options
+            folder,
+            dtype=dtype,
+            device_map={"": device},
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            **options,
         )
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, SafetensorError) as error:
         raise BadFile(f"{folder} cannot be loaded as a model ({error}); delete {record} and run again") from None
+    verify_files(record)  # once more: files that changed while they were read
     if quantisation == "nf4":
         _keep_plain_layout(model)
     if adapter is not None:

@@ -2,11 +2,11 @@
 
 
 def chat(question: str, image_count: int, system: str | None = None) -> list[dict]:
-    """The turns before the answer: an optional system turn, then the user's pictures followed by the question.
+    """The turns before the answer: an optional system turn, then the user's images followed by the question.
 
     Args:
         question: the row's question, unchanged.
-        image_count: pictures of the row, in their order.
+        image_count: images of the row, in their order.
         system: text of the system turn; None leaves it out.
     """
     turns = [] if system is None else [{"role": "system", "content": [{"type": "text", "text": system}]}]

@@ -1,14 +1,32 @@
 """The record of a model on disk: what it is, where its files lie, and their hashes.
 
-`models/{name}.json` is what other rules depend on; the folder beside it holds the files.
+`models/{name}.json` is what other rules depend on; `models/{name}.seen.json` beside it says at which sizes and times
+the files were hashed, so that a job sees in a moment whether they are still those of the record.
 """
 
+import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from workflow_scripts.cache.folders import (
+    Seen,
+    changed_files,
+    identity_of,
+    note_times,
+    read_seen,
+    write_seen,
+)
+from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.files import BadFile, read_json, sha256_of_file, write_json
+from workflow_scripts.core.files import BadFile, read_json, sha256_of, sha256_of_file, write_json
+from workflow_scripts.core.manifest import stamps_below
+
+READ = (".json", ".safetensors", ".jinja", ".model", ".txt")
+"""Endings of the files that a loader reads; the record lists these and no others."""
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 class ModelRecord(BaseModel):
@@ -18,7 +36,7 @@ class ModelRecord(BaseModel):
 
     name: str
     family: str
-    folder: str  # relative to the record where the workflow made it; absolute for a snapshot of the hub
+    folder: str  # relative to the record where the workflow wrote it; absolute for a snapshot of the hub
     revision: str  # the hub's commit, or a hash over the files
     files: dict[str, str]  # file name → sha256
 
@@ -28,21 +46,58 @@ class ModelRecord(BaseModel):
         return canonical_json(self.model_dump(include={"family", "revision", "files"}))
 
 
-def write_record(path: Path, name: str, family: str, folder: Path, revision: str | None) -> ModelRecord:
-    """Hash the files of `folder` and write the record to `path`."""
-    files = {
-        str(file.relative_to(folder)): sha256_of_file(file) for file in sorted(folder.rglob("*")) if file.is_file()
-    }
+def write_record(
+    path: Path, name: str, family: str, folder: Path, revision: str | None, identity: str = ""
+) -> ModelRecord:
+    """Hash the files of `folder` and write the record to `path`.
+
+    Args:
+        revision: of the hub; None takes a hash over all files.
+        identity: what the plan calls the state of a local checkpoint, see `checkpoint_identity`.
+
+    Raises:
+        Refused: the folder holds no safetensors weights.
+    """
+    stamps = stamps_below(folder, _is_read)
+    if not any(file.endswith(".safetensors") for file in stamps):
+        raise Refused(_without_weights(folder))
+    files = {file: sha256_of_file(folder / file) for file in stamps}
     inside = folder.parent.resolve() == path.parent.resolve()
     record = ModelRecord(
         name=name,
         family=family,
         folder=folder.name if inside else str(folder.resolve()),
-        revision=revision or files["model.safetensors"][:40],
+        revision=revision or sha256_of(canonical_json(files).encode())[:40],
         files=files,
     )
+    write_seen(seen_path(path), Seen(identity, stamps, files))
     write_json(path, record.model_dump())
     return record
+
+
+def _without_weights(folder: Path) -> str:
+    pickles = sorted(file.name for pattern in PICKLES for file in folder.glob(pattern))
+    if not pickles:
+        return f"{folder} holds no weights (*.safetensors); give the folder of a whole checkpoint"
+    return (
+        f"{folder} holds its weights as pickles alone ({pickles[0]}), which run what they hold when they are loaded: "
+        "where you trust their source, convert them (load the checkpoint with transformers in an environment of its "
+        'own and call `model.save_pretrained("NEW")`, which writes safetensors), and give the new folder'
+    )
+
+
+def seen_path(record: Path) -> Path:
+    """Where the sizes and times of a record's files stand."""
+    return record.with_suffix(".seen.json")
+
+
+def checkpoint_identity(checkpoint: str, record: Path) -> str:
+    """For a plan: text that changes when the bytes of a local checkpoint do; empty for one of the hub.
+
+    Only files whose size or times differ from those that the record saw are read.
+    """
+    folder = Path(checkpoint).expanduser()
+    return identity_of(folder, seen_path(record), _is_read) if folder.is_dir() else ""
 
 
 def read_record(path: Path) -> tuple[ModelRecord, Path]:
@@ -56,3 +111,46 @@ def read_record(path: Path) -> tuple[ModelRecord, Path]:
     if not folder.is_dir():
         raise BadFile(f"{path} points at {folder}, which is missing; delete {path} and run again")
     return record, folder
+
+
+def verify_files(path: Path) -> None:
+    """Check that the model's files are those of the record at `path`: by size and times, by bytes where those differ.
+
+    Raises:
+        BadFile: a file was changed, added or removed since.
+    """
+    record, folder = read_record(path)
+    stamps = stamps_below(folder, _is_read)
+    seen = read_seen(seen_path(path)) or Seen("", {}, {})
+    seen = Seen(seen.identity, seen.stamps if seen.hashes == record.files else {}, record.files)
+    if stamps == seen.stamps:
+        return
+    if changes := changed_files(folder, seen, stamps):
+        name, sha256 = next(iter(changes.items()))
+        change = "was removed" if sha256 is None else "was changed" if name in record.files else "was added"
+        raise BadFile(f"{folder / name} {change} since {path} was written: delete {path} and run again")
+    note_times(seen_path(path), seen, stamps)
+
+
+def adapter_content(folder: Path) -> dict[str, Any]:
+    """What an adapter is, wherever it lies: the hash of its weights, and its settings without the base's place.
+
+    Raises:
+        BadFile: the adapter is missing or damaged.
+    """
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        raise BadFile(f"{folder} holds no {weights.name}; run the training of this system again")
+    settings = read_json(folder / "adapter_config.json")
+    if not isinstance(settings, dict):
+        raise BadFile(f"{folder / 'adapter_config.json'} is not an adapter's settings; delete it and run again")
+    settings = {key: value for key, value in settings.items() if key != "base_model_name_or_path"}
+    # PEFT writes sets as lists in any order.
+    settings = {
+        key: sorted(value, key=json.dumps) if isinstance(value, list) else value for key, value in settings.items()
+    }
+    return {"weights": sha256_of_file(weights), "settings": settings}
+
+
+def _is_read(name: str) -> bool:
+    return name.endswith(READ)

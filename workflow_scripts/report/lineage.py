@@ -1,6 +1,8 @@
-"""From a table back to the data: which files below the results stand behind the numbers of a split."""
+"""From a table back to the data: the files below the results that the numbers of a split come from."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.files import BadFile, read_json, sha256_of, sha256_of_file
@@ -9,10 +11,10 @@ CONFIGURATION = "configuration.json"
 """Below the results: the configuration of the last run that was started."""
 
 
-def behind(results: Path, configuration: dict, split: str, system: str) -> dict[str, str]:
+def origins(results: Path, configuration: dict[str, Any], split: str, system: str) -> dict[str, str]:
     """Paths below `results` of what a system's numbers on a split come from, by what they are."""
     entry = configuration["systems"][system]
-    found = {
+    paths = {
         "metrics": f"scores/{split}/metrics.parquet",
         "outcomes": f"scores/{split}/{system}/outcomes.parquet",
         "predictions": f"predictions/{split}/{system}.parquet",
@@ -20,35 +22,47 @@ def behind(results: Path, configuration: dict, split: str, system: str) -> dict[
         "data": f"data/{configuration['splits'][split]['dataset']}/manifest.json",
     }
     if entry.get("recipe"):
-        found["adapter"] = f"systems/{system}/adapter/adapter_model.safetensors"
+        paths["adapter"] = f"systems/{system}/adapter/adapter_model.safetensors"
     if entry.get("model"):
-        found["model"] = f"models/{entry['model']}.json"
+        paths["model"] = f"models/{entry['model']}.json"
     if entry.get("train"):
-        found["training rows"] = f"splits/{entry['train']}/rows.parquet"
-        found["training data"] = f"data/{configuration['splits'][entry['train']]['dataset']}/manifest.json"
-    return {name: path for name, path in found.items() if (results / path).is_file()}
+        paths["training rows"] = f"splits/{entry['train']}/rows.parquet"
+        paths["training data"] = f"data/{configuration['splits'][entry['train']]['dataset']}/manifest.json"
+    return {name: path for name, path in paths.items() if (results / path).is_file()}
 
 
-def lineage(results: Path, split: str, systems: list[str]) -> dict:
-    """What a table of `split` stands on: the configuration, SHA-256 of all files behind it, and model revisions."""
+def lineage(results: Path, split: str, systems: Iterable[str]) -> dict[str, Any]:
+    """What a table of `split` stands on: the configuration, SHA-256 of all its files, and model revisions."""
     configuration = read_configuration(results)
-    paths = sorted({path for system in systems for path in behind(results, configuration, split, system).values()})
-    records = {path: read_json(results / path) for path in paths if path.startswith("models/")}
+    paths = sorted({path for system in systems for path in origins(results, configuration, split, system).values()})
+    records = [read_object(results / path) for path in paths if path.startswith("models/")]
     return {
         "configuration": configuration,
         "configuration_sha256": sha256_of(canonical_json(configuration).encode()),
         "files": {path: sha256_of_file(results / path) for path in paths},
-        "revisions": {record["name"]: record["revision"] for record in records.values()},
+        "revisions": {record["name"]: record["revision"] for record in records},
     }
 
 
-def read_configuration(results: Path) -> dict:
+def read_configuration(results: Path) -> dict[str, Any]:
     """The configuration of the run that filled `results`.
 
     Raises:
         BadFile: it is not there.
     """
-    found = read_json(results / CONFIGURATION)
-    if not isinstance(found, dict) or "systems" not in found:
-        raise BadFile(f"{results / CONFIGURATION} is no configuration; run the workflow again")
-    return found
+    configuration = read_object(results / CONFIGURATION)
+    if "systems" not in configuration:
+        raise BadFile(f"{results / CONFIGURATION} is not a configuration; run the workflow again")
+    return configuration
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object that this workflow wrote.
+
+    Raises:
+        BadFile: the file is missing, damaged, or holds another kind of value.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise BadFile(f"{path} is not a JSON object; delete it and run again")
+    return value

@@ -1,47 +1,85 @@
-"""Step: the metrics as tables: everything as CSV, and what a reader compares as Markdown.
+"""Write the metrics as tables: everything as CSV, and what a reader compares as Markdown.
 
-The Markdown has one line a task with its primary metric, macro-averaged over data sets, and one line a data set
-below. A system's cell is `value [low, high]`, and the share of valid answers behind it.
+The Markdown has one line a task with its primary metric, averaged over subsets (macro), and one line a subset below.
+A system's cell is `value [low, high]`; the share of valid answers stands in columns of its own.
 """
 
-import argparse
-import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.csv as pv
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import atomic, write_text
 from workflow_scripts.core.provenance import write_provenance
-from workflow_scripts.core.tables import METRICS, read_table
-from workflow_scripts.core.tasks import TASKS
+from workflow_scripts.core.rows import MetricValue
+from workflow_scripts.core.tables import read_table, rows_of
+from workflow_scripts.core.tasks import tasks
 from workflow_scripts.report.lineage import lineage
 
-
-def headline(metrics: list[dict], systems: list[str]) -> list[dict]:
-    """Lines of the primary metrics: `macro` first, then each data set, by task.
-
-    Each line has task, dataset, metric, better, rows, clusters and `cells`: the metric row of each system, or None.
-    """
-    found: dict[tuple, dict] = {}
-    for row in metrics:
-        if row["primary"] and row["dataset"] != "pooled":
-            key = (TASKS.index(row["task"]), row["metric"], row["dataset"] != "macro", row["dataset"])
-            line = found.setdefault(key, {**row, "cells": dict.fromkeys(systems)})
-            line["cells"][row["system"]] = row
-    return [found[key] for key in sorted(found)]
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the start of a formula."""
 
 
-def cell_parts(cell: dict | None) -> tuple[str, str]:
+@dataclass(frozen=True)
+class HeadlineRow:
+    """One line of the table of primary metrics."""
+
+    task: str
+    subset: str  # a subset or "macro"
+    metric: str
+    judge: str | None
+    direction: str
+    rows: int
+    clusters: int
+    cells: dict[str, MetricValue | None] = field(default_factory=dict)  # by system, in their order
+
+    @property
+    def label(self) -> str:
+        """The metric with its judge, and an arrow that points to what is better."""
+        return f"{metric_label(self.metric, self.judge)} {'↑' if self.direction == 'higher' else '↓'}"
+
+
+def metric_label(metric: str, judge: str | None) -> str:
+    """A metric as a reader sees it: `crimson (judge)`, or its bare name where no judge is asked."""
+    return metric if judge is None else f"{metric} ({judge})"
+
+
+def headline(values: Iterable[MetricValue], systems: Sequence[str]) -> list[HeadlineRow]:
+    """The primary metrics by task: the mean over subsets first, then each subset."""
+    order = list(tasks())
+    lines: dict[tuple[int, str, str, bool, str], HeadlineRow] = {}
+    for value in values:
+        if value.primary and value.subset != "pooled":
+            place = order.index(value.task)
+            key = (place, value.metric, value.judge or "", value.subset != "macro", value.subset)
+            if key not in lines:
+                lines[key] = HeadlineRow(
+                    value.task,
+                    value.subset,
+                    value.metric,
+                    value.judge,
+                    value.direction,
+                    value.rows,
+                    value.clusters,
+                    dict.fromkeys(systems),
+                )
+            lines[key].cells[value.system] = value
+    return [lines[key] for key in sorted(lines)]
+
+
+def cell_parts(cell: MetricValue | None) -> tuple[str, str]:
     """Value and `[low, high]` with the digits that their size deserves; a dash where there is no value."""
-    if cell is None or cell["value"] is None:
+    if cell is None or cell.value is None:
         return "–", ""
-    if cell["low"] is None or cell["high"] is None:
-        return number_text(cell["value"]), ""
-    return number_text(cell["value"]), f"[{number_text(cell['low'])}, {number_text(cell['high'])}]"
+    if cell.low is None or cell.high is None:
+        return number_text(cell.value), ""
+    return number_text(cell.value), f"[{number_text(cell.low)}, {number_text(cell.high)}]"
 
 
-def cell_text(cell: dict | None) -> str:
+def cell_text(cell: MetricValue | None) -> str:
     """Value and interval on one line."""
     return " ".join(cell_parts(cell)).strip()
 
@@ -53,33 +91,64 @@ def number_text(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def markdown(metrics: list[dict], systems: list[str]) -> str:
-    """The headline table as Markdown, the better direction of each metric marked with an arrow."""
-    head = ["task", "data set", "metric", "n", *systems, *(f"valid {system}" for system in systems)]
-    lines = [head, ["---"] * len(head)]
-    for line in headline(metrics, systems):
-        cells = [line["cells"][system] for system in systems]
-        arrow = "↑" if line["better"] == "higher" else "↓"
-        dataset = f"**{line['dataset']}**" if line["dataset"] == "macro" else line["dataset"]
+def markdown_cell(text: str) -> str:
+    """Text that stays in its cell of a Markdown table: one line, backslashes and bars escaped."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: `'` stands before what would start one."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def markdown_table(values: Iterable[MetricValue], systems: Sequence[str]) -> str:
+    """The table of primary metrics as Markdown."""
+    head = ["task", "subset", "metric", "n", *systems, *(f"valid {system}" for system in systems)]
+    lines = [[markdown_cell(name) for name in head], ["---"] * len(head)]
+    for line in headline(values, systems):
+        cells = [line.cells[system] for system in systems]
+        subset = markdown_cell(line.subset)
         lines.append(
             [
-                line["task"].replace("_", " "),
-                dataset,
-                f"{line['metric']} {arrow}",
-                str(line["rows"]),
+                markdown_cell(line.task.replace("_", " ")),
+                f"**{subset}**" if line.subset == "macro" else subset,
+                markdown_cell(line.label),
+                str(line.rows),
                 *map(cell_text, cells),
-                *("–" if cell is None else f"{cell['valid_share']:.0%}" for cell in cells),
+                *("–" if cell is None else f"{cell.valid_share:.0%}" for cell in cells),
             ]
         )
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def write_tables(source: Path, systems: list[str], csv: Path, target: Path) -> None:
-    """Write the CSV of every metric and the Markdown of the primary ones."""
-    table = read_table(source, METRICS)
+def without_formulas(table: pa.Table) -> pa.Table:
+    """The table with every text as a spreadsheet may open it, see `spreadsheet_cell`."""
+    columns = []
+    for column in table.schema:
+        values = table[column.name]
+        if pa.types.is_string(column.type):
+            texts = [None if text is None else spreadsheet_cell(text) for text in values.to_pylist()]
+            columns.append(pa.array(texts, column.type))
+        else:
+            columns.append(values)
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def write_tables(*, metrics: Path, systems: list[str], csv: Path, markdown: Path, results: Path) -> None:
+    """Write the CSV of every metric, the Markdown of the primary ones, and beside them what they stand on.
+
+    Args:
+        metrics: table of metrics.
+        systems: the systems in the order of the columns.
+        csv: CSV to write.
+        markdown: Markdown to write.
+        results: results folder, whose files the sidecar names with their hashes.
+    """
+    table = read_table(metrics, MetricValue)
     with atomic(csv) as temporary:
-        pv.write_csv(table, temporary)
-    write_text(target, markdown(table.to_pylist(), systems))
+        pv.write_csv(without_formulas(table), temporary)
+    write_text(markdown, markdown_table(rows_of(table, MetricValue), systems))
+    write_provenance(provenance_of(csv), lineage(results, csv.parent.name, systems))
 
 
 def provenance_of(table: Path) -> Path:
@@ -87,19 +156,5 @@ def provenance_of(table: Path) -> Path:
     return table.with_name(f"{table.stem}.provenance.json")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--metrics", type=Path, required=True, help="Parquet of metrics")
-    parser.add_argument("--systems", required=True, help="JSON list: the systems in the order of the columns")
-    parser.add_argument("--csv", type=Path, required=True, help="CSV to write")
-    parser.add_argument("--markdown", type=Path, required=True, help="Markdown to write")
-    parser.add_argument("--results", type=Path, help="results folder, to say in a sidecar what the tables stand on")
-    given = parser.parse_args()
-    systems = json.loads(given.systems)
-    write_tables(given.metrics, systems, given.csv, given.markdown)
-    if given.results:
-        write_provenance(provenance_of(given.csv), lineage(given.results, given.csv.parent.name, systems))
-
-
 if __name__ == "__main__":
-    run_step(main)
+    run_step(write_tables)

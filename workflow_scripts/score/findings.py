@@ -1,49 +1,56 @@
-"""What judges found in each pair of reports, one row a finding: matched, missing or false, and with which errors."""
+"""The findings that judges name in each pair of reports: matched, missing or false, and with which errors."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from workflow_scripts.core.tables import JUDGED_FINDINGS, JUDGEMENTS, read_table, write_table
+from workflow_scripts.core.config.judges import RuleBasedJudge
+from workflow_scripts.core.rows import JudgedFinding, JudgedPair
+from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.judges.crimson import JudgementJSON
 from workflow_scripts.judges.replies import read_crimson
 
+RULE_BASED = RuleBasedJudge().backend
 
-def finding_rows(judgement: dict) -> list[dict]:
-    """JUDGED_FINDINGS rows of one row of JUDGEMENTS; none where there is no valid judgement of findings."""
-    if judgement["status"] != "valid" or judgement["metric"] == "green":
+
+def judgement_of(pair: JudgedPair) -> JudgementJSON:
+    """CRIMSON's judgement in a valid reply."""
+    if pair.backend == RULE_BASED:
+        judgement: JudgementJSON = json.loads(pair.reply)
+        return judgement
+    return read_crimson(pair.reply)
+
+
+def findings_of(pair: JudgedPair) -> list[JudgedFinding]:
+    """The findings of a pair; none where there is no valid judgement of findings."""
+    if pair.status != "valid" or "crimson" not in pair.metrics:
         return []
-    reply = json.loads(judgement["reply"]) if judgement["metric"] == "both" else read_crimson(judgement["reply"])
-    pairs = [(match["ref_id"], match["pred_id"]) for match in reply["matched_findings"]]
+    judgement = judgement_of(pair)
+    matches = [(match["ref_id"], match["pred_id"]) for match in judgement["matched_findings"]]
     errors: dict[str, list[str]] = {}
-    for error in reply["errors"]["attribute_errors"]:
+    for error in judgement["errors"]["attribute_errors"]:
         errors.setdefault(error["ref_id"], []).extend(f"{kind} ({error['severity']})" for kind in error["error_types"])
     rows = []
-    for side, name, own, lost in (
-        ("reference", "reference_findings", 0, "missing"),
-        ("predicted", "predicted_findings", 1, "false"),
-    ):
-        for finding in reply[name]:
-            partners = [pair[1 - own] for pair in pairs if pair[own] == finding["id"]]
+    for side, own, unmatched in (("reference", 0, "missing"), ("predicted", 1, "false")):
+        for finding in judgement[f"{side}_findings"]:
+            partners = tuple(match[1 - own] for match in matches if match[own] == finding["id"])
             rows.append(
-                {
-                    "pair": judgement["pair"],
-                    "judge": judgement["judge"],
-                    "side": side,
-                    "id": finding["id"],
-                    "finding": str(finding.get("finding", "")),
-                    "significance": finding["clinical_significance"],
-                    "fate": "matched" if partners else lost,
-                    "partners": partners,
-                    "errors": errors.get(finding["id"], []) if side == "reference" else [],
-                }
+                JudgedFinding(
+                    pair=pair.pair,
+                    judge=pair.judge,
+                    side=side,
+                    id=finding["id"],
+                    finding=str(finding.get("finding", "")),
+                    significance=finding["clinical_significance"],
+                    fate="matched" if partners else unmatched,
+                    partners=partners,
+                    errors=tuple(errors.get(finding["id"], ())) if side == "reference" else (),
+                )
             )
     return rows
 
 
-def write_findings(judgements: list[Path], out: Path) -> None:
-    """Write the JUDGED_FINDINGS table of several judgement tables; a pair that two of them hold is listed once."""
-    found = {
-        (judgement["judge"], judgement["pair"]): judgement
-        for path in judgements
-        for judgement in read_table(path, JUDGEMENTS).to_pylist()
-    }
-    write_table(out, [row for key in sorted(found) for row in finding_rows(found[key])], JUDGED_FINDINGS)
+def write_findings(judgements: Iterable[Path], out: Path) -> None:
+    """Write the findings of several tables of judged pairs; a pair that two of them hold is listed once."""
+    pairs = {(pair.judge, pair.pair): pair for path in judgements for pair in read_rows(path, JudgedPair)}
+    write_rows(out, [finding for key in sorted(pairs) for finding in findings_of(pairs[key])], JudgedFinding)

@@ -1,67 +1,63 @@
 """Metrics of all systems on one split, with intervals.
 
-`python -m workflow_scripts.score.metrics --outcomes A.parquet B.parquet --spec JSON [--report-scores R.parquet …]
---out M.parquet [--facts F.parquet]`; the spec is the configuration's `scoring`.
+`python -m workflow_scripts.score.metrics --outcomes A.parquet B.parquet [--report-scores R.parquet …]
+[--rule-based-judges NAME …] --scoring JSON --out M.parquet [--facts F.parquet]`
 """
 
-import argparse
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-from pydantic import ValidationError
 
-from workflow_scripts.core.command import Refused, run_step
+from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.scoring import Scoring
-from workflow_scripts.core.tables import METRICS, OUTCOMES, REPORT_SCORES, ROW_FACTS, read_table, write_table
-from workflow_scripts.score.task_facts import facts_of_tasks, metric_rows, row_facts
-from workflow_scripts.tasks.report.metrics import ReportScores
+from workflow_scripts.core.rows import MetricValue, Outcome, ReportScore, RowFact
+from workflow_scripts.core.tables import read_rows, write_rows, write_table
+from workflow_scripts.score.task_facts import facts_of_tasks, metric_values, row_facts
+from workflow_scripts.tasks.report.metrics import ReportScores, ScoreKey
 
 
-def scoring_of(spec: str) -> Scoring:
-    """The `scoring` section in a command line's JSON.
+def read_report_scores(paths: Iterable[Path]) -> ReportScores:
+    """Report scores of several tables by system, metric and uid."""
+    scores: ReportScores = {}
+    for path in paths:
+        for score in read_rows(path, ReportScore):
+            key = ScoreKey(score.metric, score.judge, score.stratum)
+            scores.setdefault(score.system, {}).setdefault(key, {})[score.uid] = (score.value, score.status)
+    return scores
+
+
+def write_metrics(
+    *,
+    outcomes: list[Path],
+    scoring: Scoring,
+    out: Path,
+    report_scores: Sequence[Path] = (),
+    rule_based_judges: Sequence[str] = (),
+    facts: Path | None = None,
+) -> None:
+    """Compute every metric of all systems on one split, with intervals.
+
+    Args:
+        outcomes: tables of outcomes, one a system.
+        report_scores: tables of report scores.
+        rule_based_judges: judges that are rules and no models; they head the tables only where no model judges.
+        scoring: the configuration's `scoring` as JSON.
+        out: table of metrics to write.
+        facts: table to write of what each row adds to the sums that metrics are made of.
 
     Raises:
-        Refused: it is not one.
+        BadFile: the systems answered different rows, or one system occurs twice.
     """
-    try:
-        return Scoring.model_validate_json(spec)
-    except ValidationError as error:
-        raise Refused(f"--spec is no scoring section: {error.errors()[0]['msg']}") from None
-
-
-def read_report_scores(paths: list[Path]) -> ReportScores:
-    """Report scores of several tables by system, metric and uid."""
-    found: ReportScores = {}
-    for path in paths:
-        for row in read_table(path, REPORT_SCORES).to_pylist():
-            by_uid = found.setdefault(row["system"], {}).setdefault(row["metric"], {})
-            by_uid[row["uid"]] = (row["value"], row["status"])
-    return found
-
-
-def score_systems(
-    outcomes: list[Path], report_scores: list[Path], scoring: Scoring, out: Path, facts: Path | None = None
-) -> None:
-    """Write the METRICS table of all systems and, where asked for, the ROW_FACTS that its sums are made of."""
-    tables = [read_table(path, OUTCOMES) for path in outcomes]
-    tasks = facts_of_tasks(tables, read_report_scores(report_scores))
-    rows = [row for task in tasks for system in task.systems for row in metric_rows(task, system, scoring)]
+    tasks = facts_of_tasks(
+        [read_rows(path, Outcome) for path in outcomes], read_report_scores(report_scores), rule_based_judges
+    )
     if facts is not None:
         parts = [row_facts(task, system) for task in tasks for system in task.systems]
-        write_table(facts, pa.concat_tables(parts), ROW_FACTS)
-    write_table(out, rows, METRICS)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--outcomes", type=Path, nargs="+", required=True)
-    parser.add_argument("--report-scores", type=Path, nargs="*", default=[])
-    parser.add_argument("--spec", required=True, help="the configuration's `scoring` as JSON")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--facts", type=Path, help="also write what each row adds to the sums")
-    given = parser.parse_args()
-    score_systems(given.outcomes, given.report_scores, scoring_of(given.spec), given.out, given.facts)
+        write_table(facts, pa.concat_tables(parts), RowFact)
+    values = [value for task in tasks for system in task.systems for value in metric_values(task, system, scoring)]
+    write_rows(out, values, MetricValue)
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(write_metrics)

@@ -3,37 +3,39 @@
 `python -m workflow_scripts.score.outcomes --split S.parquet --predictions P.parquet --system NAME --out O.parquet`
 """
 
-import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from workflow_scripts.core.answers import ReadingPart, Value
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.tables import OUTCOMES, PREDICTIONS, ROWS, has_answer, read_table, write_table
-from workflow_scripts.tasks.expected import Asked, Value, asked_of, gold_of, squeezed, words_by_question
-from workflow_scripts.tasks.lenient import REFUSAL, read_lenient
-from workflow_scripts.tasks.strict import read_strict
+from workflow_scripts.core.rows import Outcome, Prediction, Row
+from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.tasks import load_part, tasks
+from workflow_scripts.tasks.text import REFUSAL
 
 TAIL = 1200
 """Characters at the end of an answer in which repetition is sought."""
 
 
-def outcome_of(asked: Asked, text: str | None, finish: str, strict: Value | None, lenient: Value | None) -> str:
+def outcome_of(
+    text: str | None, finish_reason: str, strict: Value | None, lenient: Value | None, *, free_text: bool
+) -> str:
     """valid, malformed, refused, looping, truncated or missing.
 
-    An answer in the asked format is valid however it ended; a report has no format, so it is valid unless it loops,
-    is empty, refuses or was cut.
+    An answer in the expected format is valid however it ended. Free text has no format, so it is valid unless it
+    loops, is empty, refuses or was cut.
     """
     if text is None:
         return "missing"
-    if strict is not None and asked.task != "report":
+    if strict is not None and not free_text:
         return "valid"
     if is_looping(text):
         return "looping"
-    if REFUSAL.search(text[:TAIL]) and (lenient is None or asked.task == "report"):
+    if REFUSAL.search(text[:TAIL]) and (lenient is None or free_text):
         return "refused"
-    if finish == "length":
+    if finish_reason == "length":
         return "truncated"
     return "malformed" if strict is None else "valid"
 
@@ -56,74 +58,71 @@ def is_looping(text: str) -> bool:
     return False
 
 
-def outcome_rows(rows: Iterable[dict], predictions: dict[str, dict], system: str) -> list[dict]:
-    """One OUTCOMES row for each row of a split; `predictions` by uid."""
-    rows = list(rows)
-    words = words_by_question(rows)
-    found = []
-    for row in rows:
-        asked = asked_of(row, words.get((row["dataset"], squeezed(row["question"])), ()))
-        prediction = predictions.get(row["uid"])
-        text = prediction["text"] if prediction else None
-        strict = None if text is None else read_strict(asked, text)
-        lenient = strict if strict is not None or text is None else read_lenient(asked, text)
-        found.append(
-            {
-                "uid": row["uid"],
-                "system": system,
-                "dataset": row["dataset"],
-                "task": row["task"],
-                "case_id": row["case_id"],
-                "outcome": outcome_of(asked, text, prediction["finish"] if prediction else "", strict, lenient),
-                "strict": None if strict is None else json.dumps(strict),
-                "lenient": None if lenient is None else json.dumps(lenient),
-                "gold": json.dumps(gold_of(row)),
-                "text": text,
-            }
-        )
-    return found
+def outcomes_of(rows: Iterable[Row], predictions: Mapping[str, Prediction], system: str) -> list[Outcome]:
+    """The outcome of each row of a split; `predictions` by uid.
+
+    Raises:
+        BadFile: a row lacks its typed answer.
+    """
+    return [_outcome(row, predictions.get(row.uid), system) for row in rows]
 
 
-def predictions_by_uid(path: Path, uids: set[str]) -> dict[str, dict]:
+def _outcome(row: Row, prediction: Prediction | None, system: str) -> Outcome:
+    reading: ReadingPart = load_part(row.task, "reading")
+    text = None if prediction is None else prediction.text
+    strict = None if text is None else reading.read_strict(row.expected, text)
+    lenient = strict if strict is not None or text is None else reading.read_lenient(row.expected, text)
+    finish_reason = "" if prediction is None else prediction.finish_reason
+    return Outcome(
+        uid=row.uid,
+        system=system,
+        subset=row.subset,
+        task=row.task,
+        case_id=row.case_id,
+        outcome=outcome_of(text, finish_reason, strict, lenient, free_text=tasks()[row.task].free_text),
+        strict=None if strict is None else json.dumps(strict),
+        lenient=None if lenient is None else json.dumps(lenient),
+        reference=json.dumps(reading.reference(row)),
+        text=text,
+    )
+
+
+def predictions_by_uid(path: Path, uids: set[str]) -> dict[str, Prediction]:
     """The predictions of one system by uid.
 
     Raises:
         BadFile: a uid stands there twice, or is not in the split.
     """
-    found: dict[str, dict] = {}
-    for prediction in read_table(path, PREDICTIONS).to_pylist():
-        uid = prediction["uid"]
-        if uid in found:
+    by_uid: dict[str, Prediction] = {}
+    for prediction in read_rows(path, Prediction):
+        uid = prediction.uid
+        if uid in by_uid:
             raise BadFile(f"{path}: uid {uid} is predicted twice; delete the file and infer again")
         if uid not in uids:
             raise BadFile(f"{path}: uid {uid} is not in the split; these predictions belong to another split")
-        found[uid] = prediction
-    return found
+        by_uid[uid] = prediction
+    return by_uid
 
 
-def read_outcomes(split: Path, predictions: Path, system: str, out: Path) -> None:
-    """Read the answers of `system` and write the outcomes.
+def write_outcomes(*, split: Path, predictions: Path, system: str, out: Path) -> None:
+    """Read the answers of a system and write what became of each.
+
+    Args:
+        split: table of the split's rows.
+        predictions: table of the system's answers.
+        system: name of the system in the configuration.
+        out: table of outcomes to write.
 
     Raises:
         Refused: the source gives no answer to a row, so that nothing can be scored.
     """
-    rows = read_table(split, ROWS).to_pylist()
-    without = [row["uid"] for row in rows if not has_answer(row)]
+    rows = read_rows(split, Row)
+    without = [row.uid for row in rows if not row.has_answer]
     if without:
         raise Refused(f"{split}: {len(without)} rows have no answer to score by ({without[0]}); name another split")
-    by_uid = predictions_by_uid(predictions, {row["uid"] for row in rows})
-    write_table(out, outcome_rows(rows, by_uid, system), OUTCOMES)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--split", type=Path, required=True)
-    parser.add_argument("--predictions", type=Path, required=True)
-    parser.add_argument("--system", required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    read_outcomes(given.split, given.predictions, given.system, given.out)
+    by_uid = predictions_by_uid(predictions, {row.uid for row in rows})
+    write_rows(out, outcomes_of(rows, by_uid, system), Outcome)
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(write_outcomes)

@@ -6,7 +6,8 @@ the same draws: intervals are paired across systems.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import reduce
 
 import numpy as np
 from scipy import sparse
@@ -17,7 +18,7 @@ BLOCK = 4_000_000
 
 
 def seed_for(seed: int, *names: str) -> int:
-    """A seed of its own for each task and data set, the same for every system."""
+    """A seed of its own for each task and subset, the same for every system."""
     return int.from_bytes(hashlib.sha256("\0".join([str(seed), *names]).encode()).digest()[:8], "big")
 
 
@@ -28,6 +29,11 @@ def sums_by_cluster(facts: np.ndarray, clusters: np.ndarray) -> np.ndarray:
         (np.ones(len(clusters)), (clusters, np.arange(len(clusters)))), shape=(count, len(clusters))
     )
     return indicator @ facts
+
+
+def sum_of(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """The sum of one array or more of one shape, added in their order."""
+    return reduce(np.add, arrays)
 
 
 def resampled(sums: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -49,8 +55,8 @@ def swapped(first: np.ndarray, second: np.ndarray, resamples: int, seed: int) ->
     for size, rng in _blocks(resamples, count, seed):
         stays = rng.integers(0, 2, size=(size, count)).astype(float)
         blocks.append(stays @ (first - second))
-    kept = np.concatenate(blocks)
-    return second.sum(axis=0) + kept, first.sum(axis=0) - kept
+    stayed = np.concatenate(blocks)
+    return second.sum(axis=0) + stayed, first.sum(axis=0) - stayed
 
 
 def _blocks(resamples: int, count: int, seed: int) -> Iterator[tuple[int, np.random.Generator]]:

@@ -1,7 +1,7 @@
-"""Every metric of every system, task and data set, with its bootstrap interval clustered by case."""
+"""Every metric of every system, task and subset, with its bootstrap interval clustered by case."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,92 +9,102 @@ import pyarrow as pa
 
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.metrics import Answer, Facts
-from workflow_scripts.core.tables import ROW_FACTS
-from workflow_scripts.core.tasks import TASKS, Task
-from workflow_scripts.score.statistics import interval, resampled, seed_for, sums_by_cluster
-from workflow_scripts.tasks.box_metrics import detection_facts, instance_facts
-from workflow_scripts.tasks.label_metrics import classification_facts, multi_label_facts
-from workflow_scripts.tasks.number_metrics import number_facts
-from workflow_scripts.tasks.report.metrics import ReportScores, headline_of, report_facts
-
-FACTS: dict[Task, Callable[[list[Answer]], Facts]] = {
-    "classification": classification_facts,
-    "multi_label": multi_label_facts,
-    "detection": detection_facts,
-    "instance_detection": instance_facts,
-    "counting": number_facts,
-    "regression": number_facts,
-}
+from workflow_scripts.core.metrics import Facts, Metric, ScoredAnswer, Sums
+from workflow_scripts.core.rows import MetricValue, Outcome, RowFact
+from workflow_scripts.core.tables import schema_of
+from workflow_scripts.core.tasks import load_part, tasks
+from workflow_scripts.score.statistics import interval, resampled, seed_for, sum_of, sums_by_cluster
+from workflow_scripts.tasks.report.metrics import ReportScores, headline_of
 
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """One task: its data sets, the case of each row, and the facts of every system over the same rows."""
+    """One task: its subsets, the case of each row, and the facts of every system over the same rows."""
 
-    task: Task
+    task: str
     uids: list[str]
-    datasets: np.ndarray  # name of each row's data set
+    subsets: np.ndarray  # name of each row's subset
     cases: np.ndarray
     systems: dict[str, Facts]
 
 
-def facts_of_tasks(tables: list[pa.Table], report_scores: ReportScores) -> list[TaskFacts]:
-    """Facts of every task that occurs in the outcome tables, one table a system.
+def facts_of_tasks(
+    tables: Sequence[Sequence[Outcome]], report_scores: ReportScores, rule_based_judges: Collection[str] = ()
+) -> list[TaskFacts]:
+    """Facts of every task that occurs in the outcomes, one table a system; tasks in the order of their registry.
+
+    Args:
+        tables: outcomes of one system each.
+        report_scores: see `tasks.report.metrics`.
+        rule_based_judges: judges that are no models, see `headline_of`.
 
     Raises:
         BadFile: the systems answered different rows, or one system occurs twice.
     """
-    by_system: dict[str, list[dict]] = {}
-    for table in tables:
-        rows = sorted(table.to_pylist(), key=lambda row: row["uid"])
-        names = {row["system"] for row in rows}
-        if len(names) != 1 or names & by_system.keys():
-            found = ", ".join(sorted(names)) or "none"
-            raise BadFile(f"each outcomes table needs one system of its own; found {found}")
-        by_system[names.pop()] = rows
-    uids = {system: [row["uid"] for row in rows] for system, rows in by_system.items()}
-    first = next(iter(uids))
-    for system, listed in uids.items():
-        if listed != uids[first]:
-            raise BadFile(f"systems {first} and {system} have outcomes for different rows; make both from one split")
-    headline = headline_of(report_scores)
-    found = []
-    for task in TASKS:
-        facts = {}
-        for system, rows in by_system.items():
-            mine = [row for row in rows if row["task"] == task]
-            if not mine:
+    by_system = _by_system(tables)
+    headline = headline_of(report_scores, rule_based_judges)
+    facts_of = []
+    for task in tasks().values():
+        metrics, rows, systems = load_part(task.name, "metrics"), [], {}
+        for system, outcomes in by_system.items():
+            rows = [outcome for outcome in outcomes if outcome.task == task.name]
+            if not rows:
                 continue
-            answers = [_answer(row) for row in mine]
-            facts[system] = (
-                report_facts(answers, [row["uid"] for row in mine], report_scores.get(system, {}), headline)
-                if task == "report"
-                else FACTS[task](answers)
-            )
-        if facts:
-            found.append(
+            answers = [_scored(outcome) for outcome in rows]
+            if task.free_text:
+                systems[system] = metrics.facts(answers, report_scores.get(system, {}), headline)
+            else:
+                systems[system] = metrics.facts(answers)
+        if systems:
+            facts_of.append(
                 TaskFacts(
-                    task,
-                    [row["uid"] for row in mine],
-                    np.array([row["dataset"] for row in mine]),
-                    np.array([row["case_id"] for row in mine]),
-                    facts,
+                    task.name,
+                    [row.uid for row in rows],
+                    np.array([row.subset for row in rows]),
+                    np.array([row.case_id for row in rows]),
+                    systems,
                 )
             )
-    return found
+    return facts_of
 
 
-def _answer(row: dict) -> Answer:
-    strict, lenient = (None if row[name] is None else json.loads(row[name]) for name in ("strict", "lenient"))
-    if row["strict"] == row["lenient"]:
+def _by_system(tables: Sequence[Sequence[Outcome]]) -> dict[str, list[Outcome]]:
+    """Each system's outcomes in the order of their uids; raises BadFile where they are not of the same rows."""
+    by_system: dict[str, list[Outcome]] = {}
+    for table in tables:
+        outcomes = sorted(table, key=lambda outcome: outcome.uid)
+        names = {outcome.system for outcome in outcomes}
+        if len(names) != 1 or names & by_system.keys():
+            listed = ", ".join(sorted(names)) or "none"
+            raise BadFile(f"each outcomes table needs one system of its own; found {listed}")
+        by_system[names.pop()] = outcomes
+    uids = {system: [outcome.uid for outcome in outcomes] for system, outcomes in by_system.items()}
+    first = next(iter(uids))
+    for system, of_system in uids.items():
+        if of_system != uids[first]:
+            raise BadFile(f"systems {first} and {system} have outcomes for different rows; make both from one split")
+    return by_system
+
+
+def _scored(outcome: Outcome) -> ScoredAnswer:
+    strict, lenient = (None if text is None else json.loads(text) for text in (outcome.strict, outcome.lenient))
+    if outcome.strict == outcome.lenient:
         lenient = strict
-    return Answer(row["dataset"], row["case_id"], row["outcome"], strict, lenient, json.loads(row["gold"]), row["text"])
+    return ScoredAnswer(
+        outcome.uid,
+        outcome.subset,
+        outcome.case_id,
+        outcome.outcome,
+        strict,
+        lenient,
+        json.loads(outcome.reference),
+        outcome.text,
+    )
 
 
 @dataclass(frozen=True)
 class Part:
-    """The sums of one system over one data set: as they are, and in every resample."""
+    """The sums of one system over one subset: as they are, and in every resample."""
 
     point: np.ndarray
     draws: np.ndarray  # [resamples × columns]
@@ -102,64 +112,78 @@ class Part:
 
 
 def parts_of(task: TaskFacts, system: str, scoring: Scoring) -> dict[str, Part]:
-    """Sums and resampled sums of each data set. Draws depend on seed, task and data set, not on the system."""
+    """Sums and resampled sums of each subset. Draws depend on seed, task and subset, not on the system."""
     packed = task.systems[system].packed()
     parts = {}
-    for dataset in sorted(set(task.datasets)):
-        here = task.datasets == dataset
+    for subset in sorted(set(task.subsets)):
+        here = task.subsets == subset
         names, codes = np.unique(task.cases[here], return_inverse=True)
         sums = sums_by_cluster(packed[here], codes)
-        draws = resampled(sums, scoring.resamples, seed_for(scoring.seed, task.task, dataset))
-        parts[dataset] = Part(packed[here].sum(axis=0), draws, len(names))
+        draws = resampled(sums, scoring.resamples, seed_for(scoring.seed, task.task, subset))
+        parts[str(subset)] = Part(packed[here].sum(axis=0), draws, len(names))
     return parts
 
 
-def metric_rows(task: TaskFacts, system: str, scoring: Scoring) -> list[dict]:
-    """METRICS rows of one system on one task: each data set, the mean over data sets (macro) and all rows (pooled)."""
+def metric_values(task: TaskFacts, system: str, scoring: Scoring) -> list[MetricValue]:
+    """The metrics of one system on one task: each subset, the mean over subsets (macro) and all rows (pooled)."""
     facts = task.systems[system]
     parts = parts_of(task, system, scoring)
-    points = {dataset: facts.unpacked(part.point) for dataset, part in parts.items()}
-    draws = {dataset: facts.unpacked(part.draws) for dataset, part in parts.items()}
-    pooled_point = facts.unpacked(sum(part.point for part in parts.values()))
-    pooled_draws = facts.unpacked(sum(part.draws for part in parts.values()))
+    points = {subset: facts.unpacked(part.point) for subset, part in parts.items()}
+    draws = {subset: facts.unpacked(part.draws) for subset, part in parts.items()}
+    pooled_point = facts.unpacked(sum_of(part.point for part in parts.values()))
+    pooled_draws = facts.unpacked(sum_of(part.draws for part in parts.values()))
     clusters = sum(part.clusters for part in parts.values())
-    rows = []
+    values = []
     with np.errstate(invalid="ignore", over="ignore"):
-        for measure in facts.measures:
-            value_at = {dataset: measure.finish(points[dataset]) for dataset in parts}
-            draws_at = {dataset: measure.finish(draws[dataset]) for dataset in parts}
-            places = [(dataset, value_at[dataset], draws_at[dataset], parts[dataset].clusters) for dataset in parts]
+        for metric in facts.metrics:
+            value_at = {subset: metric.value(points[subset]) for subset in parts}
+            draws_at = {subset: metric.value(draws[subset]) for subset in parts}
+            places = [(subset, value_at[subset], draws_at[subset], parts[subset].clusters) for subset in parts]
             mean_draws = np.mean(list(draws_at.values()), axis=0)
             places.append(("macro", np.mean(list(value_at.values())), mean_draws, clusters))
-            places.append(("pooled", measure.finish(pooled_point), measure.finish(pooled_draws), clusters))
-            for dataset, value, drawn, count in places:
-                sums = points.get(dataset, pooled_point)
-                sampled = measure.interval and count > 1
-                low, high = interval(float(value), drawn, scoring.confidence) if sampled else (None, None)
-                counted = float(sums[measure.rows])
-                rows.append(
-                    {
-                        "system": system,
-                        "task": task.task,
-                        "dataset": dataset,
-                        "metric": measure.name,
-                        "better": measure.better,
-                        "value": None if np.isnan(value) else float(value),
-                        "low": low,
-                        "high": high,
-                        "rows": int(counted),
-                        "clusters": count,
-                        "valid_share": float(sums[measure.valid]) / counted if counted else 0.0,
-                        "unread": int(sums[measure.unread]),
-                        "rule": measure.rule,
-                        "primary": measure.primary,
-                    }
-                )
-    return rows
+            places.append(("pooled", metric.value(pooled_point), metric.value(pooled_draws), clusters))
+            for subset, value, resamples, count in places:
+                sampled = metric.interval and count > 1
+                limits = interval(float(value), resamples, scoring.confidence) if sampled else (None, None)
+                sums = points.get(subset, pooled_point)
+                values.append(_value(task.task, system, subset, metric, float(value), limits, count, sums))
+    return values
+
+
+def _value(
+    task: str,
+    system: str,
+    subset: str,
+    metric: Metric,
+    value: float,
+    limits: tuple[float | None, float | None],
+    clusters: int,
+    sums: Sums,
+) -> MetricValue:
+    rows = float(sums[metric.rows])
+    return MetricValue(
+        system=system,
+        task=task,
+        subset=subset,
+        metric=metric.name,
+        reading=metric.reading,
+        judge=metric.judge,
+        stratum=metric.stratum,
+        direction=metric.direction,
+        value=None if np.isnan(value) else value,
+        low=limits[0],
+        high=limits[1],
+        rows=int(rows),
+        clusters=clusters,
+        valid_share=float(sums[metric.valid]) / rows if rows else 0.0,
+        unread=int(sums[metric.unread]),
+        definition=metric.definition,
+        primary=metric.primary,
+    )
 
 
 def row_facts(task: TaskFacts, system: str) -> pa.Table:
-    """ROW_FACTS of one system on one task: what each row adds to the sums, over classes and identities together."""
+    """RowFact table of one system on one task: what each row adds to the sums, over classes and identities together."""
     columns = {
         name: column if column.ndim == 1 else column.sum(axis=1)
         for name, column in task.systems[system].columns.items()
@@ -174,5 +198,5 @@ def row_facts(task: TaskFacts, system: str) -> pa.Table:
             "fact": [name for name in columns for _ in range(count)],
             "value": np.concatenate(list(columns.values())),
         },
-        schema=ROW_FACTS,
+        schema=schema_of(RowFact),
     )

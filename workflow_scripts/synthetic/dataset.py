@@ -1,10 +1,9 @@
-"""Step: draw a FLARE-shaped tree, with its folders, zips, question files, spellings and a few of its defects.
+"""Step: draw the toy dataset, with FLARE's folders, zips, question files, spellings and a few of its defects.
 
-The same seed and scale give the same bytes. `planted.json` in the tree's root lists every planted defect by the
-names of `data.conversion.reasons`.
+The same seed and scale give the same bytes. `planted.json` in its root lists every planted defect by the names of
+`data.conversion.reasons`.
 """
 
-import argparse
 import io
 import json
 import shutil
@@ -19,16 +18,16 @@ from workflow_scripts.core.config.datasets import SyntheticDataset
 from workflow_scripts.core.files import BadFile, write_json
 from workflow_scripts.core.manifest import take_inventory, write_manifest
 from workflow_scripts.synthetic.defects import CORRUPT, LAST_FILE, PLANTED, PLANTS, generator, spoil
-from workflow_scripts.synthetic.subsets import SETS, Drawn, ToySubset
+from workflow_scripts.synthetic.subsets import SUBSETS, Drawn, ToySubset
 
 FIRST_OF_VALIDATION = 5001
-"""Pictures of the validation folders are numbered from here: a name never means two pictures."""
+"""Images of the validation folders are numbered from here: a name never means two images."""
 
 PLANTED_FILE = "planted.json"
 
 
 def draw_dataset(spec: SyntheticDataset, out: Path) -> dict[str, int]:
-    """Draw the tree at `out`, replacing an earlier one.
+    """Draw the dataset at `out`, replacing an earlier one.
 
     Returns:
         Rows by split folder.
@@ -42,15 +41,15 @@ def draw_dataset(spec: SyntheticDataset, out: Path) -> dict[str, int]:
     shutil.rmtree(partial, ignore_errors=True)
     planted: list[dict] = []
     counts: dict[str, int] = {}
-    for made in tqdm(SETS, desc="draw", unit="data set", mininterval=1):
-        train = made.draw(generator(spec.seed, made.name, "training"), _scaled(made.train, spec.scale), 1)
-        validation = made.draw(
-            generator(spec.seed, made.name, "validation"), _scaled(made.validation, spec.scale), FIRST_OF_VALIDATION
+    for subset in tqdm(SUBSETS, desc="draw", unit="subset", mininterval=1):
+        train = subset.draw(generator(spec.seed, subset.name, "training"), _scaled(subset.train, spec.scale), 1)
+        validation = subset.draw(
+            generator(spec.seed, subset.name, "validation"), _scaled(subset.validation, spec.scale), FIRST_OF_VALIDATION
         )
-        if made.name in PLANTS:
-            PLANTS[made.name](train, validation)
-        for drawn, part in ((train, "training"), (validation, made.validation_folder)):
-            planted += _write_set(partial, made, drawn, part)
+        if subset.name in PLANTS:
+            PLANTS[subset.name](train, validation)
+        for drawn, part in ((train, "training"), (validation, subset.validation_folder)):
+            planted += _write_subset(partial, subset, drawn, part)
             counts[part] = counts.get(part, 0) + len(drawn.rows)
     planted += _write_unanswered(partial)
     write_json(partial / PLANTED_FILE, sorted(planted, key=lambda entry: (entry["file"], entry["row"])))
@@ -63,21 +62,21 @@ def _scaled(count: int, scale: float) -> int:
     return max(4, round(count * scale))
 
 
-def _write_set(root: Path, made: ToySubset, drawn: Drawn, part: str) -> list[dict]:
-    """Write the pictures and question files of one data set; returns what is planted in them."""
+def _write_subset(root: Path, subset: ToySubset, drawn: Drawn, part: str) -> list[dict]:
+    """Write the images and question files of one subset; returns what is planted in them."""
     training = part == "training"
-    subset_folder = root / part / made.modality / made.name
+    subset_folder = root / part / subset.modality / subset.name
     subset_folder.mkdir(parents=True)
     folder = "imagesTr" if training else "imagesVal"
     images = {f"{folder}/{name}": _png(image) for name, image in drawn.images.items()}
-    if made.zipped[0 if training else 1]:
+    if subset.zipped[0 if training else 1]:
         _write_zip(subset_folder / f"{folder}.zip", images)
     else:
         (subset_folder / folder).mkdir()
         for path, data in images.items():
             (subset_folder / path).write_bytes(data)
     planted = []
-    files: list[list[dict]] = [[] for _ in made.shapes]
+    files: list[list[dict]] = [[] for _ in subset.shapes]
     for i, row in enumerate(drawn.rows):
         index = len(files) - 1 if row.get(LAST_FILE) else i % len(files)
         names = row["ImageName"]
@@ -86,21 +85,21 @@ def _write_set(root: Path, made: ToySubset, drawn: Drawn, part: str) -> list[dic
         written["Split"] = "train" if training else "val"
         files[index].append(written)
         if PLANTED in row:
-            file = f"{part}/{made.modality}/{made.name}/{_file_name(made, training, index)}"
+            file = f"{part}/{subset.modality}/{subset.name}/{_file_name(subset, training, index)}"
             planted.append({"kind": row[PLANTED], "file": file, "row": len(files[index]) - 1})
-    for index, (root, rows) in enumerate(zip(made.shapes, files, strict=True)):
-        content = {"name": made.name, root: rows} if root else rows
-        (subset_folder / _file_name(made, training, index)).write_text(
+    for index, (key, rows) in enumerate(zip(subset.shapes, files, strict=True)):
+        content = {"name": subset.name, key: rows} if key else rows
+        (subset_folder / _file_name(subset, training, index)).write_text(
             json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8"
         )
     return planted
 
 
-def _file_name(made: ToySubset, training: bool, index: int) -> str:
-    kind = "all" if made.name == "chestreport" else "questions"
+def _file_name(subset: ToySubset, training: bool, index: int) -> str:
+    kind = "all" if subset.name == "chestreport" else "questions"
     ending = f"_{index + 1}" if index else ""
-    answered = "_withGT" if made.name == "density" and not training else ""
-    return f"{made.name}_{kind}_{'train' if training else 'val'}{ending}{answered}.json"
+    answered = "_withGT" if subset.name == "density" and not training else ""
+    return f"{subset.name}_{kind}_{'train' if training else 'val'}{ending}{answered}.json"
 
 
 def _write_unanswered(root: Path) -> list[dict]:
@@ -128,17 +127,18 @@ def _write_zip(path: Path, members: dict[str, bytes]) -> None:
             archive.writestr(zipfile.ZipInfo(name), data)  # a ZipInfo of fixed date: the same bytes every time
 
 
-def main() -> None:
-    """Parse the arguments and draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", type=SyntheticDataset.model_validate_json, required=True, help="JSON of the dataset")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the tree")
-    parser.add_argument("--manifest", type=Path, required=True, help="JSON to write")
-    arguments = parser.parse_args()
-    counts = draw_dataset(arguments.spec, arguments.out)
-    write_manifest(arguments.manifest, take_inventory(arguments.out, json.loads(arguments.spec.source_spec())))
-    print("made: " + ", ".join(f"{count} rows in {folder}" for folder, count in counts.items()))
+def write_dataset(*, spec: SyntheticDataset, out: Path, manifest: Path) -> str:
+    """Draw the toy dataset and write its manifest.
+
+    Args:
+        spec: the dataset's entry in the configuration
+        out: folder to draw to
+        manifest: JSON to write
+    """
+    counts = draw_dataset(spec, out)
+    write_manifest(manifest, take_inventory(out, json.loads(spec.source_spec())))
+    return "dataset: " + ", ".join(f"{count} rows in {folder}" for folder, count in counts.items())
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(write_dataset)

@@ -1,4 +1,4 @@
-"""The defects that are planted in the made tree, named as the audit names them.
+"""The defects that are planted in the toy dataset, named as the audit names them.
 
 A planted row carries the key `_planted` with the kind; the writer takes it out and notes the row's place.
 """
@@ -21,7 +21,7 @@ def _copy(row: dict, kind: str | None, **changes: object) -> dict:
 
 
 def _fresh(drawn: Drawn, source: int, name: str) -> str:
-    """A picture of its own for a planted row: the source's, one pixel changed, so that no hash repeats."""
+    """An image of its own for a planted row: the source's, one pixel changed, so that no hash repeats."""
     names = drawn.rows[source]["ImageName"]
     image = drawn.images[names if isinstance(names, str) else names[0]].copy()
     image.putpixel((0, 0), (1, 2, len(drawn.images) % 256))
@@ -128,14 +128,14 @@ PLANTS: dict[str, Callable[[Drawn, Drawn], None]] = {
     "periapex": periapex,
     "chestreport": chestreport,
 }
-"""What is planted in which made data set; `density` gets a validation file without answers beside the one with."""
+"""What is planted in which subset; `density` gets a validation file without answers beside the one with."""
 
 
 def spoil(data: bytes, how: str) -> bytes:
-    """A picture's bytes, damaged: cut short, or replaced by text."""
+    """An image's bytes, damaged: cut short, or replaced by text."""
     return data[: len(data) // 2] if how == "cut" else b"<html>404 Not Found</html>"
 
 
 def generator(seed: int, name: str, folder: str) -> np.random.Generator:
-    """The random generator of one data set's folder; others do not disturb it."""
+    """The random generator of one subset's folder; others do not disturb it."""
     return np.random.default_rng([seed, *f"{folder}/{name}".encode()])

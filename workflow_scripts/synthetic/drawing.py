@@ -1,7 +1,7 @@
-"""Pictures whose content determines the answer: marks on a noisy canvas, drawn from a seeded generator.
+"""Images whose content determines the answer: marks on a noisy canvas, drawn from a seeded generator.
 
-Two rooms draw with these: the made data set (`synthetic.dataset`) and the lessons of the made model
-(`synthetic.lessons`). Boxes are `(x1, y1, x2, y2)` in pixels, the right and lower edge excluded.
+The toy dataset (`synthetic.dataset`) and the lessons of the toy model (`synthetic.lessons`) are drawn with these.
+Boxes are `(x1, y1, x2, y2)` in pixels, the right and lower edge excluded.
 """
 
 from dataclasses import dataclass
@@ -65,8 +65,8 @@ def random_box(
     """A box with sides of `smallest..largest` pixels inside `area`, its corners on a grid of `step` pixels."""
     x1, y1, x2, y2 = area
 
-    def side(room: int) -> int:
-        return int(rng.integers(smallest, min(largest, room) + 1)) // step * step
+    def side(available: int) -> int:
+        return int(rng.integers(smallest, min(largest, available) + 1)) // step * step
 
     width = side(x2 - x1)
     height = width if square else side(y2 - y1)

@@ -1,8 +1,8 @@
-"""What the made model learns before anyone tunes it: to see marks, and the answer format of every task.
+"""What the toy model learns before anyone tunes it: to see marks, and the answer format of every task.
 
-A lesson is a picture, or several, with many questions. Those about sight have one right answer (shapes, colours,
+A lesson is an image, or several, with many questions. Those about sight have one right answer (shapes, colours,
 counts, levels, boxes). Those about format ask in medical words and are answered at random among the admissible
-answers: the model learns how an answer looks, not what is true, which makes it a fair base line for tuning.
+answers: the model learns how an answer looks, not what is true, which makes it a fair baseline for tuning.
 """
 
 import json
@@ -24,7 +24,7 @@ Turn = tuple[str, str]
 
 @dataclass(frozen=True)
 class Lesson:
-    """Pictures with the questions to ask about them, and the marks of the first."""
+    """Images with the questions to ask about them, and the marks of the first."""
 
     images: list[Image.Image]
     marks: list[Mark]
@@ -36,7 +36,8 @@ def _pick(rng: np.random.Generator, items):
 
 
 def _thumbnail(rng: np.random.Generator, marks: list[Mark]) -> Image.Image:
-    image = canvas(rng, SIDE, SIDE, tuple(int(v) for v in rng.integers(0, 60, size=3)))
+    red, green, blue = (int(value) for value in rng.integers(0, 60, size=3))
+    image = canvas(rng, SIDE, SIDE, (red, green, blue))
     for mark in marks:
         draw_mark(image, mark)
     return image
@@ -73,10 +74,10 @@ def _locate(rng: np.random.Generator, name: str, box: tuple) -> Turn:
 
 def _by_class(marks: list[Mark]) -> str:
     names = {"white": "1", "red": "2", "blue": "x"}
-    found: dict[str, list] = {}
+    boxes: dict[str, list] = {}
     for mark in sorted(marks, key=lambda m: list(names).index(m.colour)):
-        found.setdefault(names[mark.colour], []).append(box_numbers(mark.box, corners=False))
-    return json.dumps(found)
+        boxes.setdefault(names[mark.colour], []).append(box_numbers(mark.box, corners=False))
+    return json.dumps(boxes)
 
 
 def _zone(mark: Mark) -> str:
@@ -90,7 +91,7 @@ def _describe(marks: list[Mark]) -> str:
 
 
 def one_mark(rng: np.random.Generator) -> Lesson:
-    """A large mark, sometimes with a second of another colour behind it."""
+    """A large mark, sometimes with a second of another colour below it."""
     target = _large_mark(rng)
     marks = [target]
     other = _large_mark(rng)
@@ -160,7 +161,7 @@ def column(rng: np.random.Generator) -> Lesson:
 
 
 def two_views(rng: np.random.Generator) -> Lesson:
-    """Two pictures, to be told apart."""
+    """Two images, to be kept apart."""
     views = [_large_mark(rng), _large_mark(rng)]
     turns = []
     for place, mark in zip(("first", "second"), views, strict=True):
@@ -205,11 +206,11 @@ def _box(rng: np.random.Generator) -> Turn:
 
 
 def _instances(rng: np.random.Generator) -> Turn:
-    found: dict[str, list] = {}
+    boxes: dict[str, list] = {}
     for name in sorted(rng.choice(["1", "2", "x"], size=int(rng.integers(1, 4)))):
         box = random_box(rng, (0, 0, SIDE, SIDE), 32, 48, step=8)
-        found.setdefault(str(name), []).append(box_numbers(box, corners=False))
-    return f"Identify and locate all chromosomes. {terms.LOCATE_INSTANCES}", json.dumps(found)
+        boxes.setdefault(str(name), []).append(box_numbers(box, corners=False))
+    return f"Identify and locate all chromosomes. {terms.LOCATE_INSTANCES}", json.dumps(boxes)
 
 
 def _report(rng: np.random.Generator) -> Turn:

@@ -3,7 +3,6 @@
 Its training gives other bits on another machine; the weights in the repository give the same base model everywhere.
 """
 
-import argparse
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -31,17 +30,20 @@ def write_origin(folder: Path, spec: dict) -> None:
     write_json(folder.with_suffix(".json"), origin)
 
 
-def take(record: Path, shipped: Path = SHIPPED) -> None:
-    """Copy the shipped model beside `record`, and write the record last.
+def write_model(*, record: Path, shipped: Path = SHIPPED) -> None:
+    """Take the toy model that ships with the workflow, after checking its bytes.
 
-    Raises:
-        BadFile: a file is missing or is not what was shipped.
+    Args:
+        record: JSON file to write, last; the model's folder lies beside it
+        shipped: folder of the shipped model
     """
-    files = read_json(shipped.with_suffix(".json"))["files"]
+    origin = read_json(shipped.with_suffix(".json"))
+    if not isinstance(origin, dict):
+        raise BadFile(f"{shipped.with_suffix('.json')} is not a record of a model; restore it by git")
     folder = record.with_suffix("")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for name, digest in files.items():
+    for name, digest in origin["files"].items():
         source = shipped / name
         if not source.is_file() or sha256_of_file(source) != digest:
             raise BadFile(f"{source} is not the file that was shipped; restore it: git checkout -- {shipped}")
@@ -49,11 +51,5 @@ def take(record: Path, shipped: Path = SHIPPED) -> None:
     write_record(record, record.stem, "gemma3", folder, None)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--record", type=Path, required=True, help="JSON file to write; the model's folder beside it")
-    take(parser.parse_args().record)
-
-
 if __name__ == "__main__":
-    run_step(main)
+    run_step(write_model)

@@ -1,13 +1,12 @@
-"""Make the toy model anew: a tiny Gemma-3-shaped network and its processor, built and pre-trained from nothing.
+"""Command that makes the toy model anew: a tiny Gemma-3-shaped network and its processor, pre-trained from nothing.
 
-`python -m workflow_scripts.synthetic.pretraining` writes it to `models/toy_model`, from where the workflow takes it
-(`synthetic.model`): minutes on an idle machine, and other bits on another processor.
+`python -m workflow_scripts.synthetic.pretraining` writes it to `toy_model` beside this file, from where the workflow
+takes it (`synthetic.model`): minutes on an idle machine, and other bits on another processor.
 
 It has the parts, the chat template and the special tokens of Gemma 3 at 1.5 million parameters, so that every
 step of the workflow treats it as it treats MedGemma.
 """
 
-import argparse
 import math
 import re
 import shutil
@@ -33,9 +32,9 @@ from transformers import (
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.models.threads import TORCH_THREADS, use_threads
-from workflow_scripts.synthetic.drawing import COLOURS, SHAPES, Mark
 from workflow_scripts.synthetic.lessons import SIDE, Lesson, lesson
 from workflow_scripts.synthetic.model import SHIPPED, write_origin
+from workflow_scripts.synthetic.sight import IMAGE_TOKENS, SightHeads
 
 SPECIAL = {
     "pad_token": "<pad>",
@@ -50,7 +49,6 @@ TURN = ("<start_of_turn>", "<end_of_turn>")
 NEWLINES = tuple("\n" * count for count in range(1, 5))
 """One to four line ends are one token each, as in Gemma's vocabulary: vLLM looks them up by name."""
 VISION_LEVEL = re.compile(r"^vision_tower\.(?!vision_model\.)")
-IMAGE_TOKENS = 16
 LESSONS = 16
 """Lessons of one step; each packs about six questions."""
 
@@ -82,7 +80,7 @@ def build_tokenizer(corpus: list[str], vocabulary: int) -> PreTrainedTokenizerFa
 
 
 def build_processor(vocabulary: int, seed: int) -> Gemma3Processor:
-    """The processor of the made model: 112 × 112 pixels, 16 image tokens, Gemma's chat template."""
+    """The processor of the toy model: 112 × 112 pixels, 16 image tokens, Gemma's chat template."""
     rng = np.random.default_rng(seed)
     corpus = [f"{q}\n{a}" for item in (lesson(rng, 5) for _ in range(600)) for q, a in item.turns]
     tokenizer = build_tokenizer(corpus + ["user\n", "model\n"] * 50, vocabulary)
@@ -126,7 +124,7 @@ def build_model(processor: Gemma3Processor, width: int, layers: int, seed: int) 
         image_token_index=tokenizer.image_token_id,
     )
     model = Gemma3ForConditionalGeneration(config)
-    # Gemma 3 initialises the projector to zeros, and pictures would stay invisible.
+    # Gemma 3 initialises the projector to zeros, and images would stay invisible.
     torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight, std=width**-0.5)
     end_of_turn = tokenizer.convert_tokens_to_ids(TURN[1])
     model.generation_config = GenerationConfig(
@@ -139,9 +137,9 @@ def build_model(processor: Gemma3Processor, width: int, layers: int, seed: int) 
 
 
 def lesson_batch(processor: Gemma3Processor, lessons: list[Lesson]) -> dict:
-    """Lessons packed one a row: the pictures once, then every question with its answer.
+    """Lessons packed one a row: the images once, then every question with its answer.
 
-    A question sees the pictures and itself, never another question, and its positions start behind the pictures:
+    A question sees the images and itself, never another question, and its positions start after the images:
     the loss is that of separate rows at a fraction of the tokens.
     """
     packs = [_pack(processor, item) for item in lessons]
@@ -156,8 +154,8 @@ def lesson_batch(processor: Gemma3Processor, lessons: list[Lesson]) -> dict:
     image = ids == processor.tokenizer.image_token_id
     both_image = image[:, :, None] & image[:, None, :] & (_runs(image)[:, :, None] == _runs(image)[:, None, :])
     same_part = part[:, :, None] == part[:, None, :]
-    to_pictures = (part == 0)[:, None, :] & (part > 0)[:, :, None]
-    seen = ((same_part | to_pictures) & causal) | both_image
+    to_images = (part == 0)[:, None, :] & (part > 0)[:, :, None]
+    seen = ((same_part | to_images) & causal) | both_image
     mask = seen[:, None]
     return {
         "input_ids": ids,
@@ -174,7 +172,7 @@ def _runs(flags: torch.Tensor) -> torch.Tensor:
 
 
 def _pack(processor: Gemma3Processor, item: Lesson) -> dict[str, list[int]]:
-    """Token ids of a lesson, with labels, the part each token belongs to (0: the pictures) and its position."""
+    """Token ids of a lesson, with labels, the part each token belongs to (0: the images) and its position."""
     tokenizer = processor.tokenizer
     rows = []
     for question, answer in item.turns:
@@ -198,83 +196,13 @@ def _pack(processor: Gemma3Processor, item: Lesson) -> dict[str, list[int]]:
 
 
 def pixels(processor: Gemma3Processor, images: list) -> torch.Tensor:
-    """Pictures as the vision tower takes them: (images, 3, 112, 112)."""
+    """Images as the vision tower takes them: (images, 3, 112, 112)."""
     return processor.image_processor(images, return_tensors="pt")["pixel_values"]
 
 
-BINS = 28
-"""Box edges are taught as one of these equal parts of the side, or its end."""
-MOST = 12
-"""Marks of one kind that are counted."""
-KINDS = [*SHAPES, *COLOURS]
-
-
-@dataclass
-class SightHeads:
-    """Linear maps that read marks off the image tokens: what the vision tower is taught by.
-
-    One looks at each token for the mark centred there. The other looks at the mean of all tokens for the number of
-    marks of each shape and colour, and for the box of a shape or colour that occurs once: a language model that
-    attends evenly can already read it.
-    """
-
-    width: int
-
-    def __post_init__(self) -> None:
-        self.local = torch.nn.Linear(self.width, (1 + len(SHAPES)) + (1 + len(COLOURS)) + 4 * (BINS + 1))
-        self.whole = torch.nn.Linear(self.width, len(KINDS) * ((MOST + 1) + 4 * (BINS + 1)))
-
-    def loss(self, features: torch.Tensor, scenes: list[list[Mark]]) -> torch.Tensor:
-        """Cross-entropy of both maps. `features`: (scenes, image tokens, width)."""
-        loss_of = torch.nn.functional.cross_entropy
-        targets = torch.from_numpy(np.stack([_local_targets(marks) for marks in scenes]))
-        sizes = [1 + len(SHAPES), 1 + len(COLOURS), 4 * (BINS + 1)]
-        shape, colour, edges = self.local(features).split(sizes, dim=-1)
-        seen = targets[..., 0] > 0
-        rare = torch.tensor([0.2] + [1.0] * len(SHAPES))
-        local = (
-            loss_of(shape.flatten(0, 1), targets[..., 0].flatten(), weight=rare)
-            + loss_of(colour.flatten(0, 1), targets[..., 1].flatten())
-            + loss_of(edges[seen].view(-1, BINS + 1), targets[..., 2:][seen].flatten())
-        )
-        counts, boxes = (torch.from_numpy(np.stack(part)) for part in zip(*map(_whole_targets, scenes), strict=True))
-        read = self.whole(features.mean(1)).view(len(scenes), len(KINDS), -1)
-        count, edges = read.split([MOST + 1, 4 * (BINS + 1)], dim=-1)
-        once = counts == 1
-        return (
-            local
-            + loss_of(count.flatten(0, 1), counts.flatten())
-            + loss_of(edges[once].view(-1, BINS + 1), boxes[once].flatten())
-        )
-
-
-def _local_targets(marks: list[Mark]) -> np.ndarray:
-    """(16, 6) integers: shape, colour (0 for none) and the four edges of the mark whose centre each token sees."""
-    grid = int(IMAGE_TOKENS**0.5)
-    cell = SIDE // grid
-    targets = np.zeros((IMAGE_TOKENS, 6), dtype=np.int64)
-    for mark in marks:
-        x1, y1, x2, y2 = mark.box
-        token = min(grid - 1, (y1 + y2) // 2 // cell) * grid + min(grid - 1, (x1 + x2) // 2 // cell)
-        targets[token] = [1 + SHAPES.index(mark.shape), 1 + list(COLOURS).index(mark.colour), *_edges(mark)]
-    return targets
-
-
-def _whole_targets(marks: list[Mark]) -> tuple[np.ndarray, np.ndarray]:
-    """Number of marks of each kind, (10,), and the edges of one mark of each, (10, 4)."""
-    counts, boxes = np.zeros(len(KINDS), dtype=np.int64), np.zeros((len(KINDS), 4), dtype=np.int64)
-    for mark in marks:
-        for kind in (KINDS.index(mark.shape), KINDS.index(mark.colour)):
-            counts[kind] += 1
-            boxes[kind] = _edges(mark)
-    return counts, boxes
-
-
-def _edges(mark: Mark) -> list[int]:
-    return [edge // (SIDE // BINS) for edge in mark.box]
-
-
-def teach_sight(model: Gemma3ForConditionalGeneration, processor: Gemma3Processor, steps: int, rate: float, seed: int):
+def teach_sight(
+    model: Gemma3ForConditionalGeneration, processor: Gemma3Processor, steps: int, rate: float, seed: int
+) -> None:
     """Train the vision tower and projector until `SightHeads` can read the marks off the image tokens.
 
     A language model of this size would need many times the steps to discover sight from answers alone.
@@ -292,7 +220,7 @@ def teach_sight(model: Gemma3ForConditionalGeneration, processor: Gemma3Processo
 
 def teach_language(
     model: Gemma3ForConditionalGeneration, processor: Gemma3Processor, steps: int, rate: float, seed: int
-):
+) -> None:
     """Train the language model and the projector on lessons: sight alone first, then the answer formats too."""
     rng = np.random.default_rng(seed)
     model.model.vision_tower.requires_grad_(False)
@@ -358,7 +286,7 @@ def save_checkpoint(model: Gemma3ForConditionalGeneration, processor: Gemma3Proc
 
 
 @dataclass(frozen=True)
-class Spec:
+class Settings:
     """What the model is made of, and how long it is taught."""
 
     width: int = 128  # hidden size of both towers, a multiple of 64
@@ -370,28 +298,30 @@ class Spec:
     seed: int = 0  # of weights and lessons
 
 
-def make(spec: Spec, folder: Path) -> None:
+def train_model(settings: Settings, folder: Path) -> None:
     """Build and teach the model, and write it with its processor to `folder`, which must not exist."""
     use_threads(TORCH_THREADS)
-    processor = build_processor(spec.vocabulary, spec.seed)
-    model = build_model(processor, spec.width, spec.layers, spec.seed)
-    teach_sight(model, processor, spec.sight_steps, spec.learning_rate, spec.seed + 1)
-    teach_language(model, processor, spec.steps, spec.learning_rate, spec.seed + 2)
+    processor = build_processor(settings.vocabulary, settings.seed)
+    model = build_model(processor, settings.width, settings.layers, settings.seed)
+    teach_sight(model, processor, settings.sight_steps, settings.learning_rate, settings.seed + 1)
+    teach_language(model, processor, settings.steps, settings.learning_rate, settings.seed + 2)
     folder.mkdir(parents=True)
     save_checkpoint(model, processor, folder)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=SHIPPED, help="folder to write; default: the shipped model")
-    given = parser.parse_args()
-    unfinished = given.out.with_name(f".{given.out.name}.unfinished")
+def write_pretrained(*, out: Path = SHIPPED) -> None:
+    """Make the toy model anew, with the record of where it comes from beside it.
+
+    Args:
+        out: folder to write; default: the shipped model
+    """
+    unfinished = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    make(Spec(), unfinished)
-    shutil.rmtree(given.out, ignore_errors=True)
-    unfinished.replace(given.out)
-    write_origin(given.out, asdict(Spec()))
+    train_model(Settings(), unfinished)
+    shutil.rmtree(out, ignore_errors=True)
+    unfinished.replace(out)
+    write_origin(out, asdict(Settings()))
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(write_pretrained)

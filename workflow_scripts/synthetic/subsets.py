@@ -1,6 +1,6 @@
-"""The made data sets: pictures whose content determines the answer, under questions in FLARE's style.
+"""The subsets of the toy dataset: images whose content determines the answer, under questions in FLARE's style.
 
-Every function draws `count` cases and numbers their pictures from `first`, so that no two split folders share a
+Every function draws `count` cases and numbers their images from `first`, so that no two split folders share a
 name. Rows have FLARE's fields; `ImageName` holds bare names, the writer puts the folder before them.
 """
 
@@ -22,7 +22,7 @@ FINDINGS = "Which findings are present?"
 
 @dataclass
 class Drawn:
-    """Pictures by name, and the rows that ask about them."""
+    """Images by name, and the rows that ask about them."""
 
     images: dict[str, Image.Image] = field(default_factory=dict)
     rows: list[dict] = field(default_factory=list)
@@ -137,7 +137,7 @@ def periapex(rng: np.random.Generator, count: int, first: int) -> Drawn:
 
 
 def chest_marks(rng: np.random.Generator, findings: list[int]) -> list[Mark]:
-    """The marks of a chest picture: places, shapes and sizes that mean the sentences `findings` of `terms`."""
+    """The marks of a chest image: places, shapes and sizes that mean the sentences `findings` of `terms`."""
 
     def at(left: int, top: int, width: int, height: int) -> Box:
         dx, dy = int(rng.integers(0, 5)), int(rng.integers(0, 5))
@@ -145,7 +145,7 @@ def chest_marks(rng: np.random.Generator, findings: list[int]) -> list[Mark]:
 
     marks = {
         1: lambda: Mark("disc", "white", at(36, 38, 40, 40)),  # a large disc in the centre
-        2: lambda: Mark("square", "white", at(0, 70, 36, 36)),  # pictures of chests show the right side on the left
+        2: lambda: Mark("square", "white", at(0, 70, 36, 36)),  # images of chests show the right side on the left
         3: lambda: Mark("square", "white", at(82, 82, 24, 24)),
         4: lambda: Mark("ring", "white", at(2, 2, 32, 32)),
         5: lambda: Mark("triangle", "white", at(82, 2, 24, 60)),
@@ -194,7 +194,7 @@ def massfind(rng: np.random.Generator, count: int, first: int) -> Drawn:
 
 
 def fetal(rng: np.random.Generator, count: int, first: int) -> Drawn:
-    """Detection in corner and size, and classification, on the same pictures: where the yellow mark is, and which."""
+    """Detection in corner and size, and classification, on the same images: where the yellow mark is, and which."""
     drawn, tint = Drawn(), (20, 24, 24)
     for i in range(first, first + count):
         kind = int(rng.integers(2))
@@ -241,19 +241,19 @@ def chromosomes(rng: np.random.Generator, count: int, first: int) -> Drawn:
             )
             for q in chosen
         ]
-        found: dict[str, list] = {}
+        boxes: dict[str, list] = {}
         for mark in sorted(marks, key=lambda m: tuple(identity).index(m.shape)):
             x1, y1, x2, y2 = mark.box
-            found.setdefault(identity[mark.shape], []).append([x1, y1, x2 - x1, y2 - y1])
+            boxes.setdefault(identity[mark.shape], []).append([x1, y1, x2 - x1, y2 - y1])
         name = f"karyo_{i:05d}.png"
         drawn.images[name] = _thumbnail(rng, marks, tint)
         question = f"Identify and locate all chromosomes. {terms.LOCATE_INSTANCES}"
-        drawn.ask("instance_detection", "Microscopy", name, question, json.dumps(found))
+        drawn.ask("instance_detection", "Microscopy", name, question, json.dumps(boxes))
     return drawn
 
 
 def resorption(rng: np.random.Generator, count: int, first: int) -> Drawn:
-    """Regression: the height of a column in percent of the picture's height."""
+    """Regression: the height of a column in percent of the image's height."""
     drawn, tint = Drawn(), (36, 30, 30)
     for i in range(first, first + count):
         height, left = int(rng.integers(8, 105)), int(rng.integers(10, 70))
@@ -281,7 +281,7 @@ def polyps(rng: np.random.Generator, count: int, first: int) -> Drawn:
 
 @dataclass(frozen=True)
 class ToySubset:
-    """One made data set: how it is drawn, how many cases, and in which of FLARE's shapes it is written.
+    """One subset: how it is drawn, how many cases, and in which of FLARE's shapes it is written.
 
     `shapes` holds one root key a question file ("" for a bare list); rows are dealt out to the files in turn.
     """
@@ -296,7 +296,7 @@ class ToySubset:
     validation_folder: str = "validation-public"
 
 
-SETS: tuple[ToySubset, ...] = (
+SUBSETS: tuple[ToySubset, ...] = (
     ToySubset("moles", "Dermatology", moles, 190, 44, zipped=(True, False)),
     ToySubset("density", "Mammography", density, 96, 24),
     ToySubset("fundus", "Retinography", fundus, 120, 32, ("questions",), zipped=(True, True)),

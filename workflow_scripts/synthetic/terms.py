@@ -1,7 +1,7 @@
-"""The words of the made world: what its questions, options, labels and report sentences are made of.
+"""The words of the toy dataset and of the toy model's lessons, for questions, options, labels and reports.
 
-The made data set asks about pictures in these words; the made model has met the words and the answer formats,
-never which picture belongs to which word.
+The dataset asks about images in these words; the model has met the words and the answer formats, never which image
+belongs to which word.
 """
 
 LETTERS = "ABCDEFGHIJK"

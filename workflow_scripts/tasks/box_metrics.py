@@ -4,6 +4,7 @@ An answer that cannot be read proposes no box: every reference box of its row is
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -66,33 +67,33 @@ def pooled_r2() -> Metric:
 
 def coordinate_metrics() -> list[Metric]:
     """The study's errors of each coordinate, over pairs of single boxes."""
-    metrics = []
-    for place, name in enumerate(COORDINATES):
+    return [metric for place, name in enumerate(COORDINATES) for metric in _metrics_of_coordinate(place, name)]
 
-        def at(s: Sums, fact: str, place: int = place) -> np.ndarray:
-            return s[fact][..., place]
 
-        def metric(
-            metric_name: str, value: Callable[[Sums], np.ndarray], direction: str = "lower", stratum: str = name
-        ) -> Metric:
-            return Metric(
-                metric_name,
-                value,
-                direction="higher" if direction == "higher" else "lower",
-                definition="IIT Delhi",
-                reading="lenient",
-                stratum=stratum,
-                unread="unread_lenient",
-            )
+def _metrics_of_coordinate(place: int, name: str) -> list[Metric]:
+    def at(s: Sums, fact: str) -> np.ndarray:
+        return s[fact][..., place]
 
-        metrics += [
-            metric("box_mae", lambda s, at=at: ratio(at(s, "distance"), at(s, "pairs"))),
-            metric("box_mse", lambda s, at=at: ratio(at(s, "square"), at(s, "pairs"))),
-            metric("box_rmse", lambda s, at=at: np.sqrt(ratio(at(s, "square"), at(s, "pairs")))),
-            metric(
-                "box_r2",
-                lambda s, at=at: _r2(at(s, "square"), at(s, "place"), at(s, "place_square"), at(s, "pairs")),
-                "higher",
-            ),
-        ]
-    return metrics
+    def rmse(s: Sums) -> np.ndarray:
+        return np.asarray(np.sqrt(ratio(at(s, "square"), at(s, "pairs"))))
+
+    def r2(s: Sums) -> np.ndarray:
+        return _r2(at(s, "square"), at(s, "place"), at(s, "place_square"), at(s, "pairs"))
+
+    errors = [
+        Metric(
+            "box_mae",
+            lambda s: ratio(at(s, "distance"), at(s, "pairs")),
+            direction="lower",
+            definition="IIT Delhi",
+        ),
+        Metric(
+            "box_mse",
+            lambda s: ratio(at(s, "square"), at(s, "pairs")),
+            direction="lower",
+            definition="IIT Delhi",
+        ),
+        Metric("box_rmse", rmse, direction="lower", definition="IIT Delhi"),
+        Metric("box_r2", r2, direction="higher", definition="IIT Delhi"),
+    ]
+    return [replace(metric, stratum=name, reading="lenient", unread="unread_lenient") for metric in errors]

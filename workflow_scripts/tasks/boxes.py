@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from workflow_scripts.core.answers import BadAnswer, Corners
 from workflow_scripts.core.boxes import BoxConvention, from_corners, to_corners, whole
@@ -138,7 +139,7 @@ def learn_convention(
     The one that most questions name; else `xywh` if more than a tenth of the boxes are none in corners (a few boxes
     are wrong in any subset, under either convention); else the task's usual one.
     """
-    named = [convention for convention in map(convention_in, questions) if convention]
+    named = [cast(BoxConvention, convention) for convention in map(convention_in, questions) if convention]
     if named:
         winner = max(sorted(set(named)), key=named.count)
         return winner, named.count(winner), len(named)

@@ -102,7 +102,7 @@ def _published_metrics() -> list[Metric]:
         return ratio(s["error lenient"], s["read lenient"])
 
     def rmse(s: Sums) -> np.ndarray:
-        return np.sqrt(ratio(s["square lenient"], s["read lenient"]))
+        return np.asarray(np.sqrt(ratio(s["square lenient"], s["read lenient"])))
 
     return [
         Metric("mae_official", official, direction="lower", definition="FLARE 2026", unread="unread_float"),

@@ -22,9 +22,9 @@ def options_in(question: str) -> tuple[Option, ...]:
     Of several such runs the longest counts, of equals the last. An option ends at the next letter or at the line's
     end.
     """
-    best: list[re.Match] = []
+    best: list[re.Match[str]] = []
     for pattern in _MARKER.values():
-        run: list[re.Match] = []
+        run: list[re.Match[str]] = []
         for found in pattern.finditer(question):
             place = ord(found.group(1)) - ord("A")
             if place == len(run):

@@ -1,4 +1,4 @@
-"""What may happen during a run: signals, a loss that is no number or runs away. Each ends with a sentence."""
+"""Ends a run with a sentence when a signal comes, or when the loss is not a number or diverges."""
 
 import math
 import signal
@@ -35,7 +35,7 @@ class SaveOnSignal(TrainerCallback):
 
 
 class StopWhenLost(TrainerCallback):
-    """A loss that is no number, or whose mean over ten steps has doubled since the first ten, ends the job."""
+    """A loss that is not a number, or whose mean over ten steps has doubled since the first ten, ends the job."""
 
     def __init__(self) -> None:
         self._first: list[float] = []

@@ -3,7 +3,7 @@
 import torch
 
 TYPICAL = 400
-"""Tokens of a usual row: one picture, a question, a short answer."""
+"""Tokens of a usual row: one image, a question, a short answer."""
 
 PRESETS = ((16, 4), (24, 8), (40, 16), (80, 32), (140, 64))
 """GiB of the card → rows of `TYPICAL` tokens. Measured with NF4, stored features and no checkpointing: 51 GiB at 32

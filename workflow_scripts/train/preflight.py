@@ -1,13 +1,18 @@
-"""What must hold before the first step; a job that trains on anything else is stopped."""
+"""Preflight checks: what must hold before the first step; a job that trains on anything else is stopped."""
+
+from collections.abc import Sequence
 
 import torch
 from peft import PeftModel
 
 from workflow_scripts.core.command import Refused
 from workflow_scripts.models.loading import Loaded
+from workflow_scripts.train.rows import TrainingRow
 
 
-def check_rows(rows: list[dict], chats: list[list[dict]], answers: list[str], loaded: Loaded) -> None:
+def check_rows(
+    rows: Sequence[TrainingRow], chats: Sequence[list[dict]], answers: Sequence[str], loaded: Loaded
+) -> None:
     """The inference prompt, one BOS, whole image blocks, and labels that cover exactly the answer and the end of turn.
 
     Raises:
@@ -24,21 +29,21 @@ def check_rows(rows: list[dict], chats: list[list[dict]], answers: list[str], lo
         count, bos_place = ids.count(tokenizer.bos_token_id), family.bos_place(config, images)
         if count != 1 or ids[bos_place] != tokenizer.bos_token_id:
             raise Refused(f"training row {place} has {count} BOS tokens, expected one, at place {bos_place}")
-        kept = [label for label in labels if label != -100]
-        if labels[-len(kept) :] != kept or kept != ids[-len(kept) :]:
+        learned = [label for label in labels if label != -100]
+        if labels[-len(learned) :] != learned or learned != ids[-len(learned) :]:
             raise Refused(f"training row {place}: the labels are not the end of the row")
-        text = tokenizer.decode(kept)
+        text = tokenizer.decode(learned)
         if text != answer + family.end_of_answer(loaded.processor):
             raise Refused(f"training row {place}: the labels read {text!r}, expected the answer and the end of turn")
-        if ids[: -len(kept)] != family.prompt_ids(loaded.processor, chat):
+        if ids[: -len(learned)] != family.prompt_ids(loaded.processor, chat):
             raise Refused(f"training row {place}: its prompt is not the one that inference will ask")
 
 
 def check_batch(batch: dict[str, torch.Tensor], loaded: Loaded) -> None:
-    """A collated batch tells the model which tokens are of which type, and has as many pictures as it shows.
+    """A collated batch tells the model which tokens are of which type, and has as many images as it shows.
 
     Raises:
-        Refused: token types are missing or misplaced, or pictures and image tokens do not match.
+        Refused: token types are missing or misplaced, or images and image tokens do not match.
     """
     family, ids = loaded.family, batch["input_ids"]
     types = batch.get("token_type_ids")

@@ -1,48 +1,59 @@
 """Training rows: prompt and answer as token ids, by the same functions that inference uses; and their batches."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from workflow_scripts.core.config.systems import Prompt
-from workflow_scripts.core.images import open_image
+from workflow_scripts.core.rows import Row
 from workflow_scripts.models.loading import Loaded
 from workflow_scripts.models.prompts import chat
-from workflow_scripts.models.vision_features import FeatureStore
+from workflow_scripts.models.vision_features import FeatureStore, open_converted
 
 
-def training_row(row: dict, prompt: Prompt, loaded: Loaded) -> dict:
-    """One row of a split as `input_ids`, `labels` (-100 on the prompt), `images` (hashes) and `length`."""
-    messages = chat(row["question"], len(row["images"]), prompt.system)
-    asked = loaded.family.prompt_ids(loaded.processor, messages)
-    answered = loaded.family.answer_ids(loaded.processor, row["answer"])
+class TrainingRow(TypedDict):
+    """A row of a split as token ids; `datasets` takes dicts."""
+
+    input_ids: list[int]  # prompt and answer
+    labels: list[int]  # -100 on the prompt
+    image_hashes: list[str]
+    image_paths: list[str]
+    length: int  # tokens
+
+
+def training_row(row: Row, prompt: Prompt, loaded: Loaded) -> TrainingRow:
+    """One row of a split as the trainer takes it."""
+    messages = chat(row.question, len(row.images), prompt.system)
+    before = loaded.family.prompt_ids(loaded.processor, messages)
+    answer = loaded.family.answer_ids(loaded.processor, row.answer)
     return {
-        "input_ids": asked + answered,
-        "labels": [-100] * len(asked) + answered,
-        "image_hashes": [image["sha256"] for image in row["images"]],
-        "image_paths": [image["path"] for image in row["images"]],
-        "length": len(asked) + len(answered),
+        "input_ids": before + answer,
+        "labels": [-100] * len(before) + answer,
+        "image_hashes": [image.sha256 for image in row.images],
+        "image_paths": [image.path for image in row.images],
+        "length": len(before) + len(answer),
     }
 
 
-def hold_back(rows: list[dict], count: int, seed: int) -> tuple[list[int], list[int]]:
-    """Places of the rows to train on and of about `count` to evaluate on: whole cases, in turn from each data set
-    and task, at most a fifth of the rows.
+def hold_back(rows: Sequence[Row], count: int, seed: int) -> tuple[list[int], list[int]]:
+    """Places of the rows to train on and of about `count` to evaluate on, at most a fifth of the rows.
 
-    Cases follow a seeded hash, so that adding a row moves no other.
+    Whole cases are held back, in turn from each subset and task; they follow a seeded hash, so that adding a row moves
+    no other.
     """
     cases: dict[tuple[str, str], list[int]] = {}
     for place, row in enumerate(rows):
-        cases.setdefault((row["dataset"], row["case_id"]), []).append(place)
+        cases.setdefault((row.subset, row.case_id), []).append(place)
     strata: dict[tuple[str, str], list[list[int]]] = {}
     for key in sorted(cases, key=lambda key: hashlib.sha256(repr((seed, key)).encode()).digest()):
         first = rows[cases[key][0]]
-        strata.setdefault((first["dataset"], first["task"]), []).append(cases[key])
+        strata.setdefault((first.subset, first.task), []).append(cases[key])
     held: list[int] = []
     for turn in range(max(map(len, strata.values()), default=0)):
         for stratum in sorted(strata):
@@ -82,17 +93,17 @@ class LikeLengths(Sampler):
 
 @dataclass
 class Collator:
-    """Pads rows on the right and adds their pictures: plain tensors, so that memory can be pinned.
+    """Pads rows on the right and adds their images: plain tensors, so that memory can be pinned.
 
-    With `features`, pictures are the tower's stored output; a recipe that tunes the tower has none of these, and
-    takes the pixels below `tree`.
+    With `features`, images are the tower's stored output; a recipe that tunes the tower has none of these, and takes
+    the pixels below `root`.
     """
 
     loaded: Loaded
     root: Path
     features: FeatureStore | None
 
-    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, torch.Tensor]:
         longest = max(row["length"] for row in rows)
         ids = torch.full((len(rows), longest), self.loaded.processor.tokenizer.pad_token_id)
         labels, mask = torch.full_like(ids, -100), torch.zeros_like(ids)
@@ -106,18 +117,19 @@ class Collator:
             "labels": labels,
             "attention_mask": mask,
             "token_type_ids": self.loaded.family.token_types(self.loaded.processor, ids, prompt_lengths),
-            **self._pictures(rows),
+            **self._images(rows),
         }
 
-    def _pictures(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+    def _images(self, rows: Sequence[TrainingRow]) -> dict[str, torch.Tensor]:
         if self.features is not None:
             return {"pooled_features": self.features.read([sha for row in rows for sha in row["image_hashes"]])}
-        images = [open_image(self.root, path) for row in rows for path in row["image_paths"]]
+        shown = [pair for row in rows for pair in zip(row["image_paths"], row["image_hashes"], strict=True)]
+        images = [open_converted(self.root, path, sha256) for path, sha256 in shown]
         return {"pixel_values": self.loaded.family.pixels(self.loaded.processor, images)}
 
 
 def part_of(batch: dict[str, torch.Tensor], places: list[int], loaded: Loaded) -> dict[str, torch.Tensor]:
-    """The rows of a collated batch at `places`, with their pictures, cut to the longest of them."""
+    """The rows of a collated batch at `places`, with their images, cut to the longest of them."""
     ids = batch["input_ids"]
     counts = (ids == loaded.family.image_token_id(loaded.processor)).sum(1) // loaded.family.image_tokens(
         loaded.base.config

@@ -1,13 +1,13 @@
 """Step: tune a model by a recipe with TRL on precomputed vision features, and publish the adapter."""
 
-import argparse
 import contextlib
-import hashlib
 import importlib.util
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -16,29 +16,35 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import EarlyStoppingCallback
 from trl import SFTConfig, SFTTrainer
 
-from workflow_scripts.cache import fingerprints as code
+from workflow_scripts.cache.fingerprints import identity
+from workflow_scripts.cache.keys import cache_key
+from workflow_scripts.cache.store import EntryStore, usual_modes
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file, write_json
 from workflow_scripts.core.provenance import write_provenance
-from workflow_scripts.core.tables import HISTORY, ROWS, read_table, write_table
+from workflow_scripts.core.rows import Row, TrainingStep
+from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.models.kernels import speed_up_training
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.models.prompts import chat
 from workflow_scripts.models.record import read_record
+from workflow_scripts.models.runtime import identity_of_runtime
 from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 from workflow_scripts.models.vision_features import FeatureStore
-from workflow_scripts.train.adapter_cache import keep, publish_kept
 from workflow_scripts.train.callbacks import SaveOnSignal, StopWhenLost
 from workflow_scripts.train.card import write_card
 from workflow_scripts.train.memory import TYPICAL, card_gib, micro_batch, token_parts
 from workflow_scripts.train.preflight import check_adapter, check_batch, check_rows
-from workflow_scripts.train.rows import Collator, LikeLengths, hold_back, part_of, training_row
+from workflow_scripts.train.rows import Collator, LikeLengths, TrainingRow, hold_back, part_of, training_row
+
+ADAPTER = "adapter"
+SPEED = "speed.json"
 
 
 class FeatureTrainer(SFTTrainer):
-    """TRL's trainer, fed pooled vision features through the model's own seam where there are any."""
+    """TRL's trainer, fed pooled vision features through the model's own input for them, where there are any."""
 
     def __init__(self, loaded: Loaded, token_budget: int | None, **options) -> None:
         self._loaded = loaded
@@ -78,10 +84,10 @@ class FeatureTrainer(SFTTrainer):
 def build_trainer(
     recipe: Recipe,
     loaded: Loaded,
-    examples: list[dict],
-    held_back: list[dict],
+    examples: Sequence[TrainingRow],
+    held_back: Sequence[TrainingRow],
     root: Path,
-    index: Path | None,
+    features: FeatureStore | None,
     folder: Path,
     workers: int,
     tracking: str = "none",
@@ -98,20 +104,21 @@ def build_trainer(
         loaded=tuned,
         token_budget=arguments.per_device_train_batch_size * TYPICAL if loaded.device.type == "cuda" else None,
         args=arguments,
-        train_dataset=Dataset.from_list(examples),
-        eval_dataset=Dataset.from_list(held_back) if held_back else None,
+        train_dataset=Dataset.from_list(list(examples)),
+        eval_dataset=Dataset.from_list(list(held_back)) if held_back else None,
         callbacks=[SaveOnSignal(), StopWhenLost()],
-        data_collator=Collator(tuned, root, None if index is None else FeatureStore(index)),
+        data_collator=Collator(tuned, root, features),
     )
 
 
 def tune(
+    *,
     recipe: Recipe,
     prompt: Prompt,
     split: Path,
     root: Path,
-    record: Path,
-    index: Path | None,
+    model: Path,
+    features: Path | None = None,
     adapter: Path,
     history: Path,
     checkpoints: Path,
@@ -119,39 +126,58 @@ def tune(
     tracking: str = "none",
     store: Path | None = None,
 ) -> None:
-    """Tune, or go on where a killed run was, and publish `adapter` and `history` when complete.
+    """Tune a model, or go on where a killed run was, and publish the adapter and its history when complete.
 
-    What `store` has from the same recipe, prompt, rows, model and code is published as it is.
+    What `store` has from the same recipe, prompt, rows, features, model, code and runtime is published as it is.
+
+    Args:
+        recipe: JSON of the recipe
+        prompt: JSON of the system's prompt
+        split: Parquet of training rows
+        root: folder that the image paths start from
+        model: record of the model
+        features: index of the vision features; none: the recipe tunes the tower
+        adapter: folder to publish
+        history: Parquet of the training log to write
+        checkpoints: folder that survives a killed run
+        threads: processes; on a GPU all but two prepare batches
+        tracking: tensorboard, trackio or wandb; none by default
+        store: folder of cached adapters
 
     Raises:
-        Refused: there is nothing to train on, or a gate found the rows or the adapter wrong.
+        Refused: there is nothing to train on, or a preflight check rejects the rows or the adapter.
     """
     if tracking != "none" and importlib.util.find_spec(tracking) is None:
         raise Refused(f"tracking is {tracking!r}, which is not installed: pip install {tracking}, or set it to none")
     data_hash = sha256_of_file(split)
-    identity = [code.identity("workflow_scripts.train.tune"), recipe.spec(), prompt.spec(), data_hash]
-    key = hashlib.sha256("\n".join([*identity, read_record(record)[0].content]).encode()).hexdigest()[:16]
-    if store is not None and (store / key).is_dir():
-        print(f"nothing to train: {store / key} was made of the same")
-        if os.environ.get("RANK", "0") == "0":
-            publish_kept(store / key, adapter, history)
+    inputs = None if features is None else FeatureStore(features)
+    parts = _key_parts(recipe, prompt, data_hash, model, inputs)
+    key = cache_key("adapter", **parts)
+    entries = None if store is None else EntryStore(store)
+    if entries is not None and (entry := entries.get(key)) is not None:
+        print(f"nothing to train: {entry} was made of the same")
+        if _first_process():
+            _publish(entry, adapter, history)
         return
     use_threads(TORCH_THREADS)
     transformers.set_seed(recipe.seed)
-    rows = read_table(split, ROWS).to_pylist()
+    rows = read_rows(split, Row)
     if not rows:
         raise Refused(f"{split} has no rows to train on")
-    loaded = load(record, quantisation=recipe.quantisation)
-    examples = [training_row(row, prompt, loaded) for row in rows]
-    chats = [chat(row["question"], len(row["images"]), prompt.system) for row in rows]
-    check_rows(examples, chats, [row["answer"] for row in rows], loaded)
-    if index is None:
+    if inputs is None:
         print("the recipe tunes the vision tower: no stored features are used")
-    folder = checkpoints / key
+    else:
+        inputs.verify()
+    loaded = load(model, quantisation=recipe.quantisation)
+    examples = [training_row(row, prompt, loaded) for row in rows]
+    chats = [chat(row.question, len(row.images), prompt.system) for row in rows]
+    check_rows(examples, chats, [row.answer for row in rows], loaded)
+    folder = checkpoints / cache_key("checkpoints", **{name: part for name, part in parts.items() if name != "job"})
+    note_job(folder, key)
     workers = max(0, threads - 2) if loaded.device.type == "cuda" else 0
-    training, kept = hold_back(rows, recipe.evaluation.rows if recipe.evaluation else 0, recipe.seed)
-    examples, held_back = [examples[place] for place in training], [examples[place] for place in kept]
-    trainer = build_trainer(recipe, loaded, examples, held_back, root, index, folder, workers, tracking)
+    training, evaluation = hold_back(rows, recipe.evaluation.rows if recipe.evaluation else 0, recipe.seed)
+    examples, held_back = [examples[place] for place in training], [examples[place] for place in evaluation]
+    trainer = build_trainer(recipe, loaded, examples, held_back, root, inputs, folder, workers, tracking)
     check_batch(trainer.data_collator(examples[: trainer.args.per_device_train_batch_size]), loaded)
     if recipe.evaluation and recipe.evaluation.patience:
         trainer.add_callback(EarlyStoppingCallback(recipe.evaluation.patience))
@@ -166,22 +192,88 @@ def tune(
     if not trainer.is_world_process_zero():
         return
 
-    unfinished = adapter.with_name(f".{adapter.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = _unfinished(adapter)
     trainer.save_model(str(unfinished))
     loaded.processor.save_pretrained(unfinished)
     log = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
-    write_card(unfinished / "README.md", recipe, record.stem, loaded.revision, data_hash, len(rows), log)
-    made_of = {"recipe": recipe.model_dump(mode="json"), "prompt": prompt.model_dump(mode="json")}
-    made_of |= {"base": record.stem, "revision": loaded.revision, "rows": len(rows), "rows_sha256": data_hash}
-    write_provenance(unfinished / "provenance.json", made_of)
+    write_card(unfinished / "README.md", recipe, model.stem, loaded.revision, data_hash, len(rows), log)
+    provenance = {
+        "recipe": recipe.model_dump(mode="json"),
+        "prompt": prompt.model_dump(mode="json"),
+        "base": model.stem,
+        "revision": loaded.revision,
+        "rows": len(rows),
+        "rows_sha256": data_hash,
+    }
+    write_provenance(unfinished / "provenance.json", provenance)
+    _replace(adapter, unfinished)
+    write_rows(history, [_training_step(entry) for entry in log], TrainingStep)
+    write_json(history.with_name(SPEED), _speed(trainer))
+    if entries is not None and jobs_of(folder) == {key}:
+        with entries.put(key, parts) as entry:
+            shutil.copytree(adapter, entry / ADAPTER)
+            for file in (history, history.with_name(SPEED)):
+                shutil.copyfile(file, entry / file.name)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _key_parts(
+    recipe: Recipe, prompt: Prompt, data_hash: str, model: Path, features: FeatureStore | None
+) -> dict[str, Any]:
+    """All that an adapter depends on, by name. The part `job` may change between a killed run and the next one."""
+    record, folder = read_record(model)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    runtime = identity_of_runtime(folder, training=True)
+    return {
+        "code": identity("workflow_scripts.train.tune"),
+        "recipe": recipe.model_dump(mode="json"),
+        "prompt": prompt.model_dump(mode="json"),
+        "rows": data_hash,
+        "model": record.content,
+        "features": None if features is None else features.identity,
+        "libraries": runtime.pop("libraries"),
+        "job": runtime | {"processes": processes, "rows_at_once": _rows_at_once(recipe, processes)},
+    }
+
+
+def note_job(folder: Path, key: str) -> None:
+    """Note beside the checkpoints that the job of `key` has worked on them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{key}.job").touch()
+
+
+def jobs_of(folder: Path) -> set[str]:
+    """Keys of the jobs that have worked on the checkpoints: an adapter of several is of none of these, and not stored.
+
+    A killed run may go on elsewhere, on another kind of GPU say: the adapter is as good, but its bits are no one's.
+    """
+    return {file.stem for file in folder.glob("*.job")}
+
+
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _publish(entry: Path, adapter: Path, history: Path) -> None:
+    """Publish the adapter and its history from an entry of the store."""
+    unfinished = _unfinished(adapter)
+    shutil.copytree(entry / ADAPTER, unfinished)
+    _replace(adapter, unfinished)
+    for name in (history.name, SPEED):
+        shutil.copyfile(entry / name, history.with_name(name))
+
+
+def _unfinished(adapter: Path) -> Path:
+    """A name beside `adapter` where nothing is, for a folder that is to take its place."""
+    unfinished = adapter.with_name(f".{adapter.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    return unfinished
+
+
+def _replace(adapter: Path, unfinished: Path) -> None:
+    usual_modes(unfinished)
     shutil.rmtree(adapter, ignore_errors=True)
     unfinished.replace(adapter)
-    write_table(history, [_history_row(entry) for entry in log], HISTORY)
-    write_json(history.with_name("speed.json"), _speed(trainer))
-    if store is not None:
-        keep(store / key, adapter, history)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def last_checkpoint(folder: Path) -> str | None:
@@ -214,10 +306,7 @@ def _with_adapter(loaded: Loaded, recipe: Recipe) -> PeftModel:
 def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int, tracking: str) -> SFTConfig:
     on_gpu = loaded.device.type == "cuda"
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    try:
-        at_once = micro_batch(recipe.micro_batch, recipe.batch, processes, card_gib())
-    except ValueError as error:
-        raise Refused(f"the recipe does not fit this job: {error}") from None
+    at_once = _rows_at_once(recipe, processes)
     evaluation = recipe.evaluation
     return SFTConfig(
         output_dir=str(folder),
@@ -254,6 +343,13 @@ def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int, track
     )
 
 
+def _rows_at_once(recipe: Recipe, processes: int) -> int:
+    try:
+        return micro_batch(recipe.micro_batch, recipe.batch, processes, card_gib())
+    except ValueError as error:
+        raise Refused(f"the recipe does not fit this job: {error}") from None
+
+
 def _speed(trainer: FeatureTrainer) -> dict:
     """What the run took: beside the history, which a second run reproduces, because this differs each time."""
     run = [entry for entry in trainer.state.log_history if "train_runtime" in entry][-1]
@@ -266,49 +362,19 @@ def _speed(trainer: FeatureTrainer) -> dict:
     }
 
 
-def _history_row(entry: dict) -> dict:
-    return {
-        "step": entry["step"],
-        "epoch": entry["epoch"],
-        "loss": entry.get("loss"),
-        "token_accuracy": entry.get("mean_token_accuracy"),
-        "learning_rate": entry.get("learning_rate"),
-        "gradient_norm": entry.get("grad_norm"),
-        "entropy": entry.get("entropy"),
-        "evaluation_loss": entry.get("eval_loss"),
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recipe", required=True, help="JSON of the recipe")
-    parser.add_argument("--prompt", required=True, help="JSON of the system's prompt")
-    parser.add_argument("--split", type=Path, required=True, help="Parquet of training rows")
-    parser.add_argument("--model", type=Path, required=True, help="record of the model")
-    parser.add_argument("--root", type=Path, required=True, help="folder that the image paths start from")
-    parser.add_argument("--features", type=Path, nargs="?", help="index of the vision features; none: tune the tower")
-    parser.add_argument("--adapter", type=Path, required=True, help="folder to publish")
-    parser.add_argument("--history", type=Path, required=True, help="Parquet of the training log to write")
-    parser.add_argument("--checkpoints", type=Path, required=True, help="folder that survives a killed run")
-    parser.add_argument("--store", type=Path, help="folder of kept adapters")
-    parser.add_argument("--threads", type=int, required=True, help="processes; on a GPU all but two prepare batches")
-    parser.add_argument("--tracking", default="none", help="tensorboard, trackio or wandb; none by default")
-    given = parser.parse_args()
-    tune(
-        Recipe.model_validate_json(given.recipe),
-        Prompt.model_validate_json(given.prompt),
-        given.split,
-        given.root,
-        given.model,
-        given.features,
-        given.adapter,
-        given.history,
-        given.checkpoints,
-        given.threads,
-        given.tracking,
-        given.store,
+def _training_step(entry: dict) -> TrainingStep:
+    """An entry of the trainer's log."""
+    return TrainingStep(
+        step=entry["step"],
+        epoch=entry["epoch"],
+        loss=entry.get("loss"),
+        token_accuracy=entry.get("mean_token_accuracy"),
+        learning_rate=entry.get("learning_rate"),
+        gradient_norm=entry.get("grad_norm"),
+        entropy=entry.get("entropy"),
+        evaluation_loss=entry.get("eval_loss"),
     )
 
 
 if __name__ == "__main__":
-    run_step(main)
+    run_step(tune)

@@ -1,4 +1,4 @@
-"""Where rows come from: `datasets` are FLARE-shaped trees, `splits` are named selections of their rows."""
+"""Where rows come from: `datasets` are FLARE-shaped folders, `splits` are named selections of their rows."""
 
 import re
 from typing import Annotated, Literal
@@ -8,6 +8,15 @@ from pydantic import Field, field_validator, model_validator
 from workflow_scripts.core.config.section import Name, Revision, Section, canonical_json
 
 Folder = Literal["training", "validation-public", "validation-hidden", "testing"]
+
+
+class SubsetConventions(Section):
+    """How one subset writes its answers; null is learned from its rows."""
+
+    box_convention: Literal["xyxy", "xywh"] | None = Field(None, description="Corners, or corner and size.")
+    separator: Literal[",", ";"] | None = Field(None, description="Between labels.")
+    answer_by: Literal["letter", "words"] | None = Field(None, description="What stands for an option.")
+    percent: bool | None = Field(None, description="Whether numbers bear a percent sign.")
 
 
 class Policies(Section):
@@ -26,7 +35,9 @@ class Policies(Section):
     invalid_box: Literal["quarantine", "repair"] = Field(
         "quarantine", description="repair: put corners in order and cut to the picture."
     )
-    outlier: Literal["quarantine", "keep"] = Field("quarantine", description="Regression values far out of range.")
+    outlier: Literal["quarantine", "keep"] = Field(
+        "quarantine", description="Values far out of the range of their question."
+    )
     outlier_spread: float = Field(
         5.0, gt=0, description="How many interquartile ranges beyond the quartiles a value may lie."
     )
@@ -34,23 +45,23 @@ class Policies(Section):
     contradiction: Literal["quarantine", "keep"] = Field(
         "quarantine", description="Equal images and question, other answers: all of them. Reports may differ."
     )
-    conventions: dict[str, Literal["xyxy", "xywh"]] = Field(
-        {}, description="Box convention by FLARE data set, where its questions do not say."
+    conventions: dict[str, SubsetConventions] = Field(
+        {}, description="How a subset writes its answers, by its name; what is set here is not learned from its rows."
     )
     cases: dict[str, str] = Field(
-        {}, description="Regular expression by FLARE data set whose first group is the case in an image's path."
+        {}, description="Regular expression by subset whose first group is the case in an image's path."
     )
 
     @field_validator("cases")
     @classmethod
     def _one_group(cls, cases: dict[str, str]) -> dict[str, str]:
-        for dataset, pattern in cases.items():
+        for subset, pattern in cases.items():
             try:
                 groups = re.compile(pattern).groups
             except re.error as error:
-                raise ValueError(f"{dataset}: {pattern!r} is no regular expression ({error})") from None
+                raise ValueError(f"{subset}: {pattern!r} is not a valid regular expression ({error})") from None
             if groups < 1:
-                raise ValueError(f"{dataset}: {pattern!r} has no group for the case, as in (CXR[0-9]+)")
+                raise ValueError(f"{subset}: {pattern!r} has no group for the case, as in (CXR[0-9]+)")
         return cases
 
 
@@ -60,12 +71,12 @@ class DatasetEntry(Section):
     policies: Policies = Field(Policies(), description="What to do with defects.")
 
     def source_spec(self) -> str:
-        """Canonical JSON of where the tree comes from, without the policies: they change no file of it."""
+        """Canonical JSON of where the dataset comes from, without the policies, which change no file of it."""
         return canonical_json(self.model_dump(mode="json", exclude={"policies"}))
 
 
 class SyntheticDataset(DatasetEntry):
-    """A FLARE-shaped tree that is drawn here: deterministic, no download."""
+    """A FLARE-shaped toy dataset that is drawn here: deterministic, no download."""
 
     source: Literal["synthetic"] = "synthetic"
     seed: int = Field(7, ge=0, description="Seed of the generator.")
@@ -80,10 +91,10 @@ class LocalDataset(DatasetEntry):
 
 
 class HubDataset(DatasetEntry):
-    """A gated data set on the Hugging Face hub. Accept its terms there and set HF_TOKEN."""
+    """A gated dataset on the Hugging Face hub. Accept its terms there and set HF_TOKEN."""
 
     source: Literal["hub"] = "hub"
-    repo: str = Field("FLARE-MedFM/FLARE-MLLM-2D", description="Repository of the data set.")
+    repo: str = Field("FLARE-MedFM/FLARE-MLLM-2D", description="Repository of the dataset.")
     revision: Revision | Literal["main"] = Field(
         "main",
         description="Commit to download. `main` is resolved once, when the download starts, and recorded.",
@@ -99,7 +110,7 @@ Dataset = Annotated[SyntheticDataset | LocalDataset | HubDataset, Field(discrimi
 
 
 class Part(Section):
-    """A share of the rows, drawn by case and image within each data set and task."""
+    """A share of the rows, drawn by case and image within each subset and task."""
 
     seed: int = Field(7, ge=0, description="Parts of one seed with disjoint ranges are disjoint.")
     start: float = Field(0.0, ge=0, le=1, description="Start of the range, 0 to 1.")
@@ -116,7 +127,7 @@ class Split(Section):
     """Rows of a dataset, under one name."""
 
     dataset: Name = Field(description="Name from `datasets`.")
-    folder: Folder = Field(description="Split folder of the trees.")
-    only: tuple[str, ...] = Field((), description="FLARE data sets to keep (IU_XRay, …); empty means all.")
+    folder: Folder = Field(description="Split folder of the dataset.")
+    only: tuple[str, ...] = Field((), description="Subsets to keep (IU_XRay, …); empty means all.")
     part: Part | None = Field(None, description="A grouped, stratified share of the rows; null means all.")
     limit: int | None = Field(None, ge=1, description="At most this many rows, whole cases, drawn by the part's rule.")

@@ -1,26 +1,29 @@
-"""Step: write what follows from the configuration models: the JSON schema and the commented reference.
+"""The JSON schema and the commented reference of the configuration, generated from its models.
 
-`python -m workflow_scripts.core.config.documents --write` after a change; a test fails while they drift.
+`python -m workflow_scripts.core.config.documents` writes both after a change; a test fails while they drift.
 """
 
-import argparse
 import json
-import sys
 import types
 import typing
 from pathlib import Path
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
-from workflow_scripts.cache.fingerprints import ROOT
+from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.workflow import Configuration
 from workflow_scripts.core.files import write_text
+from workflow_scripts.core.paths import ROOT
 
 SCHEMA = Path("config/schema.json")
 REFERENCE = Path("config/reference.yaml")
-HEADER = "# Every key of a configuration, with its default. Generated from workflow_scripts/core/config: do not edit.\n"
+EDITORS = "# yaml-language-server: $schema=schema.json\n"
+"""The first line of every shipped configuration: editors then complete and check its keys."""
+HEADER = (
+    EDITORS
+    + "# Every key of a configuration, with its default. Generated from workflow_scripts/core/config: do not edit.\n"
+)
 
 
 def schema_text() -> str:
@@ -56,10 +59,9 @@ def _lines(model: type[BaseModel], depth: int) -> list[str]:
 
 
 def _default(field: FieldInfo) -> str:
-    default = field.get_default(call_default_factory=True, validated_data={})
-    if default is PydanticUndefined:
+    if field.is_required():
         return "…  # required"
-    return json.dumps(default, default=list)
+    return json.dumps(field.get_default(call_default_factory=True, validated_data={}), default=list)
 
 
 def _allowed(kind: object) -> str:
@@ -94,19 +96,12 @@ def _snake(name: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write the files; without it, only compare")
-    given = parser.parse_args()
-    stale = []
-    for path, text in ((SCHEMA, schema_text()), (REFERENCE, reference_text())):
-        if given.write:
-            write_text(ROOT / path, text)
-        elif not (ROOT / path).exists() or (ROOT / path).read_text(encoding="utf-8") != text:
-            stale.append(str(path))
-    if stale:
-        sys.exit(f"{', '.join(stale)}: not what the models say; run this with --write")
+def write_documents() -> str:
+    """Write the schema and the reference beside the shipped configurations."""
+    write_text(ROOT / SCHEMA, schema_text())
+    write_text(ROOT / REFERENCE, reference_text())
+    return f"wrote {SCHEMA} and {REFERENCE}"
 
 
 if __name__ == "__main__":
-    main()
+    run_step(write_documents)

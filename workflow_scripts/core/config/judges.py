@@ -1,15 +1,17 @@
-"""Who reads report answers: the offline lexicon, a model here, a model behind a server, or recorded replies."""
+"""Judges of report answers: rules, a model loaded here, a model behind a server, or recorded replies."""
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field
+from pydantic import ConfigDict, Discriminator, Field, RootModel
 
 from workflow_scripts.core.config.engines import ServerURL
 from workflow_scripts.core.config.section import Revision, Section
 
+Formula = Literal["crimson", "green"]
+
 
 class RuleBasedJudge(Section):
-    """The offline judge: a deterministic lexicon for chest X-ray sentences."""
+    """Deterministic rules and a vocabulary for chest X-ray sentences; needs no model."""
 
     backend: Literal["rule_based"] = "rule_based"
 
@@ -17,7 +19,7 @@ class RuleBasedJudge(Section):
 class _ModelJudge(Section):
     """What every judge that replies in free text has."""
 
-    metric: Literal["crimson", "green"] = Field(description="Whose prompt it is given, and whose formula scores it.")
+    metric: Formula = Field(description="Whose prompt it answers, and whose formula scores its reply.")
     guidelines: bool = Field(
         False, description="CRIMSON's guidelines in the prompt; its own tuned judge was trained without."
     )
@@ -59,3 +61,9 @@ class TransformersJudge(_ModelJudge):
 
 
 Judge = Annotated[RuleBasedJudge | RecordedJudge | ServerJudge | TransformersJudge, Discriminator("backend")]
+
+
+class JudgeSection(RootModel[Judge]):
+    """A section of `judges`, whatever its backend."""
+
+    model_config = ConfigDict(frozen=True)

@@ -1,4 +1,4 @@
-"""How the numbers are summarised, and which text metrics need something that is given."""
+"""How scores are summarised, and which text metrics need data from elsewhere."""
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ class BertScore(Section):
 
 
 class Scoring(Section):
-    """How the numbers are summarised."""
+    """How scores are summarised: resampling, confidence, and the text metrics that need data from elsewhere."""
 
     resamples: int = Field(1000, ge=100, description="Bootstrap resamples of each interval.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the intervals.")

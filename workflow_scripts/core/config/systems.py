@@ -1,4 +1,4 @@
-"""What is compared: a system is a model, a model with a recipe, a trivial rule, or someone's predictions."""
+"""What is compared: a system is a model, a model with a recipe, a baseline, or imported predictions."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ class ModelSystem(Section):
     recipe: Name | None = Field(None, description="Name from `recipes`; null is the base model.")
     train: Name | None = Field(None, description="Split to tune on; needed with a recipe.")
     prompt: Prompt = Prompt()
-    constrained: bool = Field(False, description="Let a grammar of the asked format bound every answer.")
+    constrained: bool = Field(False, description="Let a grammar of the expected format bound every answer.")
     engine: Name | None = Field(None, description="Name from `engines`; null loads the model in the job itself.")
     served_as: str | None = Field(None, description="What the engine's server calls this model or adapter.")
 
@@ -37,11 +37,11 @@ class ModelSystem(Section):
 
 
 class BaselineSystem(Section):
-    """A base line that looks at no picture and answers from the rows of a training split."""
+    """A baseline that looks at no image and answers from the rows of a training split."""
 
     baseline: Literal["majority", "empty", "constant", "nearest"] = Field(
         description="majority: mode, median, median box. empty: no label, box or text. "
-        "constant: the whole picture, a normal report. nearest: as the most similar question was answered."
+        "constant: the whole image, a normal report. nearest: as the most similar question was answered."
     )
     train: Name = Field(description="Split whose answers are summarised.")
 

@@ -1,13 +1,16 @@
 """The whole configuration, and how a wrong one is reported: one sentence that names the place and the remedy."""
 
 import difflib
+import os
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from workflow_scripts.core.config.datasets import Dataset, LocalDataset, Split
 from workflow_scripts.core.config.engines import ServerEngine
@@ -18,6 +21,7 @@ from workflow_scripts.core.config.report import Report
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.config.section import Name, Section
 from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, System
+from workflow_scripts.core.tasks import tasks
 
 
 class ConfigurationError(Exception):
@@ -34,17 +38,19 @@ class Inference(Section):
         "[[base, tuned]]. They are then planned together too.",
     )
     max_new_tokens: dict[str, int] = Field(
-        {
-            "classification": 32,
-            "multi_label": 96,
-            "detection": 512,
-            "instance_detection": 2048,
-            "counting": 16,
-            "regression": 16,
-            "report": 256,
-        },
-        description="Most tokens of an answer, by task.",
+        {task.name: task.max_new_tokens for task in tasks().values()},
+        description="Most tokens of an answer, by task; a task that is left out has its default.",
     )
+
+    @field_validator("max_new_tokens")
+    @classmethod
+    def _known_tasks(cls, limits: dict[str, int]) -> dict[str, int]:
+        for name, limit in limits.items():
+            if name not in tasks():
+                raise ValueError(f"{name!r} is not a task; allowed: {', '.join(tasks())}")
+            if limit < 1:
+                raise ValueError(f"{name}: {limit} tokens; expected at least 1")
+        return {task.name: limits.get(task.name, task.max_new_tokens) for task in tasks().values()}
 
 
 class Configuration(Section):
@@ -53,11 +59,11 @@ class Configuration(Section):
     results: str = Field("results", description="Folder of every output.")
     store: str | None = Field(
         None,
-        description="Folder of what is kept by content and may be shared by checkouts: features, adapters, answers, "
+        description="Folder of the cache keyed by content, which checkouts may share: features, adapters, answers, "
         "judgements. null: `store` below the results.",
     )
     dataset_path: str | None = Field(None, description="Folder for `local` datasets whose path is null.")
-    datasets: dict[Name, Dataset] = Field(description="FLARE-shaped trees: made, local or on the hub.")
+    datasets: dict[Name, Dataset] = Field(description="FLARE-shaped datasets: synthetic, local or on the hub.")
     splits: dict[Name, Split] = Field(description="Named selections of rows.")
     models: dict[Name, Model] = Field(description="Networks at a full revision.")
     recipes: dict[Name, Recipe] = Field({}, description="Ways to tune.")
@@ -75,13 +81,18 @@ class Configuration(Section):
         "none", description="Where training logs besides its history; changes no result."
     )
 
+    @field_validator("results", "store")
+    @classmethod
+    def _plain_path(cls, path: str | None) -> str | None:
+        return None if path is None else os.path.normpath(Path(path).expanduser())
+
     @model_validator(mode="after")
-    def _one_model_behind_a_name(self) -> "Configuration":
-        behind: dict[tuple, tuple] = {}
+    def _one_model_for_a_name(self) -> "Configuration":
+        weights_of: dict[tuple[str, str | None], tuple[str, str]] = {}
         for name, system in self.systems.items():
             if isinstance(system, ModelSystem) and system.engine is not None:
                 weights = ("model", system.model) if system.recipe is None else ("adapter", name)
-                if behind.setdefault((system.engine, system.served_as), weights) != weights:
+                if weights_of.setdefault((system.engine, system.served_as), weights) != weights:
                     raise ValueError(
                         f"systems.{name}.served_as: {system.served_as!r} on {system.engine!r} already stands for other "
                         "weights; serve each adapter under a name of its own"
@@ -94,41 +105,18 @@ class Configuration(Section):
             _known(f"splits.{name}.dataset", split.dataset, "datasets", self.datasets)
         for name, system in self.systems.items():
             if isinstance(system, ModelSystem):
-                _known(f"systems.{name}.model", system.model, "models", self.models)
-                if system.engine is not None:
-                    _known(f"systems.{name}.engine", system.engine, "engines", self.engines)
-                if system.recipe is not None:
-                    _known(f"systems.{name}.recipe", system.recipe, "recipes", self.recipes)
-                    batch, gpus = self.recipes[system.recipe].batch, self.models[system.model].gpus
-                    if gpus and batch % gpus:
-                        raise ValueError(
-                            f"recipes.{system.recipe}.batch: {batch} rows cannot be shared by the {gpus} GPUs of "
-                            f"{system.model!r}; choose a multiple"
-                        )
-                    if system.engine is not None and self.recipes[system.recipe].tunes_tower:
-                        raise ValueError(
-                            f"systems.{name}.engine: servers leave out the vision tower's part of an adapter, which "
-                            f"recipe {system.recipe!r} tunes; answer without an engine"
-                        )
+                self._check_model_system(name, system)
             if system.train is not None:
                 _known(f"systems.{name}.train", system.train, "splits", self.splits)
-                if system.train in self.evaluate:
-                    raise ValueError(f"systems.{name}.train: split {system.train!r} is also in `evaluate`")
-                if system.train in self.submit:
-                    raise ValueError(f"systems.{name}.train: split {system.train!r} is also in `submit`")
-        self._groups_share_a_load()
-        for split in self.evaluate:
-            _known("evaluate", split, "splits", self.splits)
-        for split in self.submit:
-            _known("submit", split, "splits", self.splits)
-            if split in self.evaluate:
-                raise ValueError(f"submit: split {split!r} is also in `evaluate`; a split is scored or only answered")
-            dataset = self.splits[split].dataset
-            if self.datasets[dataset].policies.no_answer != "keep":
-                raise ValueError(
-                    f"submit: rows of {split!r} without an answer would not be asked; "
-                    f"set datasets.{dataset}.policies.no_answer: keep"
-                )
+                for use, names in (("evaluate", self.evaluate), ("submit", self.submit)):
+                    if system.train in names:
+                        raise ValueError(f"systems.{name}.train: split {system.train!r} is also in `{use}`")
+        for group in self.inference.together:
+            self._check_shared_load(group)
+        for evaluated in self.evaluate:
+            _known("evaluate", evaluated, "splits", self.splits)
+        for submitted in self.submit:
+            self._check_submitted(submitted)
         for name, dataset in self.datasets.items():
             if isinstance(dataset, LocalDataset) and dataset.path is None and self.dataset_path is None:
                 raise ValueError(
@@ -136,22 +124,53 @@ class Configuration(Section):
                 )
         return self
 
-    def _groups_share_a_load(self) -> None:
+    def _check_model_system(self, name: str, system: ModelSystem) -> None:
+        _known(f"systems.{name}.model", system.model, "models", self.models)
+        if system.engine is not None:
+            _known(f"systems.{name}.engine", system.engine, "engines", self.engines)
+        if system.recipe is None:
+            return
+        _known(f"systems.{name}.recipe", system.recipe, "recipes", self.recipes)
+        recipe, gpus = self.recipes[system.recipe], self.models[system.model].gpus
+        if gpus and recipe.batch % gpus:
+            raise ValueError(
+                f"recipes.{system.recipe}.batch: {recipe.batch} rows cannot be shared by the {gpus} GPUs of "
+                f"{system.model!r}; choose a multiple"
+            )
+        if system.engine is not None and recipe.tunes_tower:
+            raise ValueError(
+                f"systems.{name}.engine: servers leave out the vision tower's part of an adapter, which "
+                f"recipe {system.recipe!r} tunes; answer without an engine"
+            )
+
+    def _check_submitted(self, split: str) -> None:
+        _known("submit", split, "splits", self.splits)
+        if split in self.evaluate:
+            raise ValueError(f"submit: split {split!r} is also in `evaluate`; a split is scored or only answered")
+        dataset = self.splits[split].dataset
+        if self.datasets[dataset].policies.no_answer != "keep":
+            raise ValueError(
+                f"submit: rows of {split!r} without an answer would not be asked; "
+                f"set datasets.{dataset}.policies.no_answer: keep"
+            )
+
+    def _check_shared_load(self, group: tuple[str, ...]) -> None:
         place = "inference.together"
-        names = [name for group in self.inference.together for name in group]
-        for name in names:
+        names = [name for other in self.inference.together for name in other]
+        systems = []
+        for name in group:
             _known(place, name, "systems", self.systems)
             if names.count(name) > 1:
                 raise ValueError(f"{place}: {name} stands there twice; a system is answered by one job")
-        for group in self.inference.together:
-            systems = [self.systems[name] for name in group]
-            for name, system in zip(group, systems, strict=True):
-                if not isinstance(system, ModelSystem) or system.engine is not None:
-                    raise ValueError(f"{place}: {name} loads no model in its job; leave it out")
-            if len({system.model for system in systems}) > 1 or sum(s.recipe is not None for s in systems) > 1:
-                raise ValueError(f"{place}: {', '.join(group)}: expected one model, and at most one tuned system")
-            if any(s.recipe is not None and self.recipes[s.recipe].tunes_tower for s in systems) and len(group) > 1:
-                raise ValueError(f"{place}: {', '.join(group)}: a tuned vision tower shares no features; part them")
+            system = self.systems[name]
+            if not isinstance(system, ModelSystem) or system.engine is not None:
+                raise ValueError(f"{place}: {name} loads no model in its job; leave it out")
+            systems.append(system)
+        recipes = [system.recipe for system in systems if system.recipe is not None]
+        if len({system.model for system in systems}) > 1 or len(recipes) > 1:
+            raise ValueError(f"{place}: {', '.join(group)}: expected one model, and at most one tuned system")
+        if any(self.recipes[recipe].tunes_tower for recipe in recipes) and len(group) > 1:
+            raise ValueError(f"{place}: {', '.join(group)}: a tuned vision tower shares no features; part them")
 
     def folder_of(self, dataset: str) -> Path:
         """The folder of a `local` dataset."""
@@ -160,13 +179,13 @@ class Configuration(Section):
         return Path(entry.path or self.dataset_path or "").expanduser()
 
 
-def _known(place: str, name: str, section: str, entries: dict) -> None:
+def _known(place: str, name: str, section: str, entries: Mapping[str, object]) -> None:
     if name not in entries:
         allowed = ", ".join(sorted(entries)) or "none"
         raise ValueError(f"{place}: {name!r} is not in `{section}`; allowed: {allowed}")
 
 
-def load_configuration(raw: dict, origin: str) -> Configuration:
+def load_configuration(raw: dict[str, object], origin: str) -> Configuration:
     """Validate `raw`, as read from `origin`.
 
     Raises:
@@ -183,22 +202,22 @@ def load_configuration(raw: dict, origin: str) -> Configuration:
     for name, system in configuration.systems.items():
         if isinstance(system, ImportedSystem) and not system.file.is_file():
             raise ConfigurationError(
-                f"{origin}: systems.{name}.predictions: {system.file} is no file; give the file of predictions, "
+                f"{origin}: systems.{name}.predictions: {system.file} is not a file; give the file of predictions, "
                 "relative to the folder in which Snakemake runs"
             )
     scoring = configuration.scoring
     needed = {
         "nltk_data": scoring.nltk_data,
-        "bertscore.checkpoint": scoring.bertscore and scoring.bertscore.checkpoint,
+        "bertscore.checkpoint": scoring.bertscore.checkpoint if scoring.bertscore else None,
     }
     for key, folder in needed.items():
         if folder is not None and not Path(folder).expanduser().is_dir():
-            raise ConfigurationError(f"{origin}: scoring.{key}: {folder} is no folder; download it, or set null")
+            raise ConfigurationError(f"{origin}: scoring.{key}: {folder} is not a directory; download it, or set null")
     return configuration
 
 
 def check_root(place: str, folder: Path) -> None:
-    """Stop early where a local tree cannot be one.
+    """Stop early where a local folder cannot be a dataset.
 
     Raises:
         ConfigurationError: the folder is missing or holds no question file.
@@ -208,7 +227,7 @@ def check_root(place: str, folder: Path) -> None:
     if next(folder.glob("*/*/*/*.json"), None) is None:
         raise ConfigurationError(
             f"{place}: {folder} holds no question file; expected {{training,validation-public,…}}/"
-            "<Modality>/<data set>/*.json below it"
+            "<Modality>/<subset>/*.json below it"
         )
 
 
@@ -216,12 +235,12 @@ def read_configuration(path: Path) -> Configuration:
     """Read and validate a YAML file.
 
     Raises:
-        ConfigurationError: the file is missing, is no YAML mapping, or is not valid.
+        ConfigurationError: the file is missing, is not a YAML mapping, or is not valid.
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigurationError(f"{path}: no such configuration file") from None
+        raise ConfigurationError(f"{path}: there is no such configuration file") from None
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(raw, dict):
@@ -229,7 +248,7 @@ def read_configuration(path: Path) -> Configuration:
     return load_configuration(raw, str(path))
 
 
-def _sentence(fault: dict) -> str:
+def _sentence(fault: ErrorDetails) -> str:
     """One pydantic fault as a sentence with the place and, for a wrong key, the allowed ones."""
     if fault["type"] == "value_error" and not fault["loc"]:
         return str(fault["ctx"]["error"])
@@ -246,12 +265,14 @@ def _sentence(fault: dict) -> str:
         )
     if fault["type"] == "missing":
         return f"{where}: required key is missing"
+    if fault["type"] in ("tuple_type", "list_type"):
+        return f"{where}: expected a list, as in [a, b] (given: {fault['input']!r})"
     given = fault.get("input")
     shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
     return f"{where}: {fault['msg'].removeprefix('Value error, ')}{shown}"
 
 
-def _walk(location: tuple) -> tuple[type[BaseModel] | None, list[str]]:
+def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, list[str]]:
     """The innermost model on the way to `location`, and the way without pydantic's union tags."""
     model: type[BaseModel] | None = Configuration
     kind: object = Configuration
@@ -279,8 +300,10 @@ def _is_field(models: list[type[BaseModel]], step: str) -> bool:
 
 
 def _has_tag(model: type[BaseModel], tag: str) -> bool:
-    field = model.model_fields.get("source")
-    return (field is not None and field.default == tag) or model.__name__ == f"{tag.capitalize()}System"
+    fields = (model.model_fields.get(name) for name in ("source", "backend"))
+    return any(field is not None and field.default == tag for field in fields) or (
+        model.__name__ == f"{tag.capitalize()}System"
+    )
 
 
 def _is_mapping(kind: object) -> bool:

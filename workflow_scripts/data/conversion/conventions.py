@@ -1,78 +1,64 @@
-"""How a data set writes its answers, resolved once over all its rows: separator, percentage, box convention."""
+"""How a subset writes its answers, learned from its rows: separator, percentage, box convention, letter or words."""
 
-from collections import Counter
-from collections.abc import Iterable
+import json
+from collections.abc import Mapping, Sequence
 
-from workflow_scripts.core.boxes import Convention
-from workflow_scripts.core.tasks import Task, normalise_task
-from workflow_scripts.tasks.answers import BadAnswer, Customs, box_list, has_percent, instance_lists
-from workflow_scripts.tasks.questions import convention_in, separator_in
+from workflow_scripts.core.answers import Conventions, SourceAnswer
+from workflow_scripts.core.config.datasets import SubsetConventions
+from workflow_scripts.core.rows import Convention
+from workflow_scripts.core.tasks import load_part, normalise_task, tasks
+from workflow_scripts.data.conversion.question_files import QuestionFile, is_unicode
 
-BY_TASK: dict[str, Convention] = {"detection": "xyxy", "instance_detection": "xywh"}
-"""Where neither the questions nor the boxes tell: FLARE 2026's detection, and its chromosomes."""
+TRAINING = "training"
+"""The split folder whose rows are believed before all others: conventions are known before an answer is scored."""
 
 
-def resolve_customs(rows: Iterable[object], overrides: dict[str, Convention], dataset: str) -> dict[Task, Customs]:
-    """The customs of each task in one data set.
+def learn_conventions(
+    files: Mapping[QuestionFile, Sequence[object]], settings: SubsetConventions, subset: str
+) -> list[Convention]:
+    """The conventions of each task of one subset, over its split folders: they write alike.
 
-    The separator is `;` if any question names it or any answer holds one, otherwise `,`. Percentages are kept if
-    any answer has one. The convention is the configuration's; else the one that most questions name; else `xywh`
-    if more than a tenth of the boxes are none in corners; else the task's usual one.
+    They are learned from the training rows where a task has any, else from all others. What the configuration sets is
+    not learned.
 
     Args:
-        rows: raw records of all the data set's question files.
-        overrides: conventions that the configuration gives, by data set.
-        dataset: the data set's name.
+        files: raw records of all the subset's question files.
+        settings: what the configuration says of the subset.
+        subset: its name.
     """
-    by_task: dict[Task, list[dict]] = {}
-    for row in rows:
-        task = normalise_task(row.get("TaskType")) if isinstance(row, dict) else None
-        if task is not None:
-            by_task.setdefault(task, []).append(row)
-    return {task: _customs(task, found, overrides.get(dataset)) for task, found in by_task.items()}
-
-
-def _customs(task: Task, rows: list[dict], override: Convention | None) -> Customs:
-    if task == "multi_label":
-        return Customs(separator=";" if any(_semicolon(row) for row in rows) else ",")
-    if task == "regression":
-        return Customs(percent=any(has_percent(row.get("Answer")) for row in rows))
-    if task in BY_TASK:
-        return Customs(convention=override or _convention(task, rows))
-    return Customs()
-
-
-def _semicolon(row: dict) -> bool:
-    question, answer = row.get("Question"), row.get("Answer")
-    if isinstance(answer, list):
-        return any(isinstance(item, str) and "," in item for item in answer)
-    if isinstance(answer, str) and ";" in answer:
-        return True
-    return isinstance(question, str) and separator_in(question) == ";"
-
-
-def _convention(task: Task, rows: list[dict]) -> Convention:
-    named = Counter(convention_in(row["Question"]) for row in rows if isinstance(row.get("Question"), str))
-    del named[None]
-    if named:
-        return max(sorted(named), key=lambda convention: named[convention])
-    boxes: list[object] = []
-    for row in rows:
-        try:
-            raw = row.get("Answer")
-            boxes += box_list(raw) if task == "detection" else [b for bs in instance_lists(raw).values() for b in bs]
-        except BadAnswer:
+    training: dict[str, list[SourceAnswer]] = {}
+    others: dict[str, list[SourceAnswer]] = {}
+    for file, records in files.items():
+        by_task = training if file.folder == TRAINING else others
+        for record in records:
+            if isinstance(record, dict) and isinstance(record.get("Question"), str) and is_unicode(record):
+                task = normalise_task(record.get("TaskType"))
+                if task is not None:
+                    by_task.setdefault(task, []).append(SourceAnswer(record["Question"], record.get("Answer")))
+    given = {field: value for field, value in settings.model_dump().items() if value is not None}
+    conventions = []
+    for task in tasks():
+        rows, source = training.get(task), "training rows"
+        if not rows:
+            rows, source = others.get(task), "other rows"
+        if not rows:
             continue
-    # A tenth: a few boxes are wrong in any data set, under either convention.
-    return "xywh" if sum(map(_no_corners, boxes)) > len(boxes) / 10 else BY_TASK[task]
+        for field, value in given.items():
+            conventions.append(Convention(subset, task, field, "", json.dumps(value), 0, 0, "configuration"))
+        for learned in load_part(task, "answers").conventions(rows):
+            if learned.field not in given:
+                value = json.dumps(learned.value, ensure_ascii=True)
+                conventions.append(
+                    Convention(
+                        subset, task, learned.field, learned.question, value, learned.votes, learned.rows, source
+                    )
+                )
+    return conventions
 
 
-def _no_corners(box: object) -> bool:
-    return (
-        isinstance(box, list)
-        and len(box) == 4
-        and all(isinstance(v, int | float) for v in box)
-        and (box[2] <= box[0] or box[3] <= box[1])
-        and box[2] > 0
-        and box[3] > 0
-    )
+def by_task(conventions: Sequence[Convention]) -> dict[str, Conventions]:
+    """The conventions of one subset as its tasks look them up."""
+    entries: dict[str, list[tuple[Convention, object]]] = {task: [] for task in tasks()}
+    for convention in conventions:
+        entries[convention.task].append((convention, json.loads(convention.value)))
+    return {task: Conventions(listed) for task, listed in entries.items()}

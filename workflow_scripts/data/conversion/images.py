@@ -1,4 +1,4 @@
-"""The pictures of a data set: finding them by the names that rows use, hashing and decoding each once."""
+"""The images of a subset: finding them by the names that rows use, hashing and decoding each once."""
 
 import posixpath
 import zipfile
@@ -15,11 +15,11 @@ from workflow_scripts.data.conversion.process_pool import ProcessPool
 from workflow_scripts.data.downloading.archives import inner_path
 
 CHUNK = 256
-"""Pictures a worker reads at a time: long enough to drown the hand-over, short enough for an even end."""
+"""Images a worker reads at a time: long enough that handing over costs little, short enough for an even end."""
 
 
 class Probe(NamedTuple):
-    """What one reading of a picture tells. `fault` is None where it decodes; sizes are after EXIF's turn."""
+    """What one reading of an image tells. `fault` is None where it decodes; sizes are after EXIF's turn."""
 
     sha256: str
     width: int
@@ -29,7 +29,7 @@ class Probe(NamedTuple):
 
 @dataclass
 class Index:
-    """The pictures of one data set's folder: path below it → path in the tree, from folders and zips alike.
+    """The images of one subset's folder: path below it → path below the root, from folders and zips alike.
 
     A file of a folder goes before the same name in a zip, so that a half-extracted folder is completed from it.
     """
@@ -44,7 +44,7 @@ class Index:
             self.by_name.setdefault(posixpath.basename(inner), []).append(inner)
 
     def find(self, name: str) -> list[str]:
-        """Paths in the tree that `name` may mean: the exact one, or all of which one is the other's ending."""
+        """Paths below the root that `name` may mean: the exact one, or all of which one is the other's ending."""
         wanted = posixpath.normpath(name.strip().replace("\\", "/"))
         if wanted in self.paths:
             return [self.paths[wanted]]
@@ -53,7 +53,7 @@ class Index:
 
 
 def index_images(root: Path, subset_folder: str, files: Iterable[str]) -> Index:
-    """Index the pictures below `home` (`training/Xray/IU_XRay`), given the paths of all its files.
+    """Index the images below `subset_folder` (`training/Xray/IU_XRay`), given the paths of all its files.
 
     A member of `imagesTr.zip` that does not stand in a folder `imagesTr` inside is indexed as if it did.
     """
@@ -81,7 +81,7 @@ def index_images(root: Path, subset_folder: str, files: Iterable[str]) -> Index:
 
 
 def probe(root: Path, path: str) -> Probe:
-    """Read, hash and decode one picture."""
+    """Read, hash and decode one image."""
     try:
         data = image_bytes(root, path)
     except BadImage as error:

@@ -1,9 +1,11 @@
-"""Question files: found in a tree, read in any of FLARE's shapes, each row a raw record."""
+"""Question files: which of a dataset's files they are, read in any of FLARE's shapes, each row a raw record."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from workflow_scripts.core.json_values import loads
 
 FOLDERS = {
     "training": "training",
@@ -13,12 +15,10 @@ FOLDERS = {
     "validation_hidden": "validation-hidden",
     "testing": "testing",
 }
-"""Split folders as spelled in trees, and their one name."""
+"""Split folders as datasets spell them, and their one name."""
 
 ROOTS = ("questions", "data", "annotations", "items")
 RECORD_LENGTH = 2000
-
-_LONGEST_INTEGER = 300
 
 
 class BadQuestions(Exception):
@@ -31,7 +31,7 @@ class BadQuestions(Exception):
 
 @dataclass(frozen=True)
 class QuestionFile:
-    """A question file by its place `folder/modality/dataset/name.json`."""
+    """A question file by its place `folder/modality/subset/name.json`."""
 
     path: str
 
@@ -46,69 +46,60 @@ class QuestionFile:
         return self.path.split("/")[1]
 
     @property
-    def dataset(self) -> str:
-        """The FLARE data set."""
+    def subset(self) -> str:
+        """The subset: the folder's name."""
         return self.path.split("/")[2]
 
     @property
     def subset_folder(self) -> str:
-        """The data set's folder in the tree."""
+        """The subset's folder below the root."""
         return "/".join(self.path.split("/")[:3])
 
     @property
     def answers_for(self) -> str | None:
         """The path of the file that this one repeats with answers (`x_val_withGT.json`: `x_val.json`)."""
-        stem, found, _ = self.path[: -len(".json")].rpartition("_withGT")
-        return f"{stem}.json" if found else None
+        stem, ending, _ = self.path[: -len(".json")].rpartition("_withGT")
+        return f"{stem}.json" if ending else None
 
     def uid(self, row: int) -> str:
-        """The row's name: the same for the same tree on any machine."""
+        """The row's name: the same for the same dataset on any machine."""
         return f"{self.path[: -len('.json')]}/{row}"
 
 
 def question_files(paths: Iterable[str]) -> list[QuestionFile]:
-    """The question files among a tree's paths, sorted."""
-    found = []
+    """The question files among a dataset's paths, sorted."""
+    files = []
     for path in sorted(paths):
         parts = path.split("/")
         if len(parts) == 4 and parts[0] in FOLDERS and parts[3].lower().endswith(".json"):
-            found.append(QuestionFile(path))
-    return found
+            files.append(QuestionFile(path))
+    return files
 
 
 def read_rows(root: Path, file: QuestionFile) -> list[object]:
     """The raw rows of a question file: its root list, or the list under one of `ROOTS`.
 
-    An integer of more than 300 digits is kept as text.
+    An integer of more than 300 digits becomes text.
 
     Raises:
-        BadQuestions: the file is missing, no JSON, nested too deeply, or holds no list of rows.
+        BadQuestions: the file is missing, is not valid JSON, is nested too deeply, or holds no list of rows.
     """
     try:
         text = (root / file.path).read_bytes().decode("utf-8-sig")
-        content = _loads(text)
+        content = loads(text)
     except OSError as error:
         raise BadQuestions("unreadable_file", f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise BadQuestions("unreadable_file", f"is no UTF-8: {error.reason} at byte {error.start}") from None
+        raise BadQuestions("unreadable_file", f"is not valid UTF-8: {error.reason} at byte {error.start}") from None
     except RecursionError:
         raise BadQuestions("unreadable_file", "is nested too deeply") from None
     except ValueError as error:
-        raise BadQuestions("unreadable_file", f"is no JSON: {error}") from None
+        raise BadQuestions("unreadable_file", f"is not valid JSON: {error}") from None
     if isinstance(content, dict):
         content = next((content[key] for key in ROOTS if isinstance(content.get(key), list)), None)
     if not isinstance(content, list):
         raise BadQuestions("no_rows", f"holds neither a list nor an object with one of {', '.join(ROOTS)}")
     return content
-
-
-def _loads(text: str) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:  # an integer too long for Python; one bad number must not cost the file
-        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= _LONGEST_INTEGER else digits)
 
 
 def is_unicode(value: object) -> bool:
@@ -123,7 +114,7 @@ def is_unicode(value: object) -> bool:
 
 
 def record_text(record: object) -> str:
-    """JSON of a raw row as it was found, at most 2,000 characters; what is no Unicode is escaped."""
+    """JSON of a raw row as it stands, at most 2,000 characters; what is not valid Unicode is escaped."""
     try:
         text = json.dumps(record, ensure_ascii=False)
     except (RecursionError, ValueError):

@@ -14,10 +14,10 @@ from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.images import ARCHIVE_FAULTS
 
 RATIO = 200
-"""Most times that an archive may grow when it is unpacked; pictures hardly shrink in a zip."""
+"""Most times that an archive may grow when it is unpacked; images hardly shrink in a zip."""
 
 ALLOWANCE = 100 * 10**6
-"""Bytes that any archive may unpack to: small archives of blank pictures shrink a lot."""
+"""Bytes that any archive may unpack to: small archives of blank images shrink a lot."""
 
 BLOCK = 1 << 20
 
@@ -64,7 +64,7 @@ def members_of(opened: zipfile.ZipFile, archive: Path) -> dict[str, zipfile.ZipI
     total, size = sum(info.file_size for info in members.values()), archive.stat().st_size
     if total > max(ALLOWANCE, RATIO * size):
         raise BadArchive(
-            f"{archive.name} would grow from {size} to {total} bytes: a bomb, or blank pictures; unpack it by hand if "
+            f"{archive.name} would grow from {size} to {total} bytes: a bomb, or blank images; unpack it by hand if "
             "you trust it"
         )
     return members
@@ -88,7 +88,7 @@ def unpack(archive: Path) -> Path:
             missing -= sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
             if not target.exists() and missing > (free := shutil.disk_usage(archive.parent).free):
                 raise BadArchive(
-                    f"{archive.name} needs {missing} bytes and {free} are free: make room, or read the images out of "
+                    f"{archive.name} needs {missing} bytes and {free} are free: make space, or read the images out of "
                     "the zip (unpack: false)"
                 )
             folder = target if target.is_dir() else partial

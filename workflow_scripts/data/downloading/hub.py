@@ -1,14 +1,20 @@
-"""Files of a data set on the Hugging Face hub: listed at one commit, fetched with resumption, verified by hash."""
+"""Files of a dataset on the Hugging Face hub: listed at one commit, fetched with resumption, verified by hash.
+
+Requests are `huggingface_hub`'s: its addresses, headers, retries and resumption. What it does not do is ours: parts
+that outlive a killed process, hashes of what arrives, and one sentence for a fault.
+"""
 
 import hashlib
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial as bind
 from pathlib import Path
+from typing import Any, Self
 
 import httpx2
-from huggingface_hub import HfApi, hf_hub_url
+from huggingface_hub import HfApi, constants, get_token, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -16,8 +22,10 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import build_hf_headers, filter_repo_objects, get_session, hf_raise_for_status
+from huggingface_hub.utils import build_hf_headers, filter_repo_objects
+from huggingface_hub.utils.logging import set_verbosity
 
 from workflow_scripts.core.config.datasets import HubDataset
 from workflow_scripts.core.files import BadFile
@@ -28,12 +36,17 @@ TRIES = 5
 PAUSE = 1.0
 """Seconds before the first new attempt; doubled for each further one."""
 
-TIMEOUT = 30.0
-LONGEST_WAIT = 300.0
-BLOCK = 1 << 18
+constants.DOWNLOAD_CHUNK_SIZE = 1 << 18  # bytes that a break or a kill may lose: 10 MiB unless set
+
+SILENT = 100
+"""A level of logging above all of the library's: its warnings of faults repeat what the step says at its end."""
 
 FAULTS = (httpx2.HTTPError, OfflineModeIsEnabled)
 """What a call to the hub raises; HfHubHTTPError is one of the first."""
+
+
+RETRIED = (httpx2.ConnectError, httpx2.TimeoutException, httpx2.RemoteProtocolError)
+"""Faults after which `http_get` has tried again five times by itself; so it does with 408 and 429, with the waits."""
 
 
 class DownloadFailed(BadFile):
@@ -68,6 +81,7 @@ def plan_download(spec: HubDataset) -> Plan:
     Raises:
         DownloadFailed: the hub refuses or cannot be reached, or no file fits the patterns.
     """
+    set_verbosity(SILENT)
     api = HfApi()
     try:
         revision = api.repo_info(spec.repo, repo_type="dataset", revision=spec.revision).sha
@@ -86,10 +100,10 @@ def plan_download(spec: HubDataset) -> Plan:
     for file in chosen:
         if file.path.startswith("/") or ".." in file.path.split("/"):
             raise DownloadFailed(
-                f"{spec.repo} lists a file outside its tree: {file.path!r}; do not use this repository"
+                f"{spec.repo} lists a file outside its folder: {file.path!r}; do not use this repository"
             )
     files = (Remote(file.path, file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in chosen)
-    return Plan(revision, tuple(sorted(files, key=lambda file: file.path)))
+    return Plan(revision or spec.revision, tuple(sorted(files, key=lambda file: file.path)))
 
 
 def explain(error: Exception, spec: HubDataset) -> str:
@@ -101,8 +115,11 @@ def explain(error: Exception, spec: HubDataset) -> str:
         return f"{spec.repo} is gated: accept its terms at {page} and set HF_TOKEN to a token of the same account"
     if isinstance(error, RevisionNotFoundError):
         return f"{spec.repo} has no revision {spec.revision}; see {page}/commits/main for those that it has"
-    if status == 401 and os.environ.get("HF_TOKEN"):
-        return f"the hub refuses the token in HF_TOKEN (401): make one with read access at {endpoint}/settings/tokens"
+    if status == 401 and get_token():
+        return (
+            "the hub refuses the token in HF_TOKEN, or the one that `hf auth login` stored (401): make one with read "
+            f"access at {endpoint}/settings/tokens"
+        )
     if isinstance(error, RepositoryNotFoundError) or status == 401:
         return f"{spec.repo} does not exist or is gated: check the name, accept the terms at {page} and set HF_TOKEN"
     if status == 403:
@@ -129,12 +146,12 @@ def digest_of(path: Path, like: str) -> tuple[str, str]:
 
 
 def fetch(
-    spec: HubDataset, revision: str, file: Remote, target: Path, partial: Path, told: Callable[[int], None]
+    spec: HubDataset, revision: str, file: Remote, target: Path, partial: Path, report: Callable[[int], None]
 ) -> str:
     """Have `file` at `target`, complete and verified; a part that an earlier run left in `partial` is continued.
 
     Args:
-        told: called with the bytes of the file that are there, now and then.
+        report: called with the bytes of the file that are there, now and then.
 
     Returns:
         The file's SHA-256.
@@ -146,72 +163,88 @@ def fetch(
     if target.is_file() and target.stat().st_size == file.size:
         sha256, digest = digest_of(target, file.digest)
         if digest == file.digest:
-            told(file.size)
+            report(file.size)
             return sha256
     partial.parent.mkdir(parents=True, exist_ok=True)
     barren, reached = 0, 0
     while True:
-        fault = _continue(spec, revision, file, partial, told)
-        size = partial.stat().st_size if partial.exists() else 0
+        fault = _attempt(spec, revision, file, partial, report)
         if fault is None:
             sha256, digest = digest_of(partial, file.digest)
             if digest == file.digest:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 partial.replace(target)
-                told(file.size)
+                report(file.size)
                 return sha256
             partial.unlink()
-            size, fault = 0, f"{file.path} arrives damaged: its hash is not the hub's; run again, or try another mirror"
-        barren = barren + 1 if size <= reached else 0
+            fault = Fault(f"{file.path} arrives damaged: its hash is not the hub's; run again, or try another mirror")
+        size = partial.stat().st_size if partial.exists() else 0
+        barren = barren + fault.tries if size <= reached else 0
         reached = max(reached, size)
         if barren >= TRIES:
-            raise DownloadFailed(fault)
+            raise DownloadFailed(fault.sentence)
         time.sleep(PAUSE * 2 ** max(0, barren - 1))
 
 
-def _continue(spec: HubDataset, revision: str, file: Remote, partial: Path, told: Callable[[int], None]) -> str | None:
-    """One attempt at what is missing of `partial`; None if it is now of full size, else what went wrong."""
-    there = partial.stat().st_size if partial.exists() else 0
-    if there > file.size:
+@dataclass(frozen=True)
+class Fault:
+    """Why an attempt ended before the file was complete, and how many tries it was."""
+
+    sentence: str
+    tries: int = 1
+
+
+def _attempt(
+    spec: HubDataset, revision: str, file: Remote, partial: Path, report: Callable[[int], None]
+) -> Fault | None:
+    """One attempt at what is missing of `partial`; None if it is now of full size."""
+    present = partial.stat().st_size if partial.exists() else 0
+    if present > file.size:
         partial.unlink()
-        there = 0
-    told(there)
-    if there == file.size:
-        partial.touch()
-        return None
+        present = 0
     url = hf_hub_url(spec.repo, file.path, repo_type="dataset", revision=revision)
-    headers = build_hf_headers() | {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
+    headers = build_hf_headers() | {"Accept-Encoding": "identity"}  # a range of compressed bytes is none of the file's
+    progress: Any = bind(_Progress, report)
     try:
-        with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as response:
-            hf_raise_for_status(response)
-            if there and response.status_code != 206:  # the server starts over
-                there = 0
-            with partial.open("r+b" if there else "wb") as stream:
-                stream.seek(there)
-                for block in response.iter_bytes(BLOCK):
-                    stream.write(block)
-                    there += len(block)
-                    told(there)
+        with partial.open("ab") as stream:
+            http_get(url, stream, resume_size=present, headers=headers, expected_size=file.size, tqdm_class=progress)
     except FAULTS as error:
         status = _status(error)
         if status == 416:  # the part is none of this file: begin again
             partial.unlink(missing_ok=True)
         elif status is not None and 400 <= status < 500 and status not in (408, 429):
             raise DownloadFailed(explain(error, spec)) from None
-        if status == 429:
-            time.sleep(_asked_to_wait(error))
-        return explain(error, spec)
-    if there != file.size:
-        return f"{file.path} arrives with another length than the hub says; run again, or try another mirror"
+        repeated = isinstance(error, RETRIED) or status in (408, 429)
+        return Fault(explain(error, spec), TRIES if repeated else 1)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return Fault(f"{file.path} arrives with another length than the hub says; run again, or try another mirror")
+    except ValueError as error:
+        raise DownloadFailed(f"{file.path} cannot be downloaded: {error}") from None
     return None
+
+
+class _Progress:
+    """What the library takes for a progress bar: reports the bytes of the file that are there."""
+
+    def __init__(self, report: Callable[[int], None], *, initial: int = 0, **_: object) -> None:
+        self._report = report
+        self._present = initial
+        report(initial)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, count: int) -> None:
+        """`count` more bytes are there; fewer where the server starts over."""
+        self._present += count
+        self._report(self._present)
 
 
 def _status(error: Exception) -> int | None:
     """The HTTP status that a fault carries, if it is an answer at all."""
     return error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
-
-
-def _asked_to_wait(error: Exception) -> float:
-    """Seconds that a 429 asks to wait, at most `LONGEST_WAIT`."""
-    asked = error.response.headers.get("Retry-After", "") if isinstance(error, HfHubHTTPError) else ""
-    return min(float(asked), LONGEST_WAIT) if asked.isdecimal() else 0.0

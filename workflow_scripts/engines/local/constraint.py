@@ -1,4 +1,4 @@
-"""Tokens that a grammar allows next: what bounds the answers of a batch while they are generated.
+"""Tokens that a grammar allows next: it bounds the answers of a batch while they are generated.
 
 llguidance walks the grammars on the CPU; its packed masks are copied to the logits' device once a step and applied
 there.
@@ -42,8 +42,8 @@ def _executor(threads: int) -> LLExecutor:
 
 def _check(matcher: LLMatcher) -> None:
     if matcher.is_error():
-        said = " ".join(matcher.get_error().split())
-        raise Refused(f"an answer's grammar cannot be followed ({said}); set `constrained: false` for this system")
+        error = " ".join(matcher.get_error().split())
+        raise Refused(f"an answer's grammar cannot be followed ({error}); set `constrained: false` for this system")
 
 
 class Constraint:
@@ -100,16 +100,16 @@ class Constraint:
         Raises:
             ValueError: a token that was forbidden.
         """
-        going = []
+        continued = []
         for place, (row, token) in enumerate(zip(self._rows, tokens, strict=True)):
             if row is None:
                 continue
             if token in self._stops and row.is_accepting():
                 self._rows[place] = None
             else:
-                going.append((row, token))
-        if going and not all(consume_token_par(self._executor, going)):
-            wrong = next(row for row, _ in going if row.is_error())
+                continued.append((row, token))
+        if continued and not all(consume_token_par(self._executor, continued)):
+            wrong = next(row for row, _ in continued if row.is_error())
             raise ValueError(f"a token was accepted that its grammar forbids: {wrong.get_error()}")
 
     def keep(self, places: Sequence[int]) -> None:
@@ -117,7 +117,7 @@ class Constraint:
         self._rows = [self._rows[place] for place in places]
 
     def _allocated(self, pinned: bool) -> torch.Tensor:
-        """Room for one bit a token, (rows, words of 32), int32 on the CPU; the same memory in every step.
+        """Memory for one bit a token, (rows, words of 32), int32 on the CPU; the same in every step.
 
         It is free again when `mask` is called: the tokens accepted in between came from the logits.
         """

@@ -51,12 +51,12 @@ class KeyValues(Cache):
         self._values: list[torch.Tensor] = []
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):
-        """Keep new keys and values of a layer; return those to attend to."""
+        """Store new keys and values of a layer; return those to attend to."""
         if layer_idx == len(self._keys):
             _, heads, _, width = key_states.shape
-            for kept in (self._keys, self._values):
+            for layers in (self._keys, self._values):
                 # Zeros, since a masked slot still takes part in products: 0 × NaN is NaN.
-                kept.append(key_states.new_zeros(self.rows, heads, self.slots, width))
+                layers.append(key_states.new_zeros(self.rows, heads, self.slots, width))
         keys, values = self._keys[layer_idx], self._values[layer_idx]
         if self.filling is None:
             keys.index_copy_(2, self.place, key_states)
@@ -70,16 +70,16 @@ class KeyValues(Cache):
     @property
     def size(self) -> int:
         """Bytes of the buffers."""
-        return sum(layer.nbytes for kept in (self._keys, self._values) for layer in kept)
+        return sum(layer.nbytes for layers in (self._keys, self._values) for layer in layers)
 
-    def remake(self, rows: torch.Tensor, slots: int) -> None:
-        """Keep these rows alone, with this many slots. Layer by layer: two copies of one layer at most."""
+    def select(self, rows: torch.Tensor, slots: int) -> None:
+        """Go on with these rows alone, with this many slots. Layer by layer: two copies of one layer at most."""
         used = min(slots, self.slots)
-        for kept in (self._keys, self._values):
-            for layer, old in enumerate(kept):
+        for layers in (self._keys, self._values):
+            for layer, old in enumerate(layers):
                 new = old.new_zeros(len(rows), old.shape[1], slots, old.shape[3])
                 new[:, :, :used] = old[rows, :, :used]
-                kept[layer] = new
+                layers[layer] = new
                 del old
         self.rows, self.slots = len(rows), slots
 
@@ -127,13 +127,13 @@ class Decoder:
             from workflow_scripts.engines.local import slot_attention  # noqa: F401 - registers itself
 
             self._config._attn_implementation = SLOTS
-        self._kept: tuple[tuple[int, int, bool], KeyValues, Step] | None = None
+        self._last: tuple[tuple[int, int, bool], KeyValues, Step] | None = None  # batch, for the next of its size
 
     @torch.inference_mode()
     def generate(
         self,
         prompts: Sequence[list[int]],
-        budget: int,
+        max_new_tokens: int,
         *,
         inputs: PromptInputs | None = None,
         choose: Choose = greedily,
@@ -142,29 +142,29 @@ class Decoder:
         variant: bool = True,
         fixed: bool = False,
     ) -> list[list[int]]:
-        """New tokens of each prompt, at most `budget`, up to and with the stop token.
+        """New tokens of each prompt, at most `max_new_tokens`, up to and with the stop token.
 
         Args:
-            accept: told the tokens of each step, one a row.
-            keep: told the places, within the last batch, of the rows that stay when others have ended.
+            accept: called with the tokens of each step, one a row.
+            keep: called with the places, within the last batch, of the rows that stay when others have ended.
             variant: what of the model changes between calls, whether its adapter takes part: a captured step is one's.
-            fixed: generate exactly `budget` tokens (for timing).
+            fixed: generate exactly `max_new_tokens` tokens (for timing).
         """
         device = self._model.device
         longest = max(map(len, prompts))
         ids = torch.tensor([[self._pad] * (longest - len(prompt)) + prompt for prompt in prompts])
         start = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)[:, None]
-        slots = -(-(longest + min(STRETCH, budget)) // 64) * 64
+        slots = -(-(longest + min(STRETCH, max_new_tokens)) // 64) * 64
         cache, step = self._take(len(prompts), slots, variant)
         logits = self._prefill(ids.to(device), start, cache, inputs)
 
         stops = torch.tensor([] if fixed else sorted(self._stops), dtype=torch.long, device=device)
-        found: list[list[int]] = [[] for _ in prompts]
+        answers: list[list[int]] = [[] for _ in prompts]
         rows = list(range(len(prompts)))
-        made = 0
+        length = 0
         while True:
-            stretch = min(STRETCH, budget - made)
-            step.begin(start, longest + made, longest + made - start + self._first)
+            stretch = min(STRETCH, max_new_tokens - length)
+            step.begin(start, longest + length, longest + length - start + self._first)
             ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
             taken = []
             for count in range(1, stretch + 1):
@@ -173,19 +173,19 @@ class Decoder:
                 ended |= torch.isin(token, stops)
                 if accept is not None:
                     accept(token.tolist())
-                if made + count == budget or (count % LOOK == 0 and bool(ended.all())):
+                if length + count == max_new_tokens or (count % LOOK == 0 and bool(ended.all())):
                     break
                 logits = step(token)
-            made += len(taken)
+            length += len(taken)
             for row, tokens in zip(rows, torch.stack(taken, 1).tolist(), strict=True):
-                found[row] += tokens
+                answers[row] += tokens
             left = torch.nonzero(~ended)[:, 0]
-            if made == budget or not len(left):
-                self._kept = ((len(prompts), slots, variant), cache, step) if made == len(taken) else None
-                return found if fixed else [self._up_to_stop(tokens) for tokens in found]
+            if length == max_new_tokens or not len(left):
+                self._last = ((len(prompts), slots, variant), cache, step) if length == len(taken) else None
+                return answers if fixed else [self._up_to_stop(tokens) for tokens in answers]
             logits, start = logits[left], start[left]
-            step = None  # its graph goes, and the memory it holds
-            cache.remake(left, longest + made + min(STRETCH, budget - made))
+            del step  # its graph goes, and the memory it holds
+            cache.select(left, longest + length + min(STRETCH, max_new_tokens - length))
             step = Step(self._forward, cache)
             places = left.tolist()
             rows = [rows[place] for place in places]
@@ -193,16 +193,16 @@ class Decoder:
                 keep(places)
 
     @property
-    def held(self) -> int:
+    def buffer_size(self) -> int:
         """Bytes of the last batch's buffers, which go when a batch needs others."""
-        return self._kept[1].size if self._kept else 0
+        return self._last[1].size if self._last else 0
 
     def _take(self, rows: int, slots: int, variant: bool) -> tuple[KeyValues, "Step"]:
         """Buffers and step of the last batch, where they fit this one, or new ones."""
-        kept, self._kept = self._kept, None
-        if kept is not None and kept[0] == (rows, slots, variant):
-            return kept[1:]
-        del kept  # before new buffers are made
+        last, self._last = self._last, None
+        if last is not None and last[0] == (rows, slots, variant):
+            return last[1:]
+        del last  # before new buffers are allocated
         cache = KeyValues(rows, slots, self._model.device)
         return cache, Step(self._forward, cache)
 
@@ -224,7 +224,7 @@ class Decoder:
             ahead = (reader.submit(read, first, last, ids[first:last]) for first, last in parts)
             waiting = next(ahead)
             for first, last in parts:
-                given, waiting = waiting.result(), next(ahead, waiting)
+                extra, waiting = waiting.result(), next(ahead, waiting)
                 cache.filling = slice(first, last)
                 mask = slots >= start[first:last]
                 out = self._model(
@@ -234,7 +234,7 @@ class Decoder:
                     past_key_values=cache,
                     use_cache=True,
                     logits_to_keep=1,
-                    **given,
+                    **extra,
                 )
                 logits.append(out.logits[:, -1])
         cache.filling = None
@@ -243,7 +243,7 @@ class Decoder:
     def _forward(
         self, token: torch.Tensor, position: torch.Tensor, start: torch.Tensor, cache: KeyValues
     ) -> torch.Tensor:
-        """Logits (rows, vocabulary) behind one more token a row, (rows, 1)."""
+        """Logits (rows, vocabulary) after one more token a row, (rows, 1)."""
         kinds = getattr(self._config, "layer_types", None)
         masks = {kind: self._seen(kind, start, cache) for kind in set(kinds or ["full_attention"])}
         hidden = self._layers(
@@ -297,7 +297,7 @@ class Step:
         self._position.copy_(position)
 
     def __call__(self, token: torch.Tensor) -> torch.Tensor:
-        """Logits behind `token` (rows,). The next call may write over them."""
+        """Logits after `token` (rows,). The next call may write over them."""
         self._token.copy_(token[:, None])
         if self._graph is not None:
             self._graph.replay()

@@ -10,19 +10,18 @@ import torch
 
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.images import open_image
 from workflow_scripts.core.requests import Request, RequestImage, Response
 from workflow_scripts.engines.local.constraint import Constraint
 from workflow_scripts.engines.local.decoding import Decoder, greedily
 from workflow_scripts.models.loading import Loaded
-from workflow_scripts.models.vision_features import FeatureStore
+from workflow_scripts.models.vision_features import FeatureStore, open_converted
 
 Vision = Callable[[list[RequestImage]], torch.Tensor]
-"""Pooled features (images, image tokens, vision width) of pictures."""
+"""Pooled features (images, image tokens, vision width) of images."""
 
 
 def vision_source(loaded: Loaded, root: Path, index: Path | None) -> Vision:
-    """How pictures become pooled features: from the store at `index`, or by the model's own tower.
+    """How images become pooled features: from the store at `index`, or by the model's own tower.
 
     An adapter that tuned the tower has no store: what is stored is the base tower's output.
     """
@@ -31,7 +30,9 @@ def vision_source(loaded: Loaded, root: Path, index: Path | None) -> Vision:
         return lambda images: store.read([image.sha256 for image in images])
 
     def compute(images: list[RequestImage]) -> torch.Tensor:
-        pixels = loaded.family.pixels(loaded.processor, [open_image(root, image.path) for image in images])
+        pixels = loaded.family.pixels(
+            loaded.processor, [open_converted(root, image.path, image.sha256) for image in images]
+        )
         return loaded.family.pooled_features(loaded.base, pixels.to(loaded.device, loaded.base.dtype))
 
     return compute
@@ -55,7 +56,7 @@ class TransformersEngine:
 
     @property
     def settings(self) -> dict:
-        """What answers depend on besides prompts, budgets and adapter."""
+        """What answers depend on besides prompts, limits of new tokens and adapter."""
         return {
             "engine": "transformers",
             "decoding": "greedy",
@@ -70,7 +71,7 @@ class TransformersEngine:
         return hashlib.sha256(canonical_json(self.settings).encode()).hexdigest()[:16]
 
     def answers(self, requests: Sequence[Request], *, adapted: bool = True) -> Iterator[list[Response]]:
-        """Responses to all requests, batch by batch; rows of like budget and length share one.
+        """Responses to all requests, batch by batch; rows of one limit and of similar length share one.
 
         Args:
             adapted: False sets a loaded adapter aside.
@@ -82,13 +83,13 @@ class TransformersEngine:
         waiting = [(request, family.prompt_ids(processor, request.chat)) for request in requests]
         waiting.sort(key=lambda pair: (-pair[0].max_new_tokens, -len(pair[1]), pair[0].uid))
         while waiting:
-            budget = waiting[0][0].max_new_tokens
-            batch = [pair for pair in waiting[: self.batch] if pair[0].max_new_tokens == budget]
-            batch = batch[: self._rows_that_fit(len(batch[0][1]) + budget)]
+            limit = waiting[0][0].max_new_tokens
+            batch = [pair for pair in waiting[: self.batch] if pair[0].max_new_tokens == limit]
+            batch = batch[: self._rows_that_fit(len(batch[0][1]) + limit)]
             try:
                 responses = self.generate(batch, adapted=adapted)
             except torch.OutOfMemoryError:
-                responses = None  # what the failed try holds is freed only behind this block
+                responses = None  # the memory of the failed try is freed only after this block
             if responses is None:
                 self._halve(batch[0][0])
                 continue
@@ -109,17 +110,18 @@ class TransformersEngine:
             return self.batch
         config = self._loaded.base.config.get_text_config()
         width = config.num_key_value_heads * config.head_dim * self._loaded.base.dtype.itemsize
-        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        free = torch.cuda.mem_get_info()[0] + kept + self._decoder.held
+        reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        free = torch.cuda.mem_get_info()[0] + reserved + self._decoder.buffer_size
         return max(1, int(free * 2 / 3) // (2 * config.num_hidden_layers * width * tokens))
 
     @torch.inference_mode()
     def generate(self, batch: Sequence[tuple[Request, list[int]]], *, adapted: bool) -> list[Response]:
+        """Responses to requests of one limit, given with the ids of their prompts, in one batch."""
         family, base, device = self._loaded.family, self._loaded.base, self._loaded.device
 
         def inputs(first: int, last: int, ids: torch.Tensor) -> dict:
-            shown = [image for request, _ in batch[first:last] for image in request.images]
-            pooled = self._vision(shown).to(device)
+            images = [image for request, _ in batch[first:last] for image in request.images]
+            pooled = self._vision(images).to(device)
             return {
                 "token_type_ids": family.token_types(self._loaded.processor, ids),
                 "mm_encoder_outputs": family.encoder_outputs(base, pooled),
@@ -140,12 +142,12 @@ class TransformersEngine:
 
     def _response(self, request: Request, prompt: list[int], new: list[int]) -> Response:
         ended = bool(new) and new[-1] in self._stops
-        shown = [image.sha256 for image in request.images]
+        images = [image.sha256 for image in request.images]
         return Response(
             uid=request.uid,
             text=self._loaded.processor.tokenizer.decode(new[:-1] if ended else new, skip_special_tokens=True),
-            finish="stop" if ended else "length",
+            finish_reason="stop" if ended else "length",
             prompt_tokens=len(prompt),
             new_tokens=len(new),
-            prompt_hash=hashlib.sha256(repr((prompt, shown)).encode()).hexdigest()[:16],
+            prompt_hash=hashlib.sha256(repr((prompt, images)).encode()).hexdigest()[:16],
         )

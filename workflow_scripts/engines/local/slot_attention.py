@@ -74,8 +74,8 @@ def _attention(module, query, key, value, attention_mask, scaling=None, **kwargs
         return attend_to_slots(query, key, value, attention_mask, scaling).transpose(1, 2), None
     if attention_mask is not None and query.shape[1] != key.shape[1]:
         # cuDNN takes grouped heads as they are; the library would repeat keys and values for it.
-        asked = torch.backends.cuda.SDPAParams(query, key, value, attention_mask, 0.0, False, True)
-        if torch.backends.cuda.can_use_cudnn_attention(asked):
+        parameters = torch.backends.cuda.SDPAParams(query, key, value, attention_mask, 0.0, False, True)
+        if torch.backends.cuda.can_use_cudnn_attention(parameters):
             with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
                 out = torch.nn.functional.scaled_dot_product_attention(
                     query, key, value, attn_mask=attention_mask, scale=scaling, enable_gqa=True

@@ -1,7 +1,7 @@
 """A judge that is loaded here: a causal model answers in batches of like length, on one device or scattered over GPUs.
 
-Only this module of the room imports torch; it is imported when such a judge is used. The model is loaded when the
-first pair is asked for, so that a run whose pairs are all kept loads nothing.
+Only this module of the judges imports torch; it is imported when such a judge is used. The model is loaded when the
+first pair is asked for, so that a run whose judgements are all stored loads nothing.
 """
 
 import multiprocessing
@@ -9,24 +9,29 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from workflow_scripts.core.config.judges import TransformersJudge
-from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.config.section import canonical_json
+from workflow_scripts.core.files import BadFile, sha256_of, sha256_of_file
+from workflow_scripts.core.manifest import stamps_below
 from workflow_scripts.engines.local.decoding import Decoder, greedily
 from workflow_scripts.judges import upstream
 from workflow_scripts.judges.judgements import JudgeDied, Judgement, Pair
-from workflow_scripts.judges.prompts import chat_of, checked
+from workflow_scripts.judges.prompts import chat_of, checked, prompt_hash
 from workflow_scripts.models.kernels import speed_up_inference
+from workflow_scripts.models.record import READ
+from workflow_scripts.models.runtime import LIBRARIES, ON_GPU, compute_dtype, libraries
 
 TEMPERATURE = 0.3
 """Of a further try; the first one is greedy."""
 
 
 class Generator:
-    """Batched generation from token ids. `calls` counts how often the model was asked."""
+    """Batched generation from token ids. `calls` counts the batches."""
 
     def __init__(self, model: PreTrainedModel, pad: int, stops: set[int]) -> None:
         self.layers = speed_up_inference(model.eval())
@@ -46,7 +51,7 @@ class Generator:
             fixed: generate exactly `max_new_tokens` (for timing).
         """
         order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
-        found: list[list[int]] = [[] for _ in prompts]
+        answers: list[list[int]] = [[] for _ in prompts]
         torch.manual_seed(attempt)
         for start in range(0, len(order), batch):
             places = order[start : start + batch]
@@ -58,8 +63,8 @@ class Generator:
                 fixed=fixed,
             )
             for place, tokens in zip(places, new, strict=True):
-                found[place] = tokens[:-1] if not fixed and tokens[-1] in self._stops else tokens
-        return found
+                answers[place] = tokens[:-1] if not fixed and tokens[-1] in self._stops else tokens
+        return answers
 
 
 def sample(logits: torch.Tensor) -> torch.Tensor:
@@ -77,7 +82,7 @@ class LoadedJudge:
             model = AutoModelForCausalLM.from_pretrained(
                 judge.checkpoint,
                 revision=judge.revision,
-                dtype=torch.float32 if device == "cpu" else torch.bfloat16,
+                dtype=compute_dtype(torch.device(device)),
             ).to(device)
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
@@ -95,7 +100,8 @@ class LoadedJudge:
             max_new_tokens=self._judge.max_new_tokens,
             attempt=attempt,
         )
-        return self._tokenizer.batch_decode(new, skip_special_tokens=True)
+        texts: list[str] = self._tokenizer.batch_decode(new, skip_special_tokens=True)
+        return texts
 
     def _ids(self, pair: Pair) -> list[int]:
         chat = chat_of(pair, self._judge.metric, guidelines=self._judge.guidelines)
@@ -105,10 +111,12 @@ class LoadedJudge:
             text = self._tokenizer.apply_chat_template(
                 turns, chat_template=upstream.green_template(), tokenize=False, add_generation_prompt=True
             )
-            return self._tokenizer(text)["input_ids"]
+            ids: list[int] = self._tokenizer(text)["input_ids"]
+            return ids
         text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         # The template has put the first token already.
-        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
 
 
 _loaded: LoadedJudge | None = None  # of a worker process
@@ -126,6 +134,19 @@ def _answer(pairs: list[Pair], attempt: int) -> list[str]:
     return _loaded.replies(pairs, attempt)
 
 
+def _device_type(judge: TransformersJudge) -> str:
+    return "cuda" if judge.gpus else "cpu"
+
+
+def _content(checkpoint: str) -> str:
+    """The repository, or a hash over the files of a local folder that loading reads."""
+    folder = Path(checkpoint).expanduser()
+    if not folder.is_dir():
+        return checkpoint
+    files = stamps_below(folder, lambda name: name.endswith(READ))
+    return sha256_of(canonical_json({name: sha256_of_file(folder / name) for name in files}).encode())
+
+
 class TransformersModel:
     """The judge of a `transformers` section."""
 
@@ -134,10 +155,15 @@ class TransformersModel:
         self.identity = {
             "backend": "transformers",
             "metric": judge.metric,
-            "checkpoint": judge.checkpoint,
+            "checkpoint": _content(judge.checkpoint),
             "revision": judge.revision,
-            "guidelines": judge.guidelines,
+            "prompt": prompt_hash(judge.metric, guidelines=judge.guidelines),
+            "template": sha256_of(upstream.green_template().encode()) if judge.metric == "green" else None,
             "max_new_tokens": judge.max_new_tokens,
+            "temperature": TEMPERATURE,
+            "device": _device_type(judge),
+            "dtype": str(compute_dtype(torch.device(_device_type(judge)))),
+            "libraries": libraries(*LIBRARIES, *(ON_GPU if judge.gpus else ())),
         }
 
     @cached_property
@@ -145,7 +171,7 @@ class TransformersModel:
         """The judge on the one device that this process uses."""
         if self._judge.gpus and not torch.cuda.is_available():
             raise BadFile("the judge asks for a GPU (`gpus`), and there is none; set `gpus: 0` to judge on the CPU")
-        return LoadedJudge(self._judge, "cuda" if self._judge.gpus else "cpu")
+        return LoadedJudge(self._judge, _device_type(self._judge))
 
     @cached_property
     def _workers(self) -> ProcessPoolExecutor:
@@ -173,9 +199,9 @@ class TransformersModel:
         """Replies from all GPUs: pairs are dealt out by length, so that each has like work."""
         order = sorted(range(len(pairs)), key=lambda p: -len(pairs[p].reference) - len(pairs[p].hypothesis))
         hands = [order[start :: self._judge.gpus] for start in range(self._judge.gpus)]
-        asked = [self._workers.submit(_answer, [pairs[p] for p in hand], attempt) for hand in hands if hand]
+        futures = [self._workers.submit(_answer, [pairs[p] for p in hand], attempt) for hand in hands if hand]
         replies = [""] * len(pairs)
-        for hand, future in zip(filter(None, hands), asked, strict=True):
+        for hand, future in zip(filter(None, hands), futures, strict=True):
             for place, reply in zip(hand, future.result(), strict=True):
                 replies[place] = reply
         return replies

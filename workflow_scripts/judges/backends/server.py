@@ -2,16 +2,19 @@
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from workflow_scripts.core.config.judges import ServerJudge
 from workflow_scripts.engines.server.client import OpenAIServer, ServerFault
 from workflow_scripts.judges.judgements import JudgeDied, Judgement, Pair
-from workflow_scripts.judges.prompts import chat_of, checked
+from workflow_scripts.judges.prompts import chat_of, checked, prompt_hash
 
 SEED = 42
+TEMPERATURE = 0.3
+"""Of a further try; the first one is greedy."""
 
 RETRIES = 3
-"""Further tries of a request that a further try may mend. A pair without a reply is asked for again besides."""
+"""Further tries of a request that failed for a passing cause. A pair without a reply is asked for again besides."""
 
 
 class Server:
@@ -30,8 +33,10 @@ class Server:
             "metric": judge.metric,
             "model": judge.model,
             "revision": judge.revision,
-            "guidelines": judge.guidelines,
+            "prompt": prompt_hash(judge.metric, guidelines=judge.guidelines),
             "max_new_tokens": judge.max_new_tokens,
+            "temperature": TEMPERATURE,
+            "seed": SEED,
         }
 
     def ask(self, pairs: list[Pair], attempt: int) -> list[Judgement | None]:
@@ -52,11 +57,11 @@ class Server:
             self._silent = next(iter(faults))
         return [None if isinstance(reply, ServerFault) else checked(reply, self._judge.metric) for reply in replies]
 
-    def _body(self, pair: Pair, attempt: int) -> dict:
-        body: dict = {
+    def _body(self, pair: Pair, attempt: int) -> dict[str, Any]:
+        body: dict[str, Any] = {
             "model": self._judge.model,
             "messages": chat_of(pair, self._judge.metric, guidelines=self._judge.guidelines),
-            "temperature": 0.0 if attempt == 0 else 0.3,
+            "temperature": TEMPERATURE if attempt else 0.0,
             "seed": SEED + attempt,
             "max_tokens": self._judge.max_new_tokens,
         }
@@ -64,8 +69,9 @@ class Server:
             body["response_format"] = {"type": "json_object"}
         return body
 
-    def _reply(self, body: dict) -> str | ServerFault:
+    def _reply(self, body: dict[str, Any]) -> str | ServerFault:
         try:
-            return self._server.complete(body)["choices"][0]["message"]["content"] or ""
+            content: str | None = self._server.complete(body)["choices"][0]["message"]["content"]
+            return content or ""
         except ServerFault as fault:
             return fault

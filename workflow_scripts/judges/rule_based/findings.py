@@ -1,7 +1,7 @@
-"""What a chest X-ray report says: findings with their attributes, what it denies, and how much of it is understood.
+"""Reads a chest X-ray report: its findings with their attributes, what it denies, and how much of it is understood.
 
 A sentence is labelled by the lexicon, cut into clauses, and each finding takes the attributes of its own stretch of
-the clause. Rules are few and general; what they look for stands in the table.
+the clause. Rules are few and general; the words that they look for stand in the table.
 """
 
 import re
@@ -59,8 +59,8 @@ def read_report(text: str, lexicon: Lexicon) -> Reading:
     for sentence in sentences(text):
         items = lexicon.label(sentence)
         for clause, inside in _clauses(sentence, items):
-            found, absent = _read_clause(clause, inside, lexicon)
-            findings += found
+            present, absent = _read_clause(clause, inside, lexicon)
+            findings += present
             denied |= absent
         count, understood = _known_words(sentence, items, lexicon)
         words += count
@@ -111,15 +111,15 @@ def _read_clause(sentence: str, items: list[Item], lexicon: Lexicon) -> tuple[li
     spots = [item for item in items if item.kind == "finding"]
     denied = {spot.name for spot in spots if _is_denied(sentence, items, spot)}
     present = [spot for spot in spots if not _is_denied(sentence, items, spot)]
-    found = [_described(sentence, items, spots, spot, lexicon) for spot in present]
-    found = _shared(sentence, present, found)
-    found = _explained(sentence, items, present, found, lexicon)
+    findings = [_described(sentence, items, spots, spot, lexicon) for spot in present]
+    findings = _shared(sentence, present, findings)
+    findings = _explained(sentence, items, present, findings, lexicon)
     denied |= _normal_anatomy(sentence, items, lexicon)
-    return found, denied - {finding.name for finding in found}
+    return findings, denied - {finding.name for finding in findings}
 
 
 def _is_denied(sentence: str, items: list[Item], spot: Item) -> bool:
-    """Whether a negation reaches the finding: from before, from behind, or from within the phrase."""
+    """Whether a negation reaches the finding: from before, from after, or from within the phrase."""
     if _NOT.search(sentence[spot.start : spot.end]):
         return True
     before = [item for item in items if item.kind == "negation" and item.end <= spot.start and item.name != "after"]
@@ -155,12 +155,12 @@ def _described(sentence: str, items: list[Item], spots: list[Item], spot: Item, 
     mine = [item for item in items if start <= item.start < end]
     sides: set[str] = set()
     for item in mine:
-        named = item.name if item.kind == "side" else lexicon.zone_sides.get(sentence[item.start : item.end])
-        sides |= {"left", "right"} if named == "both" else {named} if named else set()
+        side = item.name if item.kind == "side" else lexicon.zone_sides.get(sentence[item.start : item.end])
+        sides |= {"left", "right"} if side == "both" else {side} if side else set()
     for word in ("left", "right"):  # inside the phrase itself: "elevation of the right hemidiaphragm"
         if re.search(rf"\b{word}\b", sentence[spot.start : spot.end]):
             sides.add(word)
-    if "midline" in lexicon.findings[spot.name]:
+    if lexicon.findings[spot.name].midline:
         sides = set()
     levels = [int(item.name) for item in mine if item.kind == "severity"] or [
         int(item.name) for item in lexicon.label(sentence[spot.start : spot.end], {"severity"})
@@ -224,21 +224,21 @@ def _explained(
     sentence: str, items: list[Item], spots: list[Item], findings: list[Finding], lexicon: Lexicon
 ) -> list[Finding]:
     """Fold "opacity, likely atelectasis or pneumonia" into one finding with its reasons."""
-    kept: list[Finding] = []
+    folded: list[Finding] = []
     folding = False
     for place, finding in enumerate(findings):
-        if not place or not kept:
-            kept.append(finding)
+        if not place or not folded:
+            folded.append(finding)
             continue
         between = [item for item in items if spots[place - 1].end <= item.start < spots[place].start]
         doubt = any(item.kind == "uncertainty" for item in between)
         joined = folding and bool(
             re.search(r"\b(?:or|and|versus|vs|and/or)\b|/|,", sentence[spots[place - 1].end : spots[place].start])
         )
-        head = kept[-1]
+        head = folded[-1]
         if (doubt or joined) and head.name in lexicon.explains and finding.name != head.name:
             folding = True
-            kept[-1] = replace(
+            folded[-1] = replace(
                 head,
                 reasons=head.reasons | {finding.name},
                 sides=head.sides or finding.sides,
@@ -247,8 +247,8 @@ def _explained(
             )
         else:
             folding = False
-            kept.append(finding)
-    return kept
+            folded.append(finding)
+    return folded
 
 
 def _normal_anatomy(sentence: str, items: list[Item], lexicon: Lexicon) -> set[str]:

@@ -1,12 +1,14 @@
-"""The offline judge's vocabulary: a table of phrases, compiled so that a text is labelled in one pass.
+"""The vocabulary of the rule-based judge: a table of phrases, compiled so that a text is labelled in one pass.
 
-The table is `lexicon.yaml`; this module only knows how to read and match it.
+The table is `lexicon.yaml`; this module reads and matches it.
 """
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, Literal
 
 import yaml
 
@@ -32,15 +34,30 @@ class Related:
     """Two findings that one report may call by the other's name."""
 
     vague: str | None
-    severity: str
+    severity: Literal["significant", "negligible"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finding of the table."""
+
+    significance: str  # CRIMSON's clinical significance
+    by_severity: dict[str, str]  # significance at a severity, 1 to 4
+    by_change: dict[str, str]
+    midline: bool  # it has no side
+    device: bool  # misplaced, it is urgent
+
+
+Phrase = tuple[re.Pattern[str], str, str]
+"""Pattern, kind and name."""
 
 
 @dataclass(frozen=True)
 class Lexicon:
     """The compiled table."""
 
-    phrases: dict[str, list[tuple[re.Pattern, str, str]]]  # by first word: pattern, kind, name
-    findings: dict[str, dict]
+    phrases: dict[str, list[Phrase]]  # by first word
+    findings: dict[str, Entry]
     denies: dict[str, tuple[str, ...]]
     related: dict[frozenset[str], Related]
     neighbours: frozenset[frozenset[str]]
@@ -66,7 +83,7 @@ class Lexicon:
                 end = best.end
         return items
 
-    def _candidates(self, word: str):
+    def _candidates(self, word: str) -> Iterator[Phrase]:
         for form in dict.fromkeys((word, word.removesuffix("s"), word.removesuffix("es"), _singular(word))):
             yield from self.phrases.get(form, ())
 
@@ -80,7 +97,7 @@ def load_lexicon(path: Path = TABLE) -> Lexicon:
     """Read and compile the table.
 
     Raises:
-        BadFile: the table is missing, is no YAML, or names a finding that it does not define.
+        BadFile: the table is missing, is not valid YAML, or names a finding that it does not define.
     """
     try:
         table = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # "no" is a word here
@@ -88,30 +105,29 @@ def load_lexicon(path: Path = TABLE) -> Lexicon:
         raise BadFile(f"{path} is missing; install the package again") from None
     except yaml.YAMLError as error:
         raise BadFile(f"{path} is not valid YAML: {error}") from None
-    phrases: dict[str, list[tuple[re.Pattern, str, str]]] = {}
+    phrases: dict[str, list[Phrase]] = {}
 
-    def add(kind: str, name: str, listed: list[str]) -> None:
-        for phrase in listed:
+    def add(kind: str, name: str, terms: Sequence[str]) -> None:
+        for phrase in terms:
             for first in _first_words(phrase):
                 phrases.setdefault(first, []).append((_compiled(phrase), kind, name))
 
     for name, entry in table["findings"].items():
         add("finding", name, entry["terms"])
     for kind in ("severity", "side", "zone", "negation", "change"):
-        for name, listed in table[kind].items():
-            add(kind, str(name), listed)
+        for name, terms in table[kind].items():
+            add(kind, str(name), terms)
     for name, entry in table["anatomy"].items():
         add("anatomy", name, entry["terms"])
     for kind in ("uncertainty", "misplaced", "normal", "general"):
         add(kind, kind, table[kind])
-    known = set(table["findings"])
-    named = {name for entry in table["anatomy"].values() for name in entry["denies"]}
-    named |= {name for entry in table["related"] for name in entry["findings"]} | set(table["explains"])
-    if named - known:
-        raise BadFile(f"{path}: {', '.join(sorted(named - known))} named but not defined under `findings`")
+    references = {name for entry in table["anatomy"].values() for name in entry["denies"]}
+    references |= {name for entry in table["related"] for name in entry["findings"]} | set(table["explains"])
+    if undefined := sorted(references - set(table["findings"])):
+        raise BadFile(f"{path}: {', '.join(undefined)} named but not defined under `findings`")
     return Lexicon(
         phrases=phrases,
-        findings=table["findings"],
+        findings={name: _entry(entry) for name, entry in table["findings"].items()},
         denies={name: tuple(entry["denies"]) for name, entry in table["anatomy"].items()},
         related={
             frozenset(entry["findings"]): Related(entry.get("vague"), entry["severity"]) for entry in table["related"]
@@ -124,6 +140,16 @@ def load_lexicon(path: Path = TABLE) -> Lexicon:
     )
 
 
+def _entry(entry: dict[str, Any]) -> Entry:
+    return Entry(
+        significance=entry["significance"],
+        by_severity=entry.get("by_severity", {}),
+        by_change=entry.get("by_change", {}),
+        midline="midline" in entry,
+        device="device" in entry,
+    )
+
+
 def _first_words(phrase: str) -> list[str]:
     if not phrase.startswith("("):
         return [phrase.split(" ")[0]]
@@ -131,7 +157,7 @@ def _first_words(phrase: str) -> list[str]:
     return [option.split(" ")[0] for option in group.split("|")]
 
 
-def _compiled(phrase: str) -> re.Pattern:
+def _compiled(phrase: str) -> re.Pattern[str]:
     """A phrase as a pattern: gaps, optional groups, and the plural of the last word."""
     body = ""
     for word in re.findall(r"\([^)]*\)|\S+", phrase):

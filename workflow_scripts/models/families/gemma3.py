@@ -1,8 +1,8 @@
-"""The Gemma 3 family (MedGemma 1 and 1.5, and the made model): tokens, the feature seam, adapter targets.
+"""The Gemma 3 family (MedGemma 1 and 1.5, and the toy model): tokens, input for precomputed features, adapter targets.
 
 The vision tower's patch grid is average-pooled to the image tokens, normed and projected into the language model
-(`Gemma3MultiModalProjector`). The seam for features computed once lies behind the pooling: what is kept is
-lossless and 2.2 times smaller than the projector's output, and the projection is one small product.
+(`Gemma3MultiModalProjector`). Features are precomputed up to the pooling: what is stored is lossless and 2.2 times
+smaller than the projector's output, and the projection is one small product.
 """
 
 from collections.abc import Sequence
@@ -29,12 +29,12 @@ FIRST_POSITION = 0
 
 
 def image_token_id(processor: Gemma3Processor) -> int:
-    """The token that stands where a picture's features go."""
+    """The token that stands where an image's features go."""
     return processor.tokenizer.image_token_id
 
 
 def image_tokens(config: Gemma3Config) -> int:
-    """Image tokens, and rows of pooled features, of one picture."""
+    """Image tokens, and rows of pooled features, of one image."""
     return config.mm_tokens_per_image
 
 
@@ -44,7 +44,7 @@ def vision_width(config: Gemma3Config) -> int:
 
 
 def bos_place(config: Gemma3Config, images: int) -> int:
-    """Where the one BOS stands in the prompt of a row with `images` pictures, counted from 0."""
+    """Where the one BOS stands in the prompt of a row with `images` images, counted from 0."""
     return 0
 
 
@@ -78,7 +78,7 @@ def token_types(
 
 
 def pixels(processor: Gemma3Processor, images: list) -> torch.Tensor:
-    """RGB pictures as the tower takes them: (images, 3, side, side), float32."""
+    """RGB images as the tower takes them: (images, 3, side, side), float32."""
     return processor.image_processor(images, return_tensors="pt", do_pan_and_scan=False)["pixel_values"]
 
 

@@ -1,8 +1,8 @@
-"""The PaliGemma 2 family: a prefix of pictures and text, read in both directions, and the answer as its suffix.
+"""The PaliGemma 2 family: a prefix of images and text, read in both directions, and the answer as its suffix.
 
 A row is `<image>` tokens, BOS, the prefix text, a line feed, the answer, EOS (`PaliGemmaProcessor`); there is no
-chat template. The vision tower's patches go one by one through a linear projector. The seam for features computed
-once lies before the projector: half the width of its output or less, lossless, and the projection is one product.
+chat template. The vision tower's patches go one by one through a linear projector. Features are precomputed up to
+the projector: half the width of its output or less, lossless, and the projection is one product.
 """
 
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ FIRST_POSITION = 1
 
 
 def image_token_id(processor: PaliGemmaProcessor) -> int:
-    """The token that stands where a picture's features go."""
+    """The token that stands where an image's features go."""
     return processor.image_token_id
 
 
 def image_tokens(config: PaliGemmaConfig) -> int:
-    """Image tokens, and rows of tower features, of one picture: one a patch."""
+    """Image tokens, and rows of tower features, of one image: one a patch."""
     return (config.vision_config.image_size // config.vision_config.patch_size) ** 2
 
 
@@ -43,7 +43,7 @@ def vision_width(config: PaliGemmaConfig) -> int:
 
 
 def bos_place(config: PaliGemmaConfig, images: int) -> int:
-    """Where the one BOS stands in the prompt of a row with `images` pictures, counted from 0."""
+    """Where the one BOS stands in the prompt of a row with `images` images, counted from 0."""
     return images * image_tokens(config)
 
 
@@ -83,7 +83,7 @@ def token_types(
 
 
 def pixels(processor: PaliGemmaProcessor, images: list) -> torch.Tensor:
-    """RGB pictures as the tower takes them: (images, 3, side, side), float32."""
+    """RGB images as the tower takes them: (images, 3, side, side), float32."""
     return processor.image_processor(images, return_tensors="pt")["pixel_values"]
 
 
@@ -95,7 +95,7 @@ def vision_tower(model: PaliGemmaForConditionalGeneration) -> torch.nn.Module:
 def pooled_features(model: PaliGemmaForConditionalGeneration, pixel_values: torch.Tensor) -> torch.Tensor:
     """The vision tower's last hidden state, one row a patch: (images, image tokens, vision width), the tower's dtype.
 
-    The name is the seam's: this family pools nothing.
+    The name is that of all families: this one pools nothing.
     """
     return model.model.vision_tower(pixel_values=pixel_values, return_dict=True).last_hidden_state
 

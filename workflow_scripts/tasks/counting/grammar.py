@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from workflow_scripts.core.rows import ExpectedFormat, Image
-
 from workflow_scripts.tasks.grammars import tokens_of_answer
 
 

@@ -4,7 +4,9 @@ import json
 from collections.abc import Sequence
 
 from workflow_scripts.core.answers import Answer, BadAnswer, Conventions, Fault, Learned, SourceAnswer
+from workflow_scripts.core.boxes import BoxConvention
 from workflow_scripts.core.rows import ExpectedFormat
+from workflow_scripts.tasks.box_formats import convention_of, expected_boxes
 from workflow_scripts.tasks.boxes import (
     boxes_text,
     cut_to_image,
@@ -13,10 +15,9 @@ from workflow_scripts.tasks.boxes import (
     source_box,
     source_json,
 )
-from workflow_scripts.tasks.box_formats import convention_of, expected_boxes
 from workflow_scripts.tasks.options import NOTHING
 
-USUAL = "xyxy"
+USUAL: BoxConvention = "xyxy"
 """Where neither the questions nor the boxes tell: FLARE 2026's detection."""
 
 

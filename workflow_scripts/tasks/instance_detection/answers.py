@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from workflow_scripts.core.answers import Answer, BadAnswer, Conventions, Fault, Learned, SourceAnswer
+from workflow_scripts.core.boxes import BoxConvention
 from workflow_scripts.core.rows import ExpectedFormat, Instance
 from workflow_scripts.tasks.box_formats import convention_of, expected_boxes
 from workflow_scripts.tasks.boxes import (
@@ -16,7 +17,7 @@ from workflow_scripts.tasks.boxes import (
 )
 from workflow_scripts.tasks.options import NOTHING
 
-USUAL = "xywh"
+USUAL: BoxConvention = "xywh"
 """Where neither the questions nor the boxes tell: FLARE's chromosomes."""
 
 

@@ -78,7 +78,7 @@ def _metrics(identities: list[str], reading: Reading) -> list[Metric]:
         def value(s: Sums) -> np.ndarray:
             whole = wanted * s[reference] + named * s[predicted]
             empty = 1.0 if wanted and named else 0.0
-            return np.mean([ratio(s[hits(t)].sum(axis=-1), whole, empty=empty) for t in OVERLAPS], axis=0)
+            return np.asarray(np.mean([ratio(s[hits(t)].sum(axis=-1), whole, empty=empty) for t in OVERLAPS], axis=0))
 
         return value
 
@@ -89,10 +89,10 @@ def _metrics(identities: list[str], reading: Reading) -> list[Metric]:
             empty=1.0,
         )
 
-    def metric(name: str, value: Callable[[Sums], np.ndarray], *, primary: bool = False, stratum: str | None = None):
-        return Metric(
-            name, value, direction="higher", definition="FLARE 2025", primary=primary, stratum=stratum
-        )
+    def metric(
+        name: str, value: Callable[[Sums], np.ndarray], *, primary: bool = False, stratum: str | None = None
+    ) -> Metric:
+        return Metric(name, value, direction="higher", definition="FLARE 2025", primary=primary, stratum=stratum)
 
     return [
         metric("f1_30", f1_of(hits(0.3), reference, predicted), primary=True),
@@ -113,7 +113,5 @@ def _paired(answer: ScoredAnswer) -> list[Pair]:
     predicted = cast(ByIdentity, answer.lenient or {})
     reference = cast(ByIdentity, answer.reference)
     return [
-        pair
-        for identity, boxes in reference.items()
-        for pair in zip(boxes, predicted.get(identity, []), strict=False)
+        pair for identity, boxes in reference.items() for pair in zip(boxes, predicted.get(identity, []), strict=False)
     ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from workflow_scripts.core.answers import Answer, BadAnswer, Conventions, Fault, Learned, SourceAnswer
 from workflow_scripts.core.rows import ExpectedFormat, FormatSource
-from workflow_scripts.tasks.labels import split_labels
+from workflow_scripts.tasks.labels import label_key, split_labels
 from workflow_scripts.tasks.options import answer_by, is_letter, misfit, options_of, source_text
 from workflow_scripts.tasks.questions import choices_in, separator_in
 
@@ -74,9 +74,8 @@ def parse(raw: object, expected: ExpectedFormat) -> Answer:
         raise BadAnswer("no_answer", "the answer is null")
     known = expected.labels or tuple(option.text for option in expected.options)
     if isinstance(raw, list):
-        if not all(isinstance(item, str) for item in raw):
-            raise BadAnswer("wrong_answer_type", "a label of the list is not text")
-        labels = [item.strip() for item in raw if item.strip()]
+        items = [item.strip() if isinstance(item, str) else source_text(item) for item in raw]
+        labels = [item for item in items if item]
         text = f"{separator} ".join(labels)
     else:
         text = source_text(raw)
@@ -85,6 +84,11 @@ def parse(raw: object, expected: ExpectedFormat) -> Answer:
         labels = []  # FLARE writes the legitimate empty set both ways
     if not labels:
         return Answer(text, labels=())
+    listed = {label_key(label): label for label in known}
+    unique: dict[str, str] = {}
+    for label in labels:
+        unique.setdefault(label_key(label), label)
+    labels = [listed.get(key, label) for key, label in unique.items()]
     return Answer(f"{separator} ".join(labels), labels=tuple(labels))
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from workflow_scripts.core.rows import ExpectedFormat, Image
-
 from workflow_scripts.tasks.grammars import bounded, distinct, literal, tokens_of_answer
 
 BYTES_A_TOKEN = 3

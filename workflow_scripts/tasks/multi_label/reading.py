@@ -17,10 +17,10 @@ def read_strict(expected: ExpectedFormat, text: str) -> Value | None:
     if squeezed(text) in ("", "none"):
         return []
     separator = expected.separator or ","
-    names = {label_key(label, separator): label for label in expected.labels}
+    names = {label_key(label): label for label in expected.labels}
     labels = split_labels(text, separator, expected.labels)
     if names:
-        keys = [label_key(label, separator) for label in labels]
+        keys = [label_key(label) for label in labels]
         return list(dict.fromkeys(names[key] for key in keys)) if labels and set(keys) <= names.keys() else None
     return list(dict.fromkeys(labels)) if labels and all(len(label) <= 100 for label in labels) else None
 

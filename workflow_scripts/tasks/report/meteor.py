@@ -15,28 +15,28 @@ _WORD = re.compile(r"[a-z0-9]+")
 
 
 class _NoSynonyms:
-    """Stands where nltk expects WordNet."""
+    """The WordNet of a METEOR without synonyms."""
 
-    def synsets(self, word: str) -> list:
+    def synsets(self, word: str) -> list[object]:
         return []
 
 
 class Meteor:
     """`name` is `meteor` with WordNet, and `meteor_stem`, which needs no download, without."""
 
-    def __init__(self, nltk_data: str | None) -> None:
+    def __init__(self, nltk_data: Path | None) -> None:
         """Open WordNet in nltk's data folder.
 
         Raises:
             BadFile: WordNet is not there.
         """
         self.name = "meteor" if nltk_data else "meteor_stem"
-        self._wordnet = _wordnet_in(Path(nltk_data).expanduser().resolve()) if nltk_data else _NoSynonyms()
+        self._wordnet = _wordnet_in(nltk_data.expanduser().resolve()) if nltk_data else _NoSynonyms()
 
     def score(self, reference: str, hypothesis: str) -> float:
         """METEOR of one pair, in [0, 1]."""
         words = [_WORD.findall(text.lower()) for text in (reference, hypothesis)]
-        return single_meteor_score(*words, wordnet=self._wordnet)
+        return float(single_meteor_score(*words, wordnet=self._wordnet))
 
 
 def _wordnet_in(folder: Path) -> WordNetCorpusReader:

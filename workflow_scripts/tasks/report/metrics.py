@@ -1,115 +1,221 @@
-"""Report metrics as facts that add up: judged and lexical scores, their worst-case bounds, and output diversity."""
+"""Report metrics as facts that add up: scores by judges and of texts, their worst-case bounds, and output diversity.
 
-import re
+Every other task scores an answer from its reading alone; reports are scored by judges and text metrics beforehand, in
+the table of `ReportScore` rows.
+"""
+
 from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.core.metrics import Answer, Facts, Measure, Sums, count_facts, ratio
-
-ReportScores = dict[str, dict[str, dict[str, tuple[float | None, str]]]]
-"""system → metric → uid → (value, status)."""
-
-BOUNDS = {"crimson": (-1.0, 1.0), "green": (0.0, 1.0)}
-"""Range of the judged scores: what a row without a judgement could have scored."""
+from workflow_scripts.core.metrics import Facts, Metric, ScoredAnswer, Sums, count_facts, ratio
 
 
-def report_facts(
-    answers: list[Answer], uids: list[str], scores: dict[str, dict[str, tuple]], headline: str | None
-) -> Facts:
-    """Facts of the report task of one system; a metric counts the rows for which `scores` has a record.
+class ScoreKey(NamedTuple):
+    """What tells one column of report scores from another; see `core.rows.ReportScore`."""
 
-    `headline` is the primary metric, the same for all systems: see `headline_of`.
+    metric: str
+    judge: str | None = None
+    stratum: str | None = None
+
+
+Scores = Mapping[ScoreKey, Mapping[str, tuple[float | None, str]]]
+"""One system's scores: key → uid → (value, status)."""
+ReportScores = dict[str, dict[ScoreKey, dict[str, tuple[float | None, str]]]]
+"""system → key → uid → (value, status)."""
+
+DEFINITIONS = {
+    "crimson": "the judge's",
+    "green": "the judge's",
+    "bleu": "the text metric's",
+    "rouge_l": "the text metric's",
+    "chrf": "the text metric's",
+    "meteor": "the text metric's",
+    "meteor_stem": "the text metric's",
+    "bertscore": "the text metric's",
+    "rule_green_2025": "FLARE 2025",
+}
+"""Whose definition each score follows."""
+
+
+class Bound(NamedTuple):
+    """A mean in which every row without a judgement takes an end of the score's range."""
+
+    metric: str
+    value: float
+
+
+BOUNDS = {
+    "crimson": (Bound("crimson_lowest", -1.0), Bound("crimson_highest", 1.0)),
+    "green": (Bound("green_lowest", 0.0), Bound("green_highest", 1.0)),
+}
+EFFICACY_COUNTS = ("efficacy_hits", "efficacy_reference", "efficacy_predicted")
+"""Finding classes of a pair of reports: shared ones, the reference's, the prediction's. Counts, not scores."""
+
+
+def facts(answers: Sequence[ScoredAnswer], scores: Scores, headline: ScoreKey | None) -> Facts:
+    """Facts of one system's reports; a metric counts the rows for which `scores` has a record.
+
+    Args:
+        answers: the system's reports.
+        scores: the system's scores.
+        headline: the primary metric, the same for all systems (`headline_of`).
+
+    Raises:
+        ValueError: a score has no definition.
     """
-    columns = count_facts(answers)
-    measures: list[Measure] = []
-    for name in sorted(scores):
-        if "." not in name:
-            measures += _scored(columns, name, uids, scores[name], primary=name == headline)
-    for name in sorted({name.split(".")[0] for name in scores if "." in name}):
-        measures += _efficacy(columns, name, uids, scores)
-    columns |= _diversity(answers)
-    measures += [
-        Measure("distinct_share", lambda s: ratio(s["first_seen"], s["rows"]), "higher", "own", interval=False),
-        Measure("commonest_share", lambda s: ratio(s["commonest"], s["rows"]), "lower", "own", interval=False),
-    ]
-    return Facts(columns, measures)
+    columns = count_facts(answers) | _diversity(answers)
+    metrics: list[Metric] = []
+    for key in sorted(scores, key=_in_order):
+        if key.metric not in EFFICACY_COUNTS:
+            metrics += _score(columns, key, answers, scores[key], primary=key == headline)
+        elif key.metric == "efficacy_hits":
+            metrics += _efficacy(columns, key.judge, answers, scores)
+    return Facts(
+        columns,
+        [
+            *metrics,
+            Metric(
+                "distinct_share",
+                lambda s: ratio(s["first_seen"], s["rows"]),
+                direction="higher",
+                definition="flarebench",
+                interval=False,
+            ),
+            Metric(
+                "commonest_share",
+                lambda s: ratio(s["commonest"], s["rows"]),
+                direction="lower",
+                definition="flarebench",
+                interval=False,
+            ),
+        ],
+    )
 
 
-def headline_of(scores: ReportScores) -> str | None:
-    """The metric that heads the tables: CRIMSON by a model judge, else by the offline judge, else ROUGE-L.
+def headline_of(scores: ReportScores, rule_based_judges: Collection[str]) -> ScoreKey | None:
+    """The column that heads the tables: CRIMSON by a model judge, else by a rule-based judge, else ROUGE-L.
 
-    A judge that scored no row of any system (the offline one, outside chest X-ray) heads nothing.
+    A judge that scored no row of any system (a rule-based one, outside chest X-ray) heads nothing.
+
+    Args:
+        scores: of all systems.
+        rule_based_judges: names of the judges that are rules and no models.
     """
-    known = {
-        name
-        for metrics in scores.values()
-        for name, by_uid in metrics.items()
+    scored = {
+        key
+        for columns in scores.values()
+        for key, by_uid in columns.items()
         if any(value is not None for value, _ in by_uid.values())
     }
-    judged = sorted(name for name in known if re.fullmatch(r"crimson_[A-Za-z0-9-]+", name))
-    by_model = [name for name in judged if name != "crimson_offline"]
-    return next(iter(by_model or judged or known & {"rouge_l"}), None)
+    judged = sorted(key for key in scored if key.metric == "crimson" and key.judge and key.stratum is None)
+    by_model = [key for key in judged if key.judge not in rule_based_judges]
+    return next(iter([*by_model, *judged, *(scored & {ScoreKey("rouge_l")})]), None)
 
 
-def _scored(
-    columns: dict[str, np.ndarray], name: str, uids: list[str], scores: dict[str, tuple], *, primary: bool
-) -> list[Measure]:
-    found = [scores.get(uid) for uid in uids]
-    asked, read, summed = f"asked {name}", f"read {name}", f"sum {name}"
-    columns[asked] = np.array([record is not None for record in found], dtype=float)
-    columns[read] = np.array([record is not None and record[0] is not None for record in found], dtype=float)
-    columns[summed] = np.array([record[0] if record and record[0] is not None else 0.0 for record in found])
-    columns[f"null {name}"] = columns[asked] - columns[read]
-    counts = {"rows": asked, "unread": f"null {name}", "valid": read}
-    family = name.split("_")[0]
-    rule = "judge" if family in BOUNDS else "2025" if family == "rule" else "text"
-    measures = [
-        Measure(name, lambda s: ratio(s[summed], s[read]), "higher", rule, primary=primary, **counts)
-    ]  # fmt: skip
-    if family in BOUNDS and not name.endswith("normal"):
-        for ending, bound in zip(("lowest", "highest"), BOUNDS[family], strict=True):
-
-            def bounded(s: Sums, bound: float = bound) -> np.ndarray:
-                return ratio(s[summed] + bound * (s[asked] - s[read]), s[asked])
-
-            measures.append(Measure(f"{name}_{ending}", bounded, "higher", rule, **counts))
-    return measures
+def _in_order(key: ScoreKey) -> tuple[str, str, str]:
+    return (key.metric, key.judge or "", key.stratum or "")
 
 
-def _efficacy(columns: dict[str, np.ndarray], name: str, uids: list[str], scores: dict[str, dict]) -> list[Measure]:
-    """Clinical efficacy: micro precision, recall and F1 over the finding classes that a lexicon finds."""
-    parts = {part: scores[f"{name}.{part}"] for part in ("hits", "gold", "named")}
-    read = np.array([uid in parts["hits"] for uid in uids], dtype=float)
-    columns[f"asked {name}"], columns[f"null {name}"] = np.ones(len(uids)), 1.0 - read
-    columns[f"read {name}"] = read
-    for part, found in parts.items():
-        columns[f"{name}.{part}"] = np.array([found[uid][0] if uid in found else 0.0 for uid in uids])
+def _score(
+    columns: dict[str, np.ndarray],
+    key: ScoreKey,
+    answers: Sequence[ScoredAnswer],
+    by_uid: Mapping[str, tuple[float | None, str]],
+    *,
+    primary: bool,
+) -> list[Metric]:
+    """The mean of a score over the rows that have a value, and its bounds over all rows that have a record."""
+    if key.metric not in DEFINITIONS:
+        raise ValueError(f"report scores hold the metric {key.metric!r}, which tasks.report.metrics does not define")
+    values = [by_uid[answer.uid][0] for answer in answers if answer.uid in by_uid]
+    total, valid, without, value = _names(key, "rows", "valid", "without", "sum")
+    columns[total] = np.array([answer.uid in by_uid for answer in answers], dtype=float)
+    present = columns[total] == 1
+    columns[valid] = _spread(present, [value is not None for value in values])
+    columns[without] = columns[total] - columns[valid]
+    columns[value] = _spread(present, [0.0 if value is None else value for value in values])
 
-    def of(top: str, *below: str):
-        return lambda s: ratio(len(below) * s[f"{name}.{top}"], sum(s[f"{name}.{part}"] for part in below), empty=0.0)
+    def metric(name: str, finish: Callable[[Sums], np.ndarray], *, primary: bool = False) -> Metric:
+        return Metric(
+            name,
+            finish,
+            direction="higher",
+            definition=DEFINITIONS[key.metric],
+            primary=primary,
+            judge=key.judge,
+            stratum=key.stratum,
+            rows=total,
+            unread=without,
+            valid=valid,
+        )
 
-    counts = {"rows": f"asked {name}", "unread": f"null {name}", "valid": f"read {name}"}
+    def bounded(end: float) -> Callable[[Sums], np.ndarray]:
+        return lambda s: ratio(s[value] + end * s[without], s[total])
+
+    bounds = BOUNDS.get(key.metric, ()) if key.stratum is None else ()
     return [
-        Measure(f"{name}_f1", of("hits", "gold", "named"), "higher", "2025", **counts),
-        Measure(f"{name}_precision", of("hits", "named"), "higher", "2025", **counts),
-        Measure(f"{name}_recall", of("hits", "gold"), "higher", "2025", **counts),
+        metric(key.metric, lambda s: ratio(s[value], s[valid]), primary=primary),
+        *(metric(bound.metric, bounded(bound.value)) for bound in bounds),
     ]
 
 
-def _diversity(answers: list[Answer]) -> dict[str, np.ndarray]:
-    """Which rows are the first of their text within a data set, and which have its commonest text."""
-    seen: set[tuple[str, str | None]] = set()
-    first = []
-    for answer in answers:
-        key = (answer.dataset, answer.text)
-        first.append(key not in seen)
-        seen.add(key)
-    tally = Counter((answer.dataset, answer.text) for answer in answers)
-    top: dict[str, str | None] = {}
-    for (dataset, text), _ in tally.most_common():
-        top.setdefault(dataset, text)
+def _names(key: ScoreKey, *facts: str) -> list[str]:
+    """Names of a column's facts; judges' names hold no spaces, so that no two columns share one."""
+    judge = f" by {key.judge}" if key.judge else ""
+    stratum = f" of {key.stratum}" if key.stratum else ""
+    return [f"{fact} {key.metric}{judge}{stratum}" for fact in facts]
+
+
+def _spread(present: np.ndarray, values: Sequence[float]) -> np.ndarray:
+    """The values in the rows that are present, zero in the others."""
+    column = np.zeros(len(present))
+    column[present] = values
+    return column
+
+
+def _efficacy(
+    columns: dict[str, np.ndarray], judge: str | None, answers: Sequence[ScoredAnswer], scores: Scores
+) -> list[Metric]:
+    """Clinical efficacy: micro precision, recall and F1 over the finding classes that a rule-based judge reads."""
+    total, valid, without = _names(ScoreKey("efficacy", judge), "rows", "valid", "without")
+    hits, reference, predicted = (_names(ScoreKey(count, judge), "sum")[0] for count in EFFICACY_COUNTS)
+    for name, count in zip((hits, reference, predicted), EFFICACY_COUNTS, strict=True):
+        by_uid = scores[ScoreKey(count, judge)]
+        columns[name] = np.array([by_uid.get(answer.uid, (0.0, ""))[0] or 0.0 for answer in answers])
+    columns[total] = np.ones(len(answers))
+    columns[valid] = np.array([answer.uid in scores[ScoreKey("efficacy_hits", judge)] for answer in answers], float)
+    columns[without] = columns[total] - columns[valid]
+
+    def metric(name: str, finish: Callable[[Sums], np.ndarray]) -> Metric:
+        return Metric(
+            name,
+            finish,
+            direction="higher",
+            definition="FLARE 2025",
+            judge=judge,
+            rows=total,
+            unread=without,
+            valid=valid,
+        )
+
+    return [
+        metric("efficacy_f1", lambda s: ratio(2 * s[hits], s[reference] + s[predicted], empty=0.0)),
+        metric("efficacy_precision", lambda s: ratio(s[hits], s[predicted], empty=0.0)),
+        metric("efficacy_recall", lambda s: ratio(s[hits], s[reference], empty=0.0)),
+    ]
+
+
+def _diversity(answers: Sequence[ScoredAnswer]) -> dict[str, np.ndarray]:
+    """Which rows are the first of their text within a subset, and which have its commonest text."""
+    texts = [(answer.subset, answer.text) for answer in answers]
+    first = {text: place for place, text in reversed(list(enumerate(texts)))}
+    commonest: dict[str, str | None] = {}
+    for (subset, text), _ in Counter(texts).most_common():
+        commonest.setdefault(subset, text)
     return {
-        "first_seen": np.array(first, dtype=float),
-        "commonest": np.array([answer.text == top[answer.dataset] for answer in answers], dtype=float),
+        "first_seen": np.array([first[text] == place for place, text in enumerate(texts)], dtype=float),
+        "commonest": np.array([commonest[subset] == text for subset, text in texts], dtype=float),
     }

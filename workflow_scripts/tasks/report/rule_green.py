@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -40,31 +41,32 @@ class Mention:
 
 
 @cache
-def _table() -> dict:
-    return yaml.safe_load(Path(__file__).with_name("rule_green.yaml").read_text(encoding="utf-8"))
+def _table() -> dict[str, Any]:
+    table: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("rule_green.yaml").read_text(encoding="utf-8"))
+    return table
 
 
 @cache
-def _word(term: str) -> re.Pattern:
+def _word(term: str) -> re.Pattern[str]:
     return re.compile(rf"\b{re.escape(term)}\b")
 
 
 def rule_green(reference: str, hypothesis: str) -> dict[str, float]:
     """The seven components in [0, 1], their weighted sum `overall`, and `severity_correlation` (not in the sum)."""
-    wanted, said = _mentions(reference), _mentions(hypothesis)
+    expected, predicted = _mentions(reference), _mentions(hypothesis)
     parts = {
-        "entity_matching": _entity_score(wanted, said),
+        "entity_matching": _entity_score(expected, predicted),
         "location_accuracy": _location_score(_groups("locations", reference), _groups("locations", hypothesis)),
-        "negation_handling": _negation_score(wanted, said),
+        "negation_handling": _negation_score(expected, predicted),
         "temporal_accuracy": _temporal_score(
-            _groups("changes", reference), _groups("changes", hypothesis), bool(wanted and said)
+            _groups("changes", reference), _groups("changes", hypothesis), bool(expected and predicted)
         ),
-        "measurement_accuracy": _measurement_score(wanted, said),
-        "clinical_significance": _significance_score(wanted, said),
+        "measurement_accuracy": _measurement_score(expected, predicted),
+        "clinical_significance": _significance_score(expected, predicted),
         "structure_completeness": _structure_score(reference, hypothesis),
     }
     overall = sum(weight * parts[name] for name, weight in WEIGHTS.items())
-    return {"overall": overall, **parts, "severity_correlation": _severity_correlation(wanted, said)}
+    return {"overall": overall, **parts, "severity_correlation": _severity_correlation(expected, predicted)}
 
 
 Mentions = dict[str, list[Mention]]
@@ -73,13 +75,13 @@ Mentions = dict[str, list[Mention]]
 def _mentions(text: str) -> Mentions:
     """Mentions of each finding class, in the order of the table and of the text."""
     table, lower = _table(), text.lower()
-    found: Mentions = {}
+    mentions: Mentions = {}
     for name, entry in table["findings"].items():
         for term in entry["terms"]:
             for match in _word(term).finditer(lower):
                 context = lower[max(0, match.start() - CONTEXT) : match.end() + CONTEXT]
                 before = lower[max(0, match.start() - CONTEXT) : match.start()]
-                found.setdefault(name, []).append(
+                mentions.setdefault(name, []).append(
                     Mention(
                         term=term,
                         severity=entry["severity"] * _first(table["severity"], context, 1.0),
@@ -89,7 +91,7 @@ def _mentions(text: str) -> Mentions:
                         weight=entry["weight"],
                     )
                 )
-    return found
+    return mentions
 
 
 def _first(words: dict[str, float], context: str, default: float) -> float:
@@ -113,13 +115,13 @@ def _size_score(one: float, two: float) -> float:
     return 1.0 if difference < 0.1 else 0.8 if difference < 0.2 else 0.5 if difference < 0.5 else 0.2
 
 
-def _entity_score(wanted: Mentions, said: Mentions) -> float:
-    if not wanted:
-        return 0.0 if said else 1.0
+def _entity_score(expected: Mentions, predicted: Mentions) -> float:
+    if not expected:
+        return 0.0 if predicted else 1.0
     score = weight = 0.0
-    for name, mentions in wanted.items():
+    for name, mentions in expected.items():
         for mention in mentions:
-            score += mention.weight * max((_likeness(mention, other) for other in said.get(name, ())), default=0.0)
+            score += mention.weight * max((_likeness(mention, other) for other in predicted.get(name, ())), default=0.0)
             weight += mention.weight
     return score / weight
 
@@ -133,46 +135,46 @@ def _likeness(one: Mention, two: Mention) -> float:
     return score + 0.1 * (one.size is None and two.size is None)
 
 
-def _location_score(wanted: set[str], said: set[str]) -> float:
-    if not wanted:
-        return 0.0 if said else 1.0
-    return len(wanted & said) / len(wanted | said)
+def _location_score(expected: set[str], predicted: set[str]) -> float:
+    if not expected:
+        return 0.0 if predicted else 1.0
+    return len(expected & predicted) / len(expected | predicted)
 
 
-def _negation_score(wanted: Mentions, said: Mentions) -> float:
+def _negation_score(expected: Mentions, predicted: Mentions) -> float:
     scores = [
         max(
             0.6 * (mention.negated == other.negated)
             + 0.4 * max(0.0, 1 - 2 * abs(mention.uncertainty - other.uncertainty))
-            for other in said[name]
+            for other in predicted[name]
         )
-        for name in wanted.keys() & said.keys()
-        for mention in wanted[name]
+        for name in expected.keys() & predicted.keys()
+        for mention in expected[name]
     ]
     return sum(scores) / len(scores) if scores else 1.0
 
 
-def _temporal_score(wanted: set[str], said: set[str], both_have_findings: bool) -> float:
-    if not wanted:
-        return 0.5 if said else 1.0
-    constant = 0.8 if said and both_have_findings else 0.5
-    return 0.5 * len(wanted & said) / len(wanted) + 0.5 * constant
+def _temporal_score(expected: set[str], predicted: set[str], both_have_findings: bool) -> float:
+    if not expected:
+        return 0.5 if predicted else 1.0
+    constant = 0.8 if predicted and both_have_findings else 0.5
+    return 0.5 * len(expected & predicted) / len(expected) + 0.5 * constant
 
 
-def _measurement_score(wanted: Mentions, said: Mentions) -> float:
+def _measurement_score(expected: Mentions, predicted: Mentions) -> float:
     scores = [
-        max((_size_score(mention.size, other.size) for other in said[name] if other.size is not None), default=0.0)
-        for name in wanted.keys() & said.keys()
-        for mention in wanted[name]
+        max((_size_score(mention.size, other.size) for other in predicted[name] if other.size is not None), default=0.0)
+        for name in expected.keys() & predicted.keys()
+        for mention in expected[name]
         if mention.size is not None
     ]
     return sum(scores) / len(scores) if scores else 1.0
 
 
-def _significance_score(wanted: Mentions, said: Mentions) -> float:
+def _significance_score(expected: Mentions, predicted: Mentions) -> float:
     score = weight = 0.0
-    for name, mentions in wanted.items():
-        terms = {other.term for other in said.get(name, ())}
+    for name, mentions in expected.items():
+        terms = {other.term for other in predicted.get(name, ())}
         for mention in mentions:
             share = mention.weight * (1 + mention.severity / 4)
             score += share * (mention.term in terms)
@@ -181,19 +183,19 @@ def _significance_score(wanted: Mentions, said: Mentions) -> float:
 
 
 def _structure_score(reference: str, hypothesis: str) -> float:
-    asked = [section for section in _table()["sections"] if section in reference.lower()]
-    kept = sum(section in hypothesis.lower() for section in asked) / len(asked) if asked else 1.0
+    sections = [section for section in _table()["sections"] if section in reference.lower()]
+    share = sum(section in hypothesis.lower() for section in sections) / len(sections) if sections else 1.0
     ratio = len(hypothesis) / len(reference) if reference else 0.0
     length = min(1.0, ratio) if ratio < 2 else max(0.0, 2 - ratio)
-    return 0.7 * kept + 0.3 * length
+    return 0.7 * share + 0.3 * length
 
 
-def _severity_correlation(wanted: Mentions, said: Mentions) -> float:
+def _severity_correlation(expected: Mentions, predicted: Mentions) -> float:
     """Pearson correlation of the severities of equal terms, mapped to [0, 1]; .5 where it is undefined, 0 for none."""
     pairs = []
-    for name in wanted.keys() & said.keys():
-        for mention in wanted[name]:
-            other = next((other for other in said[name] if other.term == mention.term), None)
+    for name in expected.keys() & predicted.keys():
+        for mention in expected[name]:
+            other = next((other for other in predicted[name] if other.term == mention.term), None)
             if other:
                 pairs.append((mention.severity, other.severity))
     if not pairs:

@@ -1,4 +1,4 @@
-"""Each gate, broken on purpose, stops the job with the right sentence."""
+"""Each preflight check, broken on purpose, stops the job with the right sentence."""
 
 import pytest
 import torch
@@ -24,46 +24,46 @@ def row(loaded, root):
 
 
 @pytest.fixture
-def asked(root):
+def messages(root):
     source = make_row(root, 2)
-    return chat(source["question"], len(source["images"]))
+    return chat(source.question, len(source.images))
 
 
-def test_a_true_row_passes(loaded, row, asked):
-    check_rows([row], [asked], ["2"], loaded)
+def test_a_true_row_passes(loaded, row, messages):
+    check_rows([row], [messages], ["2"], loaded)
 
 
 def test_the_prompt_part_is_the_inference_prompt(loaded, root, row):
     source = make_row(root, 2)
-    asked = loaded.family.prompt_ids(loaded.processor, chat(source["question"], len(source["images"])))
-    assert row["input_ids"][: len(asked)] == asked
-    assert row["labels"][: len(asked)] == [-100] * len(asked)
+    prompt = loaded.family.prompt_ids(loaded.processor, chat(source.question, len(source.images)))
+    assert row["input_ids"][: len(prompt)] == prompt
+    assert row["labels"][: len(prompt)] == [-100] * len(prompt)
 
 
-def test_two_bos_are_refused(loaded, row, asked):
+def test_two_bos_are_refused(loaded, row, messages):
     row["input_ids"] = [row["input_ids"][0], *row["input_ids"]]
     row["labels"] = [-100, *row["labels"]]
     with pytest.raises(Refused, match="has 2 BOS tokens, expected one"):
-        check_rows([row], [asked], ["2"], loaded)
+        check_rows([row], [messages], ["2"], loaded)
 
 
-def test_cut_image_tokens_are_refused(loaded, row, asked):
+def test_cut_image_tokens_are_refused(loaded, row, messages):
     place = row["input_ids"].index(loaded.processor.tokenizer.image_token_id)
     del row["input_ids"][place], row["labels"][place]
     with pytest.raises(Refused, match="has 31 image tokens for 2 images"):
-        check_rows([row], [asked], ["2"], loaded)
+        check_rows([row], [messages], ["2"], loaded)
 
 
-def test_labels_on_the_prompt_are_refused(loaded, row, asked):
+def test_labels_on_the_prompt_are_refused(loaded, row, messages):
     row["labels"] = list(row["input_ids"])
     with pytest.raises(Refused, match="expected the answer and the end of turn"):
-        check_rows([row], [asked], ["2"], loaded)
+        check_rows([row], [messages], ["2"], loaded)
 
 
-def test_labels_without_the_end_of_turn_are_refused(loaded, row, asked):
+def test_labels_without_the_end_of_turn_are_refused(loaded, row, messages):
     row["input_ids"], row["labels"] = row["input_ids"][:-1], row["labels"][:-1]
     with pytest.raises(Refused, match="expected the answer and the end of turn"):
-        check_rows([row], [asked], ["2"], loaded)
+        check_rows([row], [messages], ["2"], loaded)
 
 
 def test_another_prompt_than_inference_asks_is_refused(loaded, row):
@@ -79,7 +79,7 @@ def test_missing_or_wrong_token_types_are_refused(loaded, row, root):
             check_batch(batch | {"token_type_ids": wrong}, loaded)
 
 
-def test_a_missing_picture_is_refused(loaded, row, root):
+def test_a_missing_image_is_refused(loaded, row, root):
     batch = Collator(loaded, root, None)([row])
     with pytest.raises(Refused, match="the batch shows 2 images and brings 1"):
         check_batch(batch | {"pixel_values": batch["pixel_values"][:1]}, loaded)

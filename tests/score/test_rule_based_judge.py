@@ -1,4 +1,4 @@
-"""The offline judge: what a radiologist expects, abstention, and what it must never do."""
+"""The rule-based judge: what a radiologist expects, abstention, and what it must never do."""
 
 import contextlib
 from pathlib import Path
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.judges.crimson import crimson, faults_of
-from workflow_scripts.judges.green import GreenCounts, green
+from workflow_scripts.judges.green import CATEGORIES, green
 from workflow_scripts.judges.rule_based.findings import read_report
-from workflow_scripts.judges.rule_based.judge import Abstains, judge_pair, understood
+from workflow_scripts.judges.rule_based.judge import Abstains, green_counts, judge_pair, understood
 from workflow_scripts.judges.rule_based.lexicon import TABLE, load_lexicon
 from workflow_scripts.synthetic import terms
 
@@ -34,11 +34,10 @@ ABNORMAL = [
 ]
 
 
-def judged(reference: str, hypothesis: str, **context) -> tuple[float, float]:
+def scores_of(reference: str, hypothesis: str, **context) -> tuple[float, float]:
     reply = judge_pair(reference, hypothesis, {"modality": "Xray"} | context, LEXICON)
     assert faults_of(reply) == []
-    counts = {name: value if name == "matched" else tuple(value) for name, value in reply["green"].items()}
-    return crimson(reply).score, green(GreenCounts(**counts))
+    return crimson(reply).score, green(green_counts(reply))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["kind"].replace(" ", "-"))
@@ -46,12 +45,12 @@ def test_rule(rule):
     forms = (0,) if rule.get("formula") == "crimson" else (0, 1)
     if "abstains" in rule:
         with pytest.raises(Abstains):
-            judged(rule["reference"], rule["abstains"])
+            scores_of(rule["reference"], rule["abstains"])
     elif "equal" in rule:
-        scores = judged(rule["reference"], rule["equal"])
+        scores = scores_of(rule["reference"], rule["equal"])
         assert all(scores[form] == 1.0 for form in forms)
     else:
-        better, worse = judged(rule["reference"], rule["better"]), judged(rule["reference"], rule["worse"])
+        better, worse = scores_of(rule["reference"], rule["better"]), scores_of(rule["reference"], rule["worse"])
         assert all(better[form] > worse[form] for form in forms)
 
 
@@ -60,23 +59,23 @@ def test_there_is_a_rule_for_each_kind_of_error():
 
 
 @pytest.mark.parametrize("sentence", terms.SENTENCES)
-def test_the_made_reports_are_understood(sentence):
+def test_the_synthetic_reports_are_understood(sentence):
     assert understood(read_report(sentence, LEXICON))
 
 
 @pytest.mark.parametrize("report", [*ABNORMAL, NORMAL, *terms.SENTENCES])
 def test_a_report_against_itself_scores_one(report):
-    assert judged(report, report) == (1.0, 1.0)
+    assert scores_of(report, report) == (1.0, 1.0)
 
 
 def test_a_constant_normal_report_earns_nothing_on_abnormal_references():
-    scores = [judged(reference, NORMAL) for reference in ABNORMAL]
+    scores = [scores_of(reference, NORMAL) for reference in ABNORMAL]
     for formula in (0, 1):
         assert sum(score[formula] for score in scores) / len(scores) <= 0.05
 
 
 def test_an_empty_report_earns_nothing_on_abnormal_references():
-    assert max(max(judged(reference, "")) for reference in ABNORMAL) <= 0.0
+    assert max(max(scores_of(reference, "")) for reference in ABNORMAL) <= 0.0
 
 
 @pytest.mark.parametrize(
@@ -93,7 +92,7 @@ def test_an_empty_report_earns_nothing_on_abnormal_references():
         "Normal fetal head position.",
         "Red disc in the upper left zone. Blue ring in the lower right zone.",
         "42 year old male patient presented to ED with two day history of fever and mild shortness of breath.",
-        "O2 saturation was initially 58% on room air, heart rate of 146 and blood pressure of 143/81.",
+        "O2 saturation was initially 58% on ambient air, heart rate of 146 and blood pressure of 143/81.",
         "The quick brown fox jumps over the lazy dog.",
         "肺野清晰。",
         "normal",
@@ -103,33 +102,49 @@ def test_an_empty_report_earns_nothing_on_abnormal_references():
 def test_text_outside_the_vocabulary_abstains(text):
     for reference, hypothesis in ((text, "Cardiomegaly."), ("Cardiomegaly.", text), (text, text)):
         with pytest.raises(Abstains):
-            judged(reference, hypothesis)
+            scores_of(reference, hypothesis)
 
 
 @pytest.mark.parametrize("modality", ["Retinography", "Microscopy", "Ultrasound", "CT"])
 def test_another_modality_abstains_whatever_is_said(modality):
     with pytest.raises(Abstains):
-        judged("Cardiomegaly.", "Cardiomegaly.", modality=modality)
+        scores_of("Cardiomegaly.", "Cardiomegaly.", modality=modality)
 
 
 def test_an_empty_reference_abstains():
     with pytest.raises(Abstains):
-        judged("", "Cardiomegaly.")
+        scores_of("", "Cardiomegaly.")
 
 
 @given(st.lists(st.sampled_from(ABNORMAL + list(terms.SENTENCES)), min_size=1, max_size=5, unique=True))
 def test_any_reports_sentences_in_any_order_score_one(sentences):
     forward, backward = " ".join(sentences), " ".join(reversed(sentences))
     try:
-        assert judged(forward, backward)[0] >= 0.9
+        assert scores_of(forward, backward)[0] >= 0.9
     except Abstains:
         pytest.fail(f"abstained on {forward}")
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "category"),
+    [
+        ("New left pleural effusion.", "Left pleural effusion.", "missing comparison"),
+        ("New left pleural effusion.", "Improved left pleural effusion.", "false comparison"),
+        ("Left pleural effusion.", "New left pleural effusion.", "false comparison"),
+        ("Right pleural effusion.", "Left pleural effusion.", "wrong location"),
+        ("Small left pleural effusion.", "Large left pleural effusion.", "wrong severity"),
+    ],
+)
+def test_an_attribute_error_counts_in_its_category_of_green(reference, hypothesis, category):
+    reply = judge_pair(reference, hypothesis, {}, LEXICON)
+    counts = green_counts(reply)
+    assert dict(zip(CATEGORIES, counts.significant, strict=True)) == dict.fromkeys(CATEGORIES, 0) | {category: 1}
 
 
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_no_text_breaks_the_judge(reference, hypothesis):
     with contextlib.suppress(Abstains):
-        judged(reference, hypothesis)
+        scores_of(reference, hypothesis)
 
 
 def test_the_table_is_data_that_a_laboratory_extends(tmp_path):

@@ -3,11 +3,12 @@
 import subprocess
 import sys
 
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from tests.workflow.runs import checkout, snakemake
+from workflow_scripts.core.rows import MetricValue
+from workflow_scripts.core.tables import read_rows
 
 pytestmark = [pytest.mark.extended, pytest.mark.workflow]
 
@@ -27,9 +28,9 @@ def test_every_task_scores_alike(tmp_path):
     raw["systems"] = {"shipped": {"model": "tiny"}, "remade": {"model": "remade"}}
     (folder / "config/remade.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     snakemake(folder, "--configfile", "config/remade.yaml")
-    rows = pq.read_table(folder / "results/scores/validation/metrics.parquet").to_pylist()
-    primary = [row for row in rows if row["primary"] and row["dataset"] == "macro"]
-    values = {(row["task"], row["system"]): row["value"] for row in primary}
+    rows = read_rows(folder / "results/scores/validation/metrics.parquet", MetricValue)
+    primary = [row for row in rows if row.primary and row.subset == "macro"]
+    values = {(row.task, row.system): row.value for row in primary}
     tasks = {task for task, _ in values}
     assert len(tasks) == 7
     for task in tasks:

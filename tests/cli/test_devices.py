@@ -12,7 +12,7 @@ SAY = "import os, sys, time; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=Tru
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a job that says its devices and holds them; all are ended with the test."""
+    """Start a job that prints its devices and holds them; all are ended with the test."""
     running = []
 
     def begin(count, *, seconds=60, devices="a,b,c", **variables):
@@ -31,7 +31,7 @@ def start(tmp_path):
         job.stdout.close()
 
 
-def told(job):
+def devices_of(job):
     """The devices that a started job says it has."""
     lines = iter(job.stdout.readline, "")
     return next(line.strip().split(",") for line in lines if not line.startswith(("GPUs of", "waiting")))
@@ -39,36 +39,36 @@ def told(job):
 
 def test_parallel_jobs_get_distinct_devices_of_those_in_sight(start):
     jobs = [start(1) for _ in range(3)]
-    assert sorted(device for job in jobs for device in told(job)) == ["a", "b", "c"]
+    assert sorted(device for job in jobs for device in devices_of(job)) == ["a", "b", "c"]
 
 
 def test_a_job_of_several_gpus_gets_as_many(start):
     first, second = start(2), start(1)
-    assert sorted(told(first) + told(second)) == ["a", "b", "c"]
+    assert sorted(devices_of(first) + devices_of(second)) == ["a", "b", "c"]
 
 
 def test_a_device_is_free_again_after_kill_9(start):
     first = start(3)
-    told(first)
+    devices_of(first)
     second = start(3)
     assert second.stdout.readline() == "waiting for 3 of 3 GPUs: other jobs hold them\n"
     os.kill(first.pid, signal.SIGKILL)
-    assert told(second) == ["a", "b", "c"]
+    assert devices_of(second) == ["a", "b", "c"]
 
 
 def test_a_device_is_free_again_at_the_end(start):
     first = start(1, devices="a", seconds=0)
-    assert told(first) == ["a"]
-    assert told(start(1, devices="a")) == ["a"]
+    assert devices_of(first) == ["a"]
+    assert devices_of(start(1, devices="a")) == ["a"]
 
 
 def test_under_slurm_the_assigned_devices_stand(start):
     first, second = start(1, SLURM_JOB_ID="7", devices="0"), start(1, SLURM_JOB_ID="8", devices="0")
-    assert told(first) == told(second) == ["0"]
+    assert devices_of(first) == devices_of(second) == ["0"]
 
 
 def test_a_job_that_is_told_to_use_the_cpu_takes_no_device(start):
-    assert told(start(1, FLAREBENCH_DEVICE="cpu", devices="")) == [""]
+    assert devices_of(start(1, FLAREBENCH_DEVICE="cpu", devices="")) == [""]
 
 
 def test_too_few_devices_are_refused_in_one_sentence(start):
@@ -78,4 +78,12 @@ def test_too_few_devices_are_refused_in_one_sentence(start):
 
 
 def test_a_job_without_gpus_asks_for_none(start):
-    assert told(start(0, devices="a")) == ["a"]
+    assert devices_of(start(0, devices="a")) == ["a"]
+
+
+def test_a_command_gets_its_arguments_as_they_are(start):
+    arguments = ["2", "--", sys.executable, "-c", "import sys; print(sys.argv[1:])", "--a_b", "c", "--", "--help"]
+    command = [sys.executable, "-m", "workflow_scripts.cli.devices", *arguments]
+    environment = {**os.environ, "FLAREBENCH_DEVICE": "cpu"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.stdout == "['--a_b', 'c', '--', '--help']\n", done.stderr

@@ -12,8 +12,8 @@ from workflow_scripts.core.files import BadFile, read_json
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import answered, chat
 from workflow_scripts.models.record import read_record
-from workflow_scripts.synthetic.model import ORIGIN, SHIPPED, take
-from workflow_scripts.synthetic.pretraining import Spec, make
+from workflow_scripts.synthetic.model import ORIGIN, SHIPPED, write_model
+from workflow_scripts.synthetic.pretraining import Settings, train_model
 
 
 @pytest.fixture
@@ -24,17 +24,17 @@ def threads():
 
 
 def test_the_cores_of_a_run_change_no_bit_of_the_toy_model(threads, tmp_path):
-    spec = Spec(width=64, layers=2, vocabulary=600, sight_steps=2, steps=2)
+    settings = Settings(width=64, layers=2, vocabulary=600, sight_steps=2, steps=2)
     weights = []
     for count in (1, 4):
         torch.set_num_threads(count)
-        make(spec, tmp_path / str(count))
+        train_model(settings, tmp_path / str(count))
         weights.append((tmp_path / str(count) / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
 
 
 def test_the_shipped_model_loads_whole_from_the_names_that_vllm_knows(tmp_path):
-    take(tmp_path / "toy.json")
+    write_model(record=tmp_path / "toy.json")
     with safe_open(tmp_path / "toy/model.safetensors", "pt") as weights:
         names = set(weights.keys())
     assert {name.split(".")[0] for name in names} == {"language_model", "multi_modal_projector", "vision_tower"}
@@ -46,7 +46,7 @@ def test_the_shipped_model_loads_whole_from_the_names_that_vllm_knows(tmp_path):
 
 
 def test_line_ends_are_tokens_as_in_gemma(tmp_path):
-    take(tmp_path / "toy.json")
+    write_model(record=tmp_path / "toy.json")
     tokenizer = load(tmp_path / "toy.json").processor.tokenizer
     for count in range(1, 5):
         text = "a" + "\n" * count + "b"
@@ -58,17 +58,17 @@ def test_line_ends_are_tokens_as_in_gemma(tmp_path):
 @pytest.mark.parametrize("answer", [None, "A"])
 @pytest.mark.parametrize("images", [1, 3])
 def test_the_toy_chat_template_words_turns_as_gemmas(tmp_path, system, answer, images):
-    take(tmp_path / "toy.json")
+    write_model(record=tmp_path / "toy.json")
     processor = load(tmp_path / "toy.json").processor
     messages = (
         chat("Which shape?", images, system) if answer is None else answered("Which shape?", images, system, answer)
     )
     gemma = (Path(trl.__file__).parent / "chat_templates" / "gemma3.jinja").read_text(encoding="utf-8")
-    said = [
+    texts = [
         processor.apply_chat_template(messages, add_generation_prompt=answer is None, **template)
         for template in ({}, {"chat_template": gemma})
     ]
-    assert said[0] == said[1]
+    assert texts[0] == texts[1]
 
 
 def test_a_shipped_file_that_was_changed_is_refused(tmp_path):
@@ -77,12 +77,12 @@ def test_a_shipped_file_that_was_changed_is_refused(tmp_path):
     shutil.copyfile(ORIGIN, tmp_path / "toy_model.json")
     (copy / "config.json").write_text("{}")
     with pytest.raises(BadFile, match=r"config\.json is not the file that was shipped; restore it: git checkout"):
-        take(tmp_path / "models/tiny.json", copy)
+        write_model(record=tmp_path / "models/tiny.json", shipped=copy)
     assert not (tmp_path / "models/tiny.json").exists()
 
 
 def test_the_record_of_the_shipped_model_is_the_same_everywhere(tmp_path):
-    take(tmp_path / "tiny.json")
+    write_model(record=tmp_path / "tiny.json")
     record, folder = read_record(tmp_path / "tiny.json")
     assert record.files == read_json(ORIGIN)["files"]
     assert record.folder == "tiny" and folder == tmp_path / "tiny"

@@ -1,4 +1,4 @@
-"""The made tree has FLARE's shape and variants, is the same for the same seed, and its pictures decide the answers."""
+"""The toy dataset has FLARE's shape and variants, is the same for the same seed, and its images decide the answers."""
 
 import json
 from collections import Counter
@@ -8,7 +8,7 @@ import pytest
 from workflow_scripts.core.config.datasets import SyntheticDataset
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.manifest import take_inventory
-from workflow_scripts.core.tasks import TASKS
+from workflow_scripts.core.tasks import tasks
 from workflow_scripts.synthetic.dataset import draw_dataset
 
 
@@ -31,7 +31,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(tmp_path):
 
 
 def test_at_full_scale_there_are_about_1900_and_450_rows(tmp_path):
-    counts = draw_dataset(SyntheticDataset(), tmp_path / "tree")
+    counts = draw_dataset(SyntheticDataset(), tmp_path / "root")
     assert 1700 <= counts["training"] <= 1900
     assert 420 <= counts["validation-public"] + counts["validation_public"] <= 460
 
@@ -47,23 +47,23 @@ def test_flares_variants_are_met(toy_root):
     roots = {"" if isinstance(c, list) else next(k for k, v in c.items() if isinstance(v, list)) for c in contents}
     assert roots == {"", "questions", "data", "annotations", "items"}
     records = list(_records(toy_root))
-    tasks, modalities = {r["TaskType"] for r in records}, {r["Modality"] for r in records}
-    assert {"Classification", "classification", "Cell Counting", "Counting", "Report_Generation"} <= tasks
+    spellings, modalities = {r["TaskType"] for r in records}, {r["Modality"] for r in records}
+    assert {"Classification", "classification", "Cell Counting", "Counting", "Report_Generation"} <= spellings
     assert {"X-ray", "X-Ray", "microscopy", "Microscopy", "Fundus", "Digital Camera"} <= modalities
     assert {str, list} == {type(r["ImageName"]) for r in records}
     assert max(len(r["ImageName"]) for r in records if isinstance(r["ImageName"], list)) >= 4
 
 
-def test_every_task_is_there_in_both_folders(made):
+def test_every_task_is_there_in_both_folders(toy):
     for folder in ("training", "validation-public"):
-        assert {row["task"] for row in made.rows if row["folder"] == folder} == set(TASKS)
+        assert {row.task for row in toy.rows if row.folder == folder} == set(tasks())
 
 
-def test_no_answer_of_a_choice_is_all_there_is(made):
+def test_no_answer_of_a_choice_is_all_there_is(toy):
     answers: dict[str, Counter] = {}
-    for row in made.rows:
-        if row["task"] == "classification" and row["folder"] == "training":
-            answers.setdefault(row["dataset"], Counter())[row["answer"]] += 1
+    for row in toy.rows:
+        if row.task == "classification" and row.folder == "training":
+            answers.setdefault(row.subset, Counter())[row.answer] += 1
     for counted in answers.values():
         assert len(counted) > 1
         assert max(counted.values()) < 0.8 * sum(counted.values())

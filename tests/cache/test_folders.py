@@ -1,4 +1,4 @@
-"""A watched folder: what changed is told by content, and only files whose size or time differ are read."""
+"""A folder that others may change: changes are recognised by content, and only files whose stamps differ are read."""
 
 import os
 import shutil
@@ -6,17 +6,17 @@ import time
 
 import pytest
 
-from workflow_scripts.cache import folders as watched
+from workflow_scripts.cache import folders
 from workflow_scripts.cache.folders import Seen, identity_of, read_seen, stamps_below, write_seen
-from workflow_scripts.core.files import sha256_of_file
+from workflow_scripts.core.files import BadFile, sha256_of_file
 
 
 @pytest.fixture
 def root(tmp_path):
     for name in ("training/Xray/a/a.json", "training/Xray/a/images/1.png", "training/Xray/a/images/2.png"):
-        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "tree" / name).write_text(name)
-    return tmp_path / "tree"
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / name).write_text(name)
+    return tmp_path / "root"
 
 
 def inventory(root, record):
@@ -36,17 +36,17 @@ def never(path):
     raise AssertionError(f"{path} was read")
 
 
-def test_an_unchanged_tree_is_not_read_and_keeps_its_identity(root, record, monkeypatch):
-    monkeypatch.setattr(watched, "sha256_of_file", never)
+def test_an_unchanged_folder_is_not_read_and_keeps_its_identity(root, record, monkeypatch):
+    monkeypatch.setattr(folders, "sha256_of_file", never)
     assert identity_of(root, record) == read_seen(record).identity
 
 
-def test_a_touched_tree_is_read_once_and_keeps_its_identity(root, record, monkeypatch):
+def test_a_touched_folder_is_read_once_and_keeps_its_identity(root, record, monkeypatch):
     before = read_seen(record).identity
     for path in stamps_below(root):
         os.utime(root / path, (1, 1))
     assert identity_of(root, record) == before
-    monkeypatch.setattr(watched, "sha256_of_file", never)
+    monkeypatch.setattr(folders, "sha256_of_file", never)
     assert identity_of(root, record) == before
 
 
@@ -58,6 +58,20 @@ def test_bytes_of_the_same_length_change_the_identity_until_they_are_put_back(ro
     assert changed != before and identity_of(root, record) == changed
     image.write_text(content)
     assert identity_of(root, record) == before
+
+
+def test_bytes_of_the_same_length_and_time_change_the_identity(root, record):
+    before, image = read_seen(record).identity, root / "training/Xray/a/images/1.png"
+    status = image.stat()
+    image.write_text(image.read_text()[::-1])
+    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert identity_of(root, record) != before
+
+
+def test_a_record_that_is_none_is_named(root, record):
+    record.write_text('{"files": {"a": [1, 2]}}')
+    with pytest.raises(BadFile, match=r"seen\.json is not a record of a folder; delete it and run again"):
+        identity_of(root, record)
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "renamed"])
@@ -93,7 +107,7 @@ def test_a_record_that_cannot_be_written_stops_no_plan(root, record, monkeypatch
 
 
 def test_fifty_thousand_files_are_looked_at_in_under_two_seconds(tmp_path):
-    root = tmp_path / "tree"
+    root = tmp_path / "root"
     for folder in range(50):
         (root / str(folder)).mkdir(parents=True)
         for number in range(1000):
