@@ -328,7 +328,7 @@ CLASSIFICATION = [
         {
             "Malignant": "B", "MALIGNANT": "B", "malignant lesion": "B", "The lesion is most likely benign.": "A",
             "A malignant tumour is seen.": "B", "A benign lesion is seen.": "A", "A normal ultrasound.": "C",
-            "I see a malignant mass in the picture.": "B",
+            "I see a malignant mass in the image.": "B",
         },
     ),
     *stated(
