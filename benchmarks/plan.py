@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from workflow_scripts.core.paths import ROOT
+from workflow_scripts import ROOT
 
 CONFIG = "config/plan.yaml"
 

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
+from workflow_scripts import ROOT
 from workflow_scripts.cli import resume as module
 from workflow_scripts.cli.resume import RECORD, check_cache_folder, clear_dead_run, record_run
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.files import read_json, write_json
-from workflow_scripts.core.paths import ROOT
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from functools import cache
 
 import pytest
 
+from workflow_scripts import PACKAGE, ROOT
 from workflow_scripts.cache.fingerprints import sources
-from workflow_scripts.core.paths import PACKAGE, ROOT
 from workflow_scripts.core.tasks import BUILT_IN
 
 CODE = ROOT / PACKAGE

@@ -6,10 +6,10 @@ import json
 import pytest
 import yaml
 
+from workflow_scripts import ROOT
 from workflow_scripts.core.config import documents
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration, read_configuration
-from workflow_scripts.core.paths import ROOT
 
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from workflow_scripts.core.paths import ROOT
+from workflow_scripts import ROOT
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 CODE = ROOT / "workflow_scripts"

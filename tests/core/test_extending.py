@@ -14,9 +14,9 @@ from llguidance import LLMatcher, grammar_from
 from PIL import Image
 
 from tests.conftest import make_row
+from workflow_scripts import ROOT
 from workflow_scripts.core.config.workflow import load_configuration
 from workflow_scripts.core.manifest import take_inventory, write_manifest
-from workflow_scripts.core.paths import ROOT
 from workflow_scripts.core.rows import JudgedPair, MetricValue, Outcome, Prediction, QuarantinedRow, ReportScore, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 

@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from workflow_scripts.core.paths import ROOT
+from workflow_scripts import ROOT
 from workflow_scripts.core.provenance import workflow_version
 from workflow_scripts.core.rows import MetricValue
 from workflow_scripts.core.tables import write_rows

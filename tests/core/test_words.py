@@ -12,9 +12,9 @@ from functools import cache
 
 import pytest
 
+from workflow_scripts import ROOT
 from workflow_scripts.core import rows
 from workflow_scripts.core.config.section import Section
-from workflow_scripts.core.paths import ROOT
 
 NOT_IN_NAMES = {
     *("room", "rooms", "house", "houses", "home", "tree", "trees", "picture", "pictures", "cohort", "cohorts"),

@@ -96,7 +96,7 @@ def test_a_question_that_says_its_box_convention_goes_before_what_the_subset_doe
 )
 def test_source_and_answer_are_split_by_one_splitter(tmp_path, text, labels):
     from workflow_scripts.core.tasks import load_part
-    from workflow_scripts.tasks.labels import label_key
+    from workflow_scripts.tasks.language.labels import label_key
 
     _, [scored] = convert_both(tmp_path, [(LABELS, "Crown; Caries", "Multi-label Classification")],
                                [(LABELS, text, "Multi-label Classification")])  # fmt: skip

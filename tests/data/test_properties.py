@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from tests.data.roots import OPTIONS, converted, pngs, write_converted, write_subset
 from tests.data.test_convert import assert_conserved
-from workflow_scripts.core.boxes import from_corners, to_corners
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.images import BadImage, decode_image
 from workflow_scripts.core.rows import QuarantinedRow, Row
 from workflow_scripts.core.tables import read_rows
-from workflow_scripts.tasks.labels import split_labels
+from workflow_scripts.tasks.boxes.conventions import from_corners, to_corners
+from workflow_scripts.tasks.language.labels import split_labels
 from workflow_scripts.tasks.questions import options_in
 
 QUIET = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))

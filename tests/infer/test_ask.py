@@ -21,11 +21,11 @@ from PIL import Image
 
 from tests.chat_server import ChatServer, Fault, Reply, echo
 from tests.conftest import make_row
+from workflow_scripts import ROOT
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of
 from workflow_scripts.core.images import decode_image
-from workflow_scripts.core.paths import ROOT
 from workflow_scripts.core.requests import Request, RequestImage
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, read_table, write_rows

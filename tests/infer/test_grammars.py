@@ -23,7 +23,7 @@ from workflow_scripts.core.tasks import load_part, tasks
 from workflow_scripts.engines.local.constraint import Constraint
 from workflow_scripts.synthetic.dataset import draw_dataset
 from workflow_scripts.synthetic.pretraining import build_processor
-from workflow_scripts.tasks.text import squeezed
+from workflow_scripts.tasks.language.text import squeezed
 
 LIMITS = Inference().max_new_tokens
 SMALL = {

@@ -95,7 +95,7 @@ def build_model(processor: PaliGemmaProcessor) -> PaliGemmaForConditionalGenerat
         hidden_size=WIDTH,
     )
     model = PaliGemmaForConditionalGeneration(config)
-    # Pictures, attention and gates must weigh enough to be seen in the logits; biases start at zero.
+    # Images, attention and gates must weigh enough to be seen in the logits; biases start at zero.
     for name, weight in model.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(weight, std=0.1)

@@ -11,7 +11,7 @@ from pycocotools import mask
 from sklearn import metrics as sk
 
 from workflow_scripts.core.metrics import Facts, ScoredAnswer
-from workflow_scripts.tasks.box_matching import matched, overlaps
+from workflow_scripts.tasks.boxes.matching import matched, overlaps
 from workflow_scripts.tasks.classification.metrics import facts as classification_facts
 from workflow_scripts.tasks.detection.metrics import facts as detection_facts
 from workflow_scripts.tasks.instance_detection.metrics import OVERLAPS

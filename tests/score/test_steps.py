@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from tests.score.conftest import one_of_each, prediction, row
+from workflow_scripts import PACKAGE, ROOT
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.judges import JudgeSection, RuleBasedJudge
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.paths import PACKAGE, ROOT
 from workflow_scripts.core.rows import (
     Agreement,
     Comparison,

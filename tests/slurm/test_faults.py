@@ -10,7 +10,7 @@ import pytest
 
 from tests.slurm.runs import begin, jobs_of, run
 from tests.workflow.runs import checkout
-from workflow_scripts.core.paths import ROOT
+from workflow_scripts import ROOT
 
 pytestmark = [pytest.mark.slurm, pytest.mark.extended, pytest.mark.workflow]
 NODE = socket.gethostname().partition(".")[0]

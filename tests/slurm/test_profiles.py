@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from tests.workflow.runs import checkout, snakemake
-from workflow_scripts.core.paths import ROOT
+from workflow_scripts import ROOT
 
 
 def profile(name):

@@ -29,11 +29,10 @@ from tests.tasks.reading_cases import (
     Form,
     canonical,
 )
-from workflow_scripts.core.answers import Value
-from workflow_scripts.core.final_answer import final_answer
+from workflow_scripts.core.answers import Value, final_answer
 from workflow_scripts.core.rows import ExpectedFormat, Option
 from workflow_scripts.core.tasks import load_part
-from workflow_scripts.tasks.text import LONGEST
+from workflow_scripts.tasks.language.text import LONGEST
 
 UNLISTED = [
     Form("classification", ExpectedFormat("letter")),

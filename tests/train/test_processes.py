@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from workflow_scripts import ROOT
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.systems import Prompt
-from workflow_scripts.core.paths import ROOT
 from workflow_scripts.core.rows import TrainingStep
 from workflow_scripts.core.tables import read_rows
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workflow_scripts.core.paths import ROOT
+from workflow_scripts import ROOT
 
 CODE = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
 

@@ -11,8 +11,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from workflow_scripts import PACKAGE, ROOT
 from workflow_scripts.core.files import sha256_of, sha256_of_file
-from workflow_scripts.core.paths import PACKAGE, ROOT
 from workflow_scripts.core.tasks import tasks
 
 

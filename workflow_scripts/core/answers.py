@@ -1,5 +1,11 @@
-"""What the parts of a task and their users exchange: source answers, typed answers, faults, learned conventions."""
+"""What the parts of a task and their users exchange: source answers, typed answers, faults, learned conventions.
 
+`final_answer` cuts what a model thought before it answered: MedGemma 1.5 may think between `<unused94>thought` and
+`<unused95>`, others between `<think>` and `</think>`. What stands in a thought is no answer; a thought that never ends
+leaves none.
+"""
+
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -101,3 +107,48 @@ class ReadingPart(Protocol):
 
     def reference(self, row: Row) -> Value:
         """The reference answer of a row in the form that the readers return."""
+
+
+_THOUGHT_OR_END = re.compile(
+    r"(?P<open><unused94>|<(?:think|thinking|thought|reasoning)>)|(?P<close><unused95>|</(?:think|thinking|thought|reasoning)>)"
+    r"|<end_of_turn>|<\|im_end\|>|<\|eot_id\|>|<\|endoftext\|>|<\|end\|>|<eos>|</s>",
+    re.IGNORECASE,
+)
+
+
+class FinalAnswer(NamedTuple):
+    """What is read and judged of an answer."""
+
+    text: str
+    thought: bool  # a thought was cut
+    unfinished: bool  # a thought never ended: the answer is truncated
+    after_turn: bool  # text after the end of the turn was cut
+
+
+def final_answer(text: str) -> FinalAnswer:
+    """Cut thoughts and what follows the end of the turn. Text without either comes back unchanged."""
+    if "<" not in text:
+        return FinalAnswer(text, False, False, False)
+    parts: list[str] = []
+    thought = inside = marked = after_turn = False
+    start = 0
+    for mark in _THOUGHT_OR_END.finditer(text):
+        marked = True
+        if mark["open"]:
+            if not inside:
+                parts.append(text[start : mark.start()])
+            thought = inside = True
+        elif mark["close"]:
+            if not inside:  # the opening mark was part of the prompt
+                parts.clear()
+            thought, inside, start = True, False, mark.end()
+        else:
+            if not inside:
+                parts.append(text[start : mark.start()])
+            after_turn = bool(text[mark.end() :].strip())
+            break
+    else:
+        if not inside:
+            parts.append(text[start:])
+    answer = "".join(parts)
+    return FinalAnswer(answer.strip() if marked else answer, thought, inside, after_turn)

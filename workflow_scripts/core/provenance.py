@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from workflow_scripts import ROOT
 from workflow_scripts.core.files import write_json
-from workflow_scripts.core.paths import ROOT
 
 PACKAGES = [
     "torch",

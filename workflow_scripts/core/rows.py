@@ -56,6 +56,8 @@ class ExpectedFormat(NamedTuple):
     separator: str | None = None  # of labels: ";" or ","
     percent: bool = False  # a number is written with a percent sign
     box_convention: str | None = None  # of boxes: xyxy or xywh
+    width: int | None = None  # of the image that boxes lie in, pixels; None where no box is asked for
+    height: int | None = None
     sources: tuple[FormatSource, ...] = ()
 
 

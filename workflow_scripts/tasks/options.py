@@ -5,8 +5,8 @@ from functools import lru_cache
 
 from workflow_scripts.core.answers import BadAnswer
 from workflow_scripts.core.rows import ExpectedFormat, Option
-from workflow_scripts.tasks.numbers import SOURCE_LIMIT
 from workflow_scripts.tasks.questions import CACHED_QUESTIONS, options_in
+from workflow_scripts.tasks.source_numbers import SOURCE_LIMIT
 
 NOTHING = frozenset({"", "none", "null", "nan", "n/a"})
 """What sources write for a missing answer, in lower case."""

@@ -10,7 +10,19 @@ CACHED_QUESTIONS = 4096
 """Questions whose reading is cached: a dataset asks the same few by the thousand."""
 
 _MARKER = {mark: re.compile(rf"(?<![A-Za-z0-9])\(?([A-Z]){re.escape(mark)}(?=\s|[A-Za-z0-9(\"'])") for mark in ").:"}
-_CHOICES = re.compile(r"\b(?:choose (?:all that apply )?from|labels|candidates|categories)\s*:\s*", re.IGNORECASE)
+_CHOICES = (
+    re.compile(r"\b(?:choose|select|pick|mark|tick|list|name)\b[^:\n\[]{0,160}:\s*", re.IGNORECASE),
+    re.compile(
+        r"\b(?:labels|candidates|categories|options|choices|classes|subtypes)\s*(?:are|include)?\s*:\s*", re.IGNORECASE
+    ),
+    re.compile(r"\b(?:choose|select|pick)\s+(?:\w+\s+){0,3}?from\s+(?=\[)", re.IGNORECASE),
+    re.compile(
+        r"\b(?:choose|select|pick)\s+(?:all that apply\s+)?from\s+(?!the\b|this\b|these\b)(?=[^.\n]*[;,])",
+        re.IGNORECASE,
+    ),
+)
+"""What a list of labels follows, the surest first."""
+_LONGEST_LABEL = 90
 _CORNERS = re.compile(r"x_?min|x_?1\b.*?x_?2\b|top.?left.*bottom.?right", re.IGNORECASE | re.DOTALL)
 _SIZES = re.compile(r"\bx\b[^\]]{0,12}\by\b[^\]]{0,12}\bw(?:idth)?\b", re.IGNORECASE)
 
@@ -25,34 +37,60 @@ def options_in(question: str) -> tuple[Option, ...]:
     best: list[re.Match[str]] = []
     for pattern in _MARKER.values():
         run: list[re.Match[str]] = []
-        for found in pattern.finditer(question):
-            place = ord(found.group(1)) - ord("A")
+        for match in pattern.finditer(question):
+            place = ord(match.group(1)) - ord("A")
             if place == len(run):
-                run.append(found)
+                run.append(match)
             elif place == 0:
                 best = max(best, run, key=len) if len(run) > len(best) else best
-                run = [found]
+                run = [match]
         if len(run) >= len(best):
             best = run
     if len(best) < 2:
         return ()
     options = []
-    for found, after in zip(best, [*best[1:], None], strict=True):
+    for match, after in zip(best, [*best[1:], None], strict=True):
         end = after.start() if after else len(question)
-        text = question[found.end() : end].strip().split("\n")[0].strip()
-        options.append((found.group(1), text.rstrip(" ,;")))
+        text = question[match.end() : end].strip().split("\n")[0].strip()
+        options.append((match.group(1), text.rstrip(" ,;")))
     return tuple(options)
 
 
 @lru_cache(maxsize=CACHED_QUESTIONS)
 def choices_in(question: str) -> tuple[str, ...] | None:
-    """The label list after `Choose from:` and its like, split at `;` where there is one and else at `,`."""
-    found = _CHOICES.search(question)
-    if found is None:
+    """The label list of a question, split at `;` where there is one and else at `,`; None where it lists none.
+
+    A list follows `Choose from:`, `Select all that apply:`, `Labels:`, `Options:` and their like, or stands in brackets
+    after `Pick from`. It ends with its sentence. Lettered options are no label list.
+    """
+    listed = _listed(question)
+    if listed is None:
         return None
-    listed = re.split(r"\.(?:\s|$)|\n", question[found.end() :], maxsplit=1)[0]
-    labels = (label.strip() for label in listed.split(";" if ";" in listed else ","))
-    return tuple(label for label in labels if label) or None
+    return tuple(label.strip() for label in listed.split(";" if ";" in listed else ",") if label.strip())
+
+
+@lru_cache(maxsize=CACHED_QUESTIONS)
+def list_separator(question: str) -> str | None:
+    """The separator of the question's own label list."""
+    listed = _listed(question)
+    return None if listed is None else ";" if ";" in listed else ","
+
+
+def _listed(question: str) -> str | None:
+    """The text of the question's label list."""
+    if options_in(question):
+        return None
+    for pattern in _CHOICES:
+        for match in pattern.finditer(question):
+            rest = question[match.end() :]
+            if rest.startswith("["):
+                listed = rest[1:].partition("]")[0]
+            else:
+                listed = re.split(r"\.(?:\s|$)|\n", rest, maxsplit=1)[0]
+            labels = [label.strip() for label in listed.split(";" if ";" in listed else ",") if label.strip()]
+            if len(labels) > 1 and all(len(label) <= _LONGEST_LABEL and "?" not in label for label in labels):
+                return listed
+    return None
 
 
 def separator_in(question: str) -> str | None:

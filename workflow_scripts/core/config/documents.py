@@ -11,10 +11,10 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from workflow_scripts import ROOT
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.workflow import Configuration
 from workflow_scripts.core.files import write_text
-from workflow_scripts.core.paths import ROOT
 
 SCHEMA = Path("config/schema.json")
 REFERENCE = Path("config/reference.yaml")

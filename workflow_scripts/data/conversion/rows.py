@@ -149,6 +149,8 @@ def _row(
     images = tuple(Image(path, probes[path].sha256, probes[path].width, probes[path].height) for path in paths)
     part: AnswersPart = load_part(task, "answers")
     expected = part.expected_format(question, conventions[task])
+    if expected.box_convention is not None:
+        expected = expected._replace(width=images[0].width, height=images[0].height)
     answer, remarks = _answer(part, record.get("Answer"), expected, images[0], policies)
     return Row(
         uid=file.uid(number),

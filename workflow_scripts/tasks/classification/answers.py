@@ -1,14 +1,17 @@
 """Classes as a source writes them: an option's letter, or words."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from workflow_scripts.core.answers import Answer, BadAnswer, Conventions, Fault, Learned, SourceAnswer
 from workflow_scripts.core.rows import ExpectedFormat, FormatSource
+from workflow_scripts.tasks.language.text import squeezed
 from workflow_scripts.tasks.options import NOTHING, answer_by, is_letter, misfit, options_of, source_text
-from workflow_scripts.tasks.questions import options_in
-from workflow_scripts.tasks.text import squeezed
+from workflow_scripts.tasks.questions import choices_in, options_in
+
+_LETTERED = re.compile(r"^\(?([A-Za-z])[).:](?:\s|$)")
 
 MOST_WORDS = 60
 """A question without options that has more distinct answers than this is an open one: any words will do."""
@@ -40,8 +43,11 @@ def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:
 
 
 def expected_format(question: str, conventions: Conventions) -> ExpectedFormat:
-    """A letter of the question's options, an option's words, or the words that the subset answers this question with."""
-    options = options_of(question)
+    """A letter or the words of an option that the question lists, else words that the subset answers it with."""
+    options, choices = options_of(question), choices_in(question)
+    if choices:  # options without letters
+        listed = (FormatSource("answer_by", "question"), FormatSource("labels", "question"))
+        return ExpectedFormat(answer_by="words", labels=choices, sources=listed)
     known = conventions.get("answer_by") or conventions.get("answer_by", answer_by(options))
     by = str(known.value) if known else "letter" if options else "words"
     sources = [FormatSource("answer_by", known.source if known else "task default")]
@@ -65,12 +71,15 @@ def parse(raw: object, expected: ExpectedFormat) -> Answer:
     if nothing and not named:
         raise BadAnswer("no_answer", f"the answer is {json.dumps(raw)}")
     text = source_text(raw)
+    lettered = _LETTERED.match(text)
+    if lettered and expected.answer_by == "letter" and misfit([text], expected) is None:
+        text = lettered.group(1).upper()  # `D.` and `D) Melanoma` are the letter D
     return Answer(text, labels=(text,))
 
 
 def fault(answer: Answer, expected: ExpectedFormat, width: int, height: int) -> Fault | None:
     """An answer that is none of the question's options."""
-    if not expected.options:
+    if not expected.options and not any(source == ("labels", "question") for source in expected.sources):
         return None
     wrong = misfit(answer.labels or (), expected)
     return None if wrong is None else Fault("answer_not_an_option", f"{wrong!r} is none of the question's options")

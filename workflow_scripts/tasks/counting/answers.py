@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from workflow_scripts.core.answers import Answer, BadAnswer, Conventions, Fault, Learned, SourceAnswer
 from workflow_scripts.core.rows import ExpectedFormat
-from workflow_scripts.tasks.numbers import SOURCE_LIMIT, source_number
 from workflow_scripts.tasks.options import NOTHING
+from workflow_scripts.tasks.source_numbers import SOURCE_LIMIT, source_number
 
 
 def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:

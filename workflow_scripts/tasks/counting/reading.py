@@ -5,8 +5,8 @@ import re
 from workflow_scripts.core.answers import Value
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import ExpectedFormat, Row
-from workflow_scripts.tasks.numbers import stated_number
-from workflow_scripts.tasks.text import LONGEST
+from workflow_scripts.tasks.language.numbers import stated_number
+from workflow_scripts.tasks.language.text import LONGEST
 
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 
@@ -20,7 +20,7 @@ def read_strict(expected: ExpectedFormat, text: str) -> Value | None:
 def read_lenient(expected: ExpectedFormat, text: str) -> Value | None:
     """The number that a text states."""
     exact = read_strict(expected, text)
-    return stated_number(text[:LONGEST].strip()) if exact is None else exact
+    return stated_number(text[:LONGEST].strip(), whole=True) if exact is None else exact
 
 
 def reference(row: Row) -> Value:

@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 
 from workflow_scripts.core.answers import Answer, BadAnswer, Conventions, Fault, Learned, SourceAnswer
-from workflow_scripts.core.boxes import BoxConvention
 from workflow_scripts.core.rows import ExpectedFormat
-from workflow_scripts.tasks.box_formats import convention_of, expected_boxes
-from workflow_scripts.tasks.boxes import (
+from workflow_scripts.tasks.boxes.conventions import BoxConvention
+from workflow_scripts.tasks.boxes.formats import convention_of, expected_boxes
+from workflow_scripts.tasks.boxes.parsing import (
     boxes_text,
     cut_to_image,
     learn_convention,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from workflow_scripts.core.rows import Row
 from workflow_scripts.tasks.baselines import Answer, always, median_box, whole_image
-from workflow_scripts.tasks.box_formats import convention_of
-from workflow_scripts.tasks.boxes import boxes_text
+from workflow_scripts.tasks.boxes.formats import convention_of
+from workflow_scripts.tasks.boxes.parsing import boxes_text
 
 
 def majority(rows: Sequence[Row]) -> Answer:

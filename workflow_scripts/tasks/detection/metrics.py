@@ -15,8 +15,8 @@ from workflow_scripts.core.metrics import (
     of_reading,
     wrong_format,
 )
-from workflow_scripts.tasks.box_matching import matched, overlaps
-from workflow_scripts.tasks.box_metrics import coordinate_facts, coordinate_metrics, f1_of, pooled_r2, share_of
+from workflow_scripts.tasks.boxes.matching import matched, overlaps
+from workflow_scripts.tasks.boxes.metrics import coordinate_facts, coordinate_metrics, f1_of, pooled_r2, share_of
 
 OVERLAP = 0.5
 

@@ -1,11 +1,16 @@
 """Boxes as models write them: a JSON list, or boxes anywhere in a text."""
 
+import re
+
 from workflow_scripts.core.answers import Value
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import ExpectedFormat, Row
-from workflow_scripts.tasks.box_formats import convention_of
-from workflow_scripts.tasks.boxes import boxes_in_text, corners_of, read_boxes, strict_json
-from workflow_scripts.tasks.text import EMPTY_ANSWER, LONGEST
+from workflow_scripts.tasks.boxes.formats import convention_of
+from workflow_scripts.tasks.boxes.parsing import corners_of, read_boxes, strict_json
+from workflow_scripts.tasks.boxes.text import boxes_in_text
+from workflow_scripts.tasks.language.text import EMPTY_ANSWER, LONGEST
+
+_EMPTY_LIST = re.compile(r"\[\s*\](?:\s*```)?\s*$")
 
 
 def read_strict(expected: ExpectedFormat, text: str) -> Value | None:
@@ -23,7 +28,8 @@ def read_lenient(expected: ExpectedFormat, text: str) -> Value | None:
     text = text[:LONGEST].strip()
     if EMPTY_ANSWER.match(text):
         return []
-    return boxes_in_text(text, convention_of(expected)) or None
+    boxes = boxes_in_text(text, expected)
+    return boxes if boxes or _EMPTY_LIST.search(text) else None
 
 
 def reference(row: Row) -> Value:

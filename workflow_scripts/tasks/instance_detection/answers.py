@@ -1,13 +1,14 @@
 """Boxes by identity as a source writes them: a JSON object, possibly in a string, of lists of boxes."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 from workflow_scripts.core.answers import Answer, BadAnswer, Conventions, Fault, Learned, SourceAnswer
-from workflow_scripts.core.boxes import BoxConvention
-from workflow_scripts.core.rows import ExpectedFormat, Instance
-from workflow_scripts.tasks.box_formats import convention_of, expected_boxes
-from workflow_scripts.tasks.boxes import (
+from workflow_scripts.core.rows import ExpectedFormat, FormatSource, Instance
+from workflow_scripts.tasks.boxes.conventions import BoxConvention
+from workflow_scripts.tasks.boxes.formats import convention_of, expected_boxes
+from workflow_scripts.tasks.boxes.parsing import (
     cut_to_image,
     instances_text,
     learn_convention,
@@ -17,24 +18,41 @@ from workflow_scripts.tasks.boxes import (
 )
 from workflow_scripts.tasks.options import NOTHING
 
+MOST_IDENTITIES = 100
+"""A subset with more identities than this has open ones: any will do."""
+
 USUAL: BoxConvention = "xywh"
 """Where neither the questions nor the boxes tell: FLARE's chromosomes."""
 
 
 def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:
-    """How boxes are written: see `learn_convention`."""
+    """How boxes are written (see `learn_convention`), and which identities there are."""
     boxes: list[object] = []
+    identities: Counter[str] = Counter()
     for row in rows:
         try:
-            boxes += [box for listed in _boxes_by_identity(row.raw).values() for box in listed]
+            by_identity = _boxes_by_identity(row.raw)
         except BadAnswer:
             continue
-    return [Learned("box_convention", *learn_convention([row.question for row in rows], boxes, USUAL))] if rows else []
+        boxes += [box for listed in by_identity.values() for box in listed]
+        identities.update(identity.casefold() for identity in by_identity)
+    if not rows:
+        return []
+    learned = [Learned("box_convention", *learn_convention([row.question for row in rows], boxes, USUAL))]
+    if 0 < len(identities) <= MOST_IDENTITIES:
+        count = identities.total()
+        learned.append(Learned("labels", sorted(identities), count, count))
+    return learned
 
 
 def expected_format(question: str, conventions: Conventions) -> ExpectedFormat:
-    """Boxes in the convention of the configuration, of the question, or of the subset."""
-    return expected_boxes(question, conventions, USUAL)
+    """Boxes in the convention of the configuration, of the question or of the subset, under its identities."""
+    expected = expected_boxes(question, conventions, USUAL)
+    known = conventions.get("labels")
+    if known is None:
+        return expected
+    sources = (*expected.sources, FormatSource("labels", known.source))
+    return expected._replace(labels=tuple(known.value), sources=sources)  # type: ignore[arg-type]
 
 
 def parse(raw: object, expected: ExpectedFormat) -> Answer:

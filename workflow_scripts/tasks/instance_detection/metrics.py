@@ -17,8 +17,8 @@ from workflow_scripts.core.metrics import (
     ratio,
     wrong_format,
 )
-from workflow_scripts.tasks.box_matching import matched, overlaps
-from workflow_scripts.tasks.box_metrics import Pair, coordinate_facts, f1_of, pooled_r2, share_of
+from workflow_scripts.tasks.boxes.matching import matched, overlaps
+from workflow_scripts.tasks.boxes.metrics import Pair, coordinate_facts, f1_of, pooled_r2, share_of
 
 OVERLAPS = (0.3, 0.4, 0.5, 0.6, 0.7)
 ByIdentity = dict[str, list[Corners]]

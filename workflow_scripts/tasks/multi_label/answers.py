@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from workflow_scripts.core.answers import Answer, BadAnswer, Conventions, Fault, Learned, SourceAnswer
 from workflow_scripts.core.rows import ExpectedFormat, FormatSource
-from workflow_scripts.tasks.labels import label_key, split_labels
+from workflow_scripts.tasks.language.labels import label_key, split_labels
 from workflow_scripts.tasks.options import answer_by, is_letter, misfit, options_of, source_text
-from workflow_scripts.tasks.questions import choices_in, separator_in
+from workflow_scripts.tasks.questions import choices_in, list_separator, separator_in
 
 
 def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:
@@ -46,7 +46,7 @@ def expected_format(question: str, conventions: Conventions) -> ExpectedFormat:
     """Labels that the question lists, letters or words of its options, or any."""
     options, choices = options_of(question), choices_in(question)
     separator = conventions.get("separator")
-    named = separator_in(question)
+    named = separator_in(question) or (None if separator else list_separator(question))
     value = str(separator.value) if separator else named or ","
     source = "question" if named == value else separator.source if separator else "task default"
     sources = [FormatSource("separator", source)]

@@ -16,7 +16,7 @@ from workflow_scripts.core.metrics import (
     ratio,
     wrong_format,
 )
-from workflow_scripts.tasks.text import squeezed
+from workflow_scripts.tasks.language.text import squeezed
 
 Sets = list[tuple[set[str], set[str]]]
 """Reference and predicted labels of each row."""

@@ -5,8 +5,13 @@ import re
 from workflow_scripts.core.answers import Value
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import ExpectedFormat, Row
-from workflow_scripts.tasks.labels import label_key, split_labels
-from workflow_scripts.tasks.text import EMPTY_ANSWER, LONGEST, squeezed
+from workflow_scripts.tasks.language.labels import label_key, split_labels
+from workflow_scripts.tasks.language.mentions import mentions_at, places_of
+from workflow_scripts.tasks.language.text import EMPTY_ANSWER, LONGEST, REFUSAL, declined_spans, lies_in, squeezed
+
+_ANSWER = re.compile(r"\banswer\b(?=\W*(?:is\b|[:=\n]))", re.IGNORECASE)
+_LONGEST_LABEL = 100
+_LISTED_WORDS = 6
 
 
 def read_strict(expected: ExpectedFormat, text: str) -> Value | None:
@@ -17,37 +22,43 @@ def read_strict(expected: ExpectedFormat, text: str) -> Value | None:
     if squeezed(text) in ("", "none"):
         return []
     separator = expected.separator or ","
-    names = {label_key(label): label for label in expected.labels}
     labels = split_labels(text, separator, expected.labels)
-    if names:
+    if expected.labels:
+        names = {label_key(label): label for label in expected.labels}
         keys = [label_key(label) for label in labels]
         return list(dict.fromkeys(names[key] for key in keys)) if labels and set(keys) <= names.keys() else None
-    return list(dict.fromkeys(labels)) if labels and all(len(label) <= 100 for label in labels) else None
+    if REFUSAL.search(text):
+        return None
+    return list(dict.fromkeys(labels)) if labels and all(len(label) <= _LONGEST_LABEL for label in labels) else None
 
 
 def read_lenient(expected: ExpectedFormat, text: str) -> Value | None:
-    """Labels of the question's list that the text names; without a list, parts of a text that is a list."""
+    """Labels of the question's list that the text affirms; without a list, parts of a text that is a list.
+
+    What follows "answer:" goes before what precedes it. A denied or merely possible label is not read; where all that
+    are named are denied, the set is empty.
+    """
     exact = read_strict(expected, text)
     if exact is not None:
         return exact
     text = text[:LONGEST].strip()
-    if EMPTY_ANSWER.match(text):
+    places = places_of(expected.labels, text)
+    if not places and EMPTY_ANSWER.match(text):
         return []
     if expected.labels:
-        plain = squeezed(text)
-        named = []
-        for label in sorted(expected.labels, key=len, reverse=True):
-            pattern = re.compile(rf"(?<![a-z0-9]){re.escape(squeezed(label))}(?![a-z0-9])")
-            match = pattern.search(plain)
-            if match:
-                named.append((match.start(), label))
-                plain = pattern.sub(lambda m: " " * len(m.group()), plain)
-        return [label for _, label in sorted(named)] or None
+        declined = declined_spans(text)
+        mentions = [m for m in mentions_at(places, text) if not lies_in(declined, m.start)]
+        marker = max((match.end() for match in _ANSWER.finditer(text)), default=0)
+        mentions = [mention for mention in mentions if mention.start >= marker] or mentions
+        affirmed = list(dict.fromkeys(mention.name for mention in mentions if mention.polarity == "affirmed"))
+        return affirmed if affirmed or any(mention.polarity == "denied" for mention in mentions) else None
+    if REFUSAL.search(text):
+        return None
     separator = expected.separator or ","
     other = ";" if ";" in text else separator if separator in text else ","
     parts = [part.strip(" .\n*-") for part in split_labels(text.split("\n\n")[0], other)]
     parts = [part for part in parts if part]
-    if not parts or any(len(part) > 60 or part.count(" ") > 6 for part in parts):
+    if not parts or any(len(part) > 60 or part.count(" ") > _LISTED_WORDS for part in parts):
         return None
     return list(dict.fromkeys(parts))
 

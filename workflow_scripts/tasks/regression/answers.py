@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from workflow_scripts.core.answers import Answer, BadAnswer, Conventions, Fault, Learned, SourceAnswer
 from workflow_scripts.core.rows import ExpectedFormat, FormatSource
-from workflow_scripts.tasks.numbers import source_number
 from workflow_scripts.tasks.options import NOTHING
+from workflow_scripts.tasks.source_numbers import source_number
 
 
 def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:

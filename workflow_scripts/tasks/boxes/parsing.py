@@ -2,24 +2,14 @@
 
 import json
 import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import cast
 
 from workflow_scripts.core.answers import BadAnswer, Corners
-from workflow_scripts.core.boxes import BoxConvention, from_corners, to_corners, whole
 from workflow_scripts.core.rows import Box, Instance
+from workflow_scripts.tasks.boxes.conventions import BoxConvention, from_corners, to_corners, whole
+from workflow_scripts.tasks.language.text import LARGEST
 from workflow_scripts.tasks.questions import convention_in
-from workflow_scripts.tasks.text import LARGEST
-
-_QUAD = r"\s*(-?[0-9]{1,9}(?:\.[0-9]{1,20})?)\s*"
-_BOX = re.compile(rf"[\[(]{_QUAD},{_QUAD},{_QUAD},{_QUAD}[\])]", re.ASCII)
-_NAMED = re.compile(
-    rf"x_?(?:1|min)\W{{1,4}}{_QUAD}\W{{1,4}}y_?(?:1|min)\W{{1,4}}{_QUAD}\W{{1,4}}"
-    rf"x_?(?:2|max)\W{{1,4}}{_QUAD}\W{{1,4}}y_?(?:2|max)\W{{1,4}}{_QUAD}",
-    re.ASCII | re.IGNORECASE,
-)
-_FLAT = re.compile(r"\[([-0-9.,\s]{7,2000})\]", re.ASCII)
 
 
 def strict_json(text: str) -> object:
@@ -32,6 +22,19 @@ def strict_json(text: str) -> object:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+def pairs_json(text: str) -> list[tuple[str, object]] | None:
+    """The keys and values of an answer that is a JSON object, doubled keys included; None for anything else."""
+    try:
+        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError):
+        return None
+    return list(value) if isinstance(value, _Pairs) else None
+
+
+class _Pairs(list[tuple[str, object]]):
+    """An object's keys and values, in their order."""
 
 
 def source_json(raw: object) -> object:
@@ -80,19 +83,6 @@ def read_boxes(value: object, convention: BoxConvention) -> list[Corners] | None
     if not isinstance(value, list) or any(map(box_fault, value)):
         return None
     return [[float(edge) for edge in to_corners(box, convention)] for box in value]
-
-
-def boxes_in_text(text: str, convention: BoxConvention) -> list[Corners]:
-    """Every complete box of a text once; a model that loops repeats its boxes."""
-    quads = [[float(number) for number in match.groups()] for match in _BOX.finditer(text)]
-    quads = quads or [[float(number) for number in match.groups()] for match in _NAMED.finditer(text)]
-    if not quads:
-        flat = _FLAT.search(text)
-        numbers = re.findall(r"-?[0-9]+(?:\.[0-9]+)?", flat.group(1)) if flat else []
-        if len(numbers) % 4 == 0 and all(len(number) <= 30 for number in numbers):
-            quads = [[float(n) for n in numbers[i : i + 4]] for i in range(0, len(numbers), 4)]
-    corners = [tuple(to_corners(quad, convention)) for quad in quads if all(abs(n) < LARGEST for n in quad)]
-    return [[float(edge) for edge in box] for box in dict.fromkeys(corners)]
 
 
 def corners_of(box: Box) -> Corners:

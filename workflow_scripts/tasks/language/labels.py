@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
-from workflow_scripts.tasks.text import squeezed
+from workflow_scripts.tasks.language.text import squeezed
 
 
+@lru_cache(maxsize=2048)
 def label_key(label: str) -> str:
     """The form in which labels are compared: lower case, single spaces, none around commas and semicolons."""
     return re.sub(r"\s*([,;])\s*", r"\1", squeezed(label))

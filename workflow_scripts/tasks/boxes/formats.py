@@ -3,8 +3,8 @@
 from typing import cast
 
 from workflow_scripts.core.answers import Conventions
-from workflow_scripts.core.boxes import BoxConvention
 from workflow_scripts.core.rows import ExpectedFormat, FormatSource
+from workflow_scripts.tasks.boxes.conventions import BoxConvention
 from workflow_scripts.tasks.questions import convention_in
 
 
