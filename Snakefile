@@ -25,16 +25,19 @@ min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
 from workflow_scripts.cli.environment import use_this_interpreter
+from workflow_scripts.cli.needs import Gated, slower_without, unmet_needs
 from workflow_scripts.core.files import write_json
 from workflow_scripts.cli.resume import name_user, record_run
 
 use_this_interpreter(workflow.basedir)
 name_user()
 
-# A given configuration replaces the default: merged into it, the default's systems would leak in.
+# A given configuration replaces the default: merged into it, the default's systems would leak in. The default is that
+# of the folder in which Snakemake runs, else the one beside this file.
 if not workflow.overwrite_configfiles:
+    DEFAULT = Path("config/config.yaml")
 
-    configfile: "config/config.yaml"
+    configfile: str(DEFAULT if DEFAULT.exists() else Path(workflow.basedir) / DEFAULT)
 
 
 include: "rules/common.smk"
@@ -79,11 +82,12 @@ rule challenge:
 
 
 onstart:
-    missing = [entry for entry in GATED if not Path(entry.record).exists() and not os.environ.get("HF_TOKEN")]
-    if missing:
-        raise WorkflowError(
-            f"{missing[0].repo} is gated and HF_TOKEN is not set: accept its terms at "
-            f"{missing[0].page}, then export HF_TOKEN"
-        )
+    # Where Snakemake deploys environments of its own, this one says nothing about the jobs'.
+    if not workflow.deployment_settings.deployment_method:
+        planned = {job.rule.name for job in workflow.dag.needrun_jobs()}
+        if unmet := unmet_needs(CONFIG, GATED, planned):
+            raise WorkflowError(unmet)
+        if slower := slower_without(CONFIG, planned):
+            logger.warning(slower)
     write_json(Path(R) / "configuration.json", CONFIG.model_dump(mode="json"))
     record_run()

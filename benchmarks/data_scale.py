@@ -13,13 +13,11 @@ import json
 import os
 import random
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
-import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +30,7 @@ from workflow_scripts.core.files import sha256_of
 from workflow_scripts.core.manifest import take_inventory, write_manifest
 from workflow_scripts.data.conversion.process_pool import cores
 
-ROWS, IMAGES, SIDE, BASES = 58_112, 50_996, 64, 512
+ROWS, IMAGES, SIDE = 58_112, 50_996, 64
 
 
 @dataclass(frozen=True)
@@ -77,24 +75,14 @@ def shapes() -> list[Shape]:
     return [*_SHAPES, bcn, dental]
 
 
-def base_images() -> list[bytes]:
-    """PNGs of gentle noise, as compressible as real ones of this size."""
-    rng = np.random.default_rng(0)
-    images = []
-    for _ in range(BASES):
-        ramp = np.add.outer(np.arange(SIDE), np.arange(SIDE))[..., None] * rng.random(3)
-        pixels = (ramp + rng.integers(0, 12, (SIDE, SIDE, 3))).astype(np.uint8)
-        stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, "PNG", compress_level=6)
-        images.append(stream.getvalue())
-    return images
-
-
-def unique(image: bytes, name: str) -> bytes:
-    """The same image with a text chunk of its own after the header: another hash, the same work to decode."""
-    data = b"tEXt" + b"name\0" + name.encode()
-    chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
-    return image[:33] + chunk + image[33:]
+def image(rng: np.random.Generator) -> bytes:
+    """A PNG of coarse shapes with gentle noise, as compressible as real ones of this size, and no two alike."""
+    coarse = Image.fromarray(rng.integers(0, 240, (8, 8, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC)).astype(np.int16)
+    pixels = np.clip(smooth + rng.integers(0, 12, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
 
 
 def question(shape: Shape, i: int, images: int, rng: random.Random) -> tuple[str, object]:
@@ -140,8 +128,7 @@ def draw(root: Path, missing: float = 0.0, zipped: bool = False) -> None:
 
 def draw_subset(root: Path, shape: Shape, missing: float, zipped: bool) -> None:
     """Write one subset, its validation rows into the other split folder."""
-    rng = random.Random(shape.name)
-    bases = base_images()
+    rng, pixels = random.Random(shape.name), np.random.default_rng(list(shape.name.encode()))
     of_validation = round(shape.rows * shape.validation)
     images_of_validation = round(shape.images * shape.validation)
     first_row = first_image = 0
@@ -171,7 +158,7 @@ def draw_subset(root: Path, shape: Shape, missing: float, zipped: bool) -> None:
         ending = "train" if kind == "Tr" else "val"
         (subset_folder / f"{shape.name}_questions_{ending}.json").write_text(json.dumps(records, indent=1))
         written = [name for name in names if rng.random() >= missing]
-        content = ((name, unique(rng.choice(bases), name)) for name in written)
+        content = ((name, image(pixels)) for name in written)
         if zipped:
             with zipfile.ZipFile(subset_folder / f"images{kind}.zip", "w", zipfile.ZIP_STORED) as archive:
                 for name, data in content:
@@ -230,19 +217,19 @@ def run(*arguments: object) -> Cost:
 
 def measure(scratch: Path, root: Path, work: str) -> list[tuple[str, Cost]]:
     """Inventory, conversion and audit of `root`; `work` names the work folder, shared by reruns."""
-    names = ("json", "rows.parquet", "quarantine.parquet", "conventions.parquet")
-    manifest, rows, quarantine, conventions = (scratch / f"{work}.{name}" for name in names)
+    names = ("json", "rows.parquet", "quarantine.parquet", "images.parquet", "conventions.parquet")
+    manifest, rows, quarantine, images, conventions = (scratch / f"{work}.{name}" for name in names)
     start = time.perf_counter()
     write_manifest(manifest, take_inventory(root, {"source": "local"}))
     inventory = Cost(time.perf_counter() - start, 0, "")
     convert = run(
         "workflow_scripts.data.convert", "--root", root, "--manifest", manifest, "--rows", rows,
-        "--quarantine", quarantine, "--conventions", conventions, "--workdir", scratch / f"{work}.work",
-        "--policies", "{}", "--jobs", cores(),
+        "--quarantine", quarantine, "--images", images, "--conventions", conventions,
+        "--workdir", scratch / f"{work}.work", "--policies", "{}", "--jobs", cores(),
     )  # fmt: skip
     audit = run(
-        "workflow_scripts.data.audit", "--rows", rows, "--quarantine", quarantine, "--conventions", conventions,
-        "--root", root, "--findings", scratch / f"{work}.findings.parquet",
+        "workflow_scripts.data.audit", "--rows", rows, "--quarantine", quarantine, "--images", images,
+        "--conventions", conventions, "--root", root, "--findings", scratch / f"{work}.findings.parquet",
         "--summary", scratch / f"{work}.summary.parquet",
         "--balance", scratch / f"{work}.balance.parquet", "--page", scratch / f"{work}.html",
     )  # fmt: skip

@@ -9,6 +9,7 @@ import random
 import resource
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,10 +82,15 @@ def example_row(rng: random.Random, number: int) -> Row:
             return replace(row, answer=rng.choice(terms.SENTENCES))
 
 
+def with_sources(rows: Iterable[Row]) -> list[Row]:
+    """The rows with their answer's text as the source's value."""
+    return [replace(row, answer_raw=json.dumps(row.answer)) for row in rows]
+
+
 def score_all(folder: Path, rows: int, systems: int) -> dict[str, float]:
     """Seconds of each step for `systems` systems over `rows` rows, with the default intervals and tests."""
     rng = random.Random(0)
-    split = [example_row(rng, number) for number in range(rows)]
+    split = with_sources(example_row(rng, number) for number in range(rows))
     write_rows(folder / "split", split, Row)
     by_task = {task: [row.answer for row in split if row.task == task] for task in tasks()}
     seconds = {"read": 0.0}
@@ -110,7 +116,7 @@ def score_all(folder: Path, rows: int, systems: int) -> dict[str, float]:
 def point_metrics(folder: Path, answers: int) -> dict[str, float]:
     """Seconds to read free-text answers and compute their point metrics, without intervals."""
     rng = random.Random(1)
-    split = [example_row(rng, number) for number in range(answers)]
+    split = with_sources(example_row(rng, number) for number in range(answers))
     write_rows(folder / "split", split, Row)
     texts = [f"{' '.join(rng.choices(TEXT.split(), k=20))} {number}" for number in range(answers)]
     predictions = [Prediction(row.uid, "s", text, "stop") for row, text in zip(split, texts, strict=True)]

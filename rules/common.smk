@@ -1,7 +1,6 @@
 """The configuration, and what the rules ask of it. Nothing here imports torch."""
 
 import gc
-from collections import namedtuple
 from inspect import signature
 from tempfile import gettempdir
 
@@ -9,12 +8,14 @@ from snakemake.exceptions import WorkflowError
 
 from workflow_scripts.cache.fingerprints import identity as code
 from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, SyntheticDataset
+from workflow_scripts.core.config.judges import RecordedJudge, ServerJudge, TransformersJudge
 from workflow_scripts.core.config.models import HubModel, SyntheticModel
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, BaselineSystem
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
+from workflow_scripts.core.files import BadFile
 from workflow_scripts.infer.shards import finished_shards
-from workflow_scripts.cache.folders import identity_of
+from workflow_scripts.cache.given_files import identity_of_file
 
 # A plan makes millions of objects and drops few of them, and no module is ever dropped: looking for those every so
 # often, and at the end once more, costs a sixth of its time.
@@ -103,6 +104,14 @@ def option(flag, values):
     return [flag, *values] if values else []
 
 
+def state_of_file(file, record):
+    """Text that changes with the bytes of a file that somebody gives; what a job read of it stands in `record`."""
+    try:
+        return identity_of_file(Path(file), Path(record))
+    except OSError as error:
+        raise WorkflowError(f"{file} cannot be read: {error.strerror}") from None
+
+
 def member(system):
     """What the answering step has to know of a system."""
     entry = CONFIG.systems[system]
@@ -168,6 +177,12 @@ def served_model(wildcards):
     )
 
 
+def record_of_served(system):
+    """The record of a local checkpoint that a server is to hold; nothing for a repository, which its commit names."""
+    model = CONFIG.systems[system].model
+    return [f"{R}/models/{model}.json"] if model in CHECKPOINTS and CHECKPOINTS[model].local else []
+
+
 def launcher(gpus):
     """How a step starts that has one process for each of its GPUs."""
     several = f"accelerate launch --num_processes {gpus} --num_machines 1"
@@ -181,19 +196,13 @@ def gpus_of_judge(judge):
 
 
 LOADED = [name for name, s in CONFIG.systems.items() if isinstance(s, ModelSystem) and s.engine is None]
+CHECKPOINTS = CONFIG.checkpoints()
 TRAINING_SPLITS = sorted({s.train for s in CONFIG.systems.values() if isinstance(s, ModelSystem) and s.train})
 
-Gated = namedtuple("Gated", "repo page record")
 GATED = [
     Gated(entry.checkpoint, f"https://huggingface.co/{entry.checkpoint}", f"{R}/models/{name}.json")
     for name, entry in CONFIG.models.items()
-    if isinstance(entry, HubModel)
-    and entry.gated
-    and not Path(entry.checkpoint).expanduser().is_dir()
-    and any(
-        isinstance(s, ModelSystem) and s.model == name and (s.engine is None or s.recipe is not None)
-        for s in CONFIG.systems.values()
-    )
+    if isinstance(entry, HubModel) and entry.gated and not CHECKPOINTS[name].local and CONFIG.loads(name)
 ] + [
     Gated(entry.repo, f"https://huggingface.co/datasets/{entry.repo}", f"{R}/data/{name}/manifest.json")
     for name, entry in CONFIG.datasets.items()

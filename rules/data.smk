@@ -1,14 +1,29 @@
 # take stock of a dataset or download it; convert it to rows; audit and split them; write them for SFT
 
+from workflow_scripts.cache.folders import identity_of_files
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.manifest import dataset_stamps
 
 
 def state_of(dataset):
     """Text that changes with the files of a local dataset."""
+    root = Path(root_of(dataset))
     try:
-        return identity_of(Path(root_of(dataset)), Path(f"{R}/data/{dataset}/seen.json"))
+        stamps = dataset_stamps(root, [Path(folder) for folder in results_inside(dataset)])
+        return identity_of_files(root, Path(f"{R}/data/{dataset}/seen.json"), stamps)
     except BadFile as error:
         raise WorkflowError(str(error)) from None
+
+
+def results_inside(dataset):
+    """The folders that are written to and lie inside a local dataset's: they are no part of it."""
+    root = Path(root_of(dataset)).resolve()
+    return [folder for folder in dict.fromkeys([R, STORE]) if Path(folder).resolve().is_relative_to(root)]
+
+
+def images_of(split):
+    """What is known of the images of a split's dataset and of those that evaluated splits are drawn from."""
+    return [f"{R}/data/{dataset}/images.parquet" for dataset in [CONFIG.splits[split].dataset, *other_protected(split)]]
 
 
 rule data_inventory:
@@ -33,11 +48,13 @@ rule data_inventory:
         root=lambda w: root_of(w.dataset),
         content=lambda w: state_of(w.dataset),
         seen=f"{R}/data/{{dataset}}/seen.json",
+        without=lambda w: option("--without", results_inside(w.dataset)),
     message:
         "Taking stock of {wildcards.dataset}: {params.root} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.inventory --spec {params.spec:q} --root {params.root:q}"
-        " --manifest {output.manifest:q} --identity {params.content:q} --seen {params.seen:q} 2>&1 | tee {log:q}"
+        " --manifest {output.manifest:q} --identity {params.content:q} --seen {params.seen:q} {params.without:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule data_download:
@@ -74,6 +91,7 @@ rule data_convert:
     output:
         rows=f"{R}/data/{{dataset}}/rows.parquet",
         quarantine=f"{R}/data/{{dataset}}/quarantine.parquet",
+        images=f"{R}/data/{{dataset}}/images.parquet",
         conventions=f"{R}/data/{{dataset}}/conventions.parquet",
     log:
         f"{R}/logs/data_convert/{{dataset}}.log",
@@ -94,8 +112,8 @@ rule data_convert:
         "Converting {wildcards.dataset}: every record a row, or quarantined with a reason [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.convert --root {params.root:q} --manifest {input.manifest:q}"
-        " --rows {output.rows:q} --quarantine {output.quarantine:q} --conventions {output.conventions:q} --workdir {params.workdir:q}"
-        " --policies {params.policies:q} --jobs {threads} 2>&1 | tee {log:q}"
+        " --rows {output.rows:q} --quarantine {output.quarantine:q} --images {output.images:q}"
+        " --conventions {output.conventions:q} --workdir {params.workdir:q} --policies {params.policies:q} --jobs {threads} 2>&1 | tee {log:q}"
 
 
 rule data_audit:
@@ -103,6 +121,7 @@ rule data_audit:
     input:
         rows=f"{R}/data/{{dataset}}/rows.parquet",
         quarantine=f"{R}/data/{{dataset}}/quarantine.parquet",
+        images=f"{R}/data/{{dataset}}/images.parquet",
         conventions=f"{R}/data/{{dataset}}/conventions.parquet",
     output:
         findings=f"{R}/data/{{dataset}}/audit/findings.parquet",
@@ -125,14 +144,15 @@ rule data_audit:
         "Auditing {wildcards.dataset} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.audit --rows {input.rows:q} --quarantine {input.quarantine:q}"
-        " --conventions {input.conventions:q} --root {params.root:q} --findings {output.findings:q} --summary {output.summary:q}"
-        " --balance {output.balance:q} --page {output.page:q} 2>&1 | tee {log:q}"
+        " --images {input.images:q} --conventions {input.conventions:q} --root {params.root:q} --findings {output.findings:q}"
+        " --summary {output.summary:q} --balance {output.balance:q} --page {output.page:q} 2>&1 | tee {log:q}"
 
 
 rule data_split:
     """Select the rows of a split; none shares an image or a case with an evaluated split."""
     input:
         rows=lambda w: f"{R}/data/{CONFIG.splits[w.split].dataset}/rows.parquet",
+        images=lambda w: images_of(w.split),
         others=lambda w: [f"{R}/data/{dataset}/rows.parquet" for dataset in other_protected(w.split)],
     output:
         rows=f"{R}/splits/{{split}}/rows.parquet",
@@ -157,13 +177,13 @@ rule data_split:
     message:
         "Selecting the split {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.data.split --rows {input.rows:q} --spec {params.spec:q}"
+        "python -m workflow_scripts.data.split --rows {input.rows:q} --images {input.images:q} --spec {params.spec:q}"
         " --protect {params.protect:q} {params.others:q} --unanswered {params.unanswered:q}"
         " --out {output.rows:q} --left-out {output.left_out:q} 2>&1 | tee {log:q}"
 
 
 rule data_sft:
-    """Write a split as conversations for supervised fine-tuning."""
+    """Write a split as conversations for supervised fine-tuning; the Parquet holds the images."""
     input:
         rows=f"{R}/splits/{{split}}/rows.parquet",
     output:

@@ -58,6 +58,7 @@ rule infer_ask:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         adapter=lambda w: adapter_of(w.system),
+        record=lambda w: record_of_served(w.system),
     output:
         shard=f"{R}/predictions/{{split}}/{{system}}/{{scatteritem}}.parquet",
     log:
@@ -85,12 +86,13 @@ rule infer_ask:
         max_new_tokens=MAX_NEW_TOKENS,
         model=served_model,
         served_as=lambda w: CONFIG.systems[w.system].served_as,
+        record=with_signature(lambda w, input: option("--record", input.record)),
         adapter=lambda w: option("--adapter", f"{R}/systems/{w.system}/adapter" if adapter_of(w.system) else []),
     message:
         "Asking a server for {wildcards.system}'s answers to {wildcards.split}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min, {resources.workers} requests at a time]"
     shell:
         "python -m workflow_scripts.infer.ask --split {input.split:q} --shard {wildcards.scatteritem:q}"
-        " --model {params.model:q} {params.adapter:q} --served-as {params.served_as:q} --root {params.root:q}"
+        " --model {params.model:q} {params.record:q} {params.adapter:q} --served-as {params.served_as:q} --root {params.root:q}"
         " --system {wildcards.system:q} --prompt {params.prompt:q} --max-new-tokens {params.max_new_tokens:q}"
         " --url {resources.url:q} --token-variable {resources.token_variable:q}"
         " --workers {resources.workers} --timeout {resources.timeout:q} --retries {resources.retries}"
@@ -220,11 +222,16 @@ rule infer_imported:
         runtime=growing(10),
     params:
         code=code("workflow_scripts.infer.imported"),
+        content=lambda w: state_of_file(
+            CONFIG.systems[w.system].file, f"{R}/predictions/{w.split}/{w.system}.seen.json"
+        ),
+        seen=f"{R}/predictions/{{split}}/{{system}}.seen.json",
     message:
         "Importing the predictions of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.infer.imported --source {input.source:q} --split {input.split:q}"
-        " --system {wildcards.system:q} --out {output.predictions:q} --unmatched {output.unmatched:q} 2>&1 | tee {log:q}"
+        " --system {wildcards.system:q} --content {params.content:q} --seen {params.seen:q}"
+        " --out {output.predictions:q} --unmatched {output.unmatched:q} 2>&1 | tee {log:q}"
 
 
 rule infer_export:

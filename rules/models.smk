@@ -1,6 +1,14 @@
-# fetch a checkpoint at its revision, or take a local one as it is
+# fetch the checkpoint of a model, a judge or an encoder at its revision, or take a local one as it is
 
 from workflow_scripts.models.record import checkpoint_identity
+
+
+def state_of_checkpoint(name):
+    """Text that changes with the files of a local checkpoint."""
+    try:
+        return checkpoint_identity(CHECKPOINTS[name].checkpoint, Path(f"{R}/models/{name}.json"))
+    except (BadFile, OSError) as error:
+        raise WorkflowError(str(error)) from None
 
 
 rule models_fetch:
@@ -12,7 +20,7 @@ rule models_fetch:
     benchmark:
         f"{R}/benchmarks/models_fetch/{{model}}.tsv"
     wildcard_constraints:
-        model=named(CONFIG.models, HubModel),
+        model="|".join(CHECKPOINTS) or "(?!)",
     conda:
         CONDA
     threads: 4
@@ -21,8 +29,8 @@ rule models_fetch:
         runtime=growing(120),
     params:
         code=code("workflow_scripts.models.fetch"),
-        spec=lambda w: CONFIG.models[w.model].spec(),
-        content=lambda w: checkpoint_identity(CONFIG.models[w.model].checkpoint, Path(f"{R}/models/{w.model}.json")),
+        spec=lambda w: CHECKPOINTS[w.model].spec(),
+        content=lambda w: state_of_checkpoint(w.model),
     message:
         "Fetching {wildcards.model} at its revision [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:

@@ -32,6 +32,7 @@ rule report_page:
     """Write the offline page of a split: table, comparisons, and cases with every system's answer."""
     input:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
+        facts=f"{R}/scores/{{split}}/facts.parquet",
         comparisons=f"{R}/scores/{{split}}/comparisons.parquet",
         agreement=f"{R}/scores/{{split}}/agreement.parquet",
         split=f"{R}/splits/{{split}}/rows.parquet",
@@ -59,7 +60,8 @@ rule report_page:
         "Writing the page of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.report.page --report {params.report:q} --systems {params.systems:q}"
-        " --baselines {params.baselines:q} --metrics {input.metrics:q} --comparisons {input.comparisons:q}"
+        " --baselines {params.baselines:q} --metrics {input.metrics:q} --facts {input.facts:q}"
+        " --comparisons {input.comparisons:q}"
         " --agreement {input.agreement:q} --split {input.split:q} --root {params.root:q}"
         " --outcomes {input.outcomes:q} --predictions {input.predictions:q}"
         " --quarantine {input.quarantine:q} --out {output.page:q} 2>&1 | tee {log:q}"

@@ -1,5 +1,7 @@
 # read the answers, judge the reports, and compute every metric with its interval
 
+from workflow_scripts.judges.prompt_files import prompt_files
+
 JUDGES = sorted(CONFIG.judges)
 REPORT_SCORES = ["report_scores", "bertscore"] if CONFIG.scoring.bertscore else ["report_scores"]
 BASELINES = [name for name, system in CONFIG.systems.items() if isinstance(system, BaselineSystem)]
@@ -31,11 +33,30 @@ rule score_outcomes:
         " --system {wildcards.system:q} --out {output.outcomes:q} 2>&1 | tee {log:q}"
 
 
+def model_of_judge(name):
+    """The record of the checkpoint that a judge loads."""
+    return [f"{R}/models/judges/{name}.json"] if isinstance(CONFIG.judges[name], TransformersJudge) else []
+
+
+def replies_of_judge(name):
+    """The file that a judge's replies are recorded in."""
+    judge = CONFIG.judges[name]
+    return [str(judge.file)] if isinstance(judge, RecordedJudge) else []
+
+
+def prompt_of_judge(name):
+    """Text that changes with the upstream package that words a judge's prompt."""
+    judge = CONFIG.judges[name]
+    return prompt_files(judge.metric) if isinstance(judge, ServerJudge | TransformersJudge) else ""
+
+
 rule score_judge:
-    """Judge the reports of a system: each distinct pair once per judge, ever."""
+    """Judge the reports of a system: a pair with a valid judgement is never asked for again."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
+        model=lambda w: model_of_judge(w.judge),
+        replies=lambda w: replies_of_judge(w.judge),
     output:
         judgements=f"{R}/scores/{{split}}/{{system}}/{{judge}}.judgements.parquet",
     log:
@@ -52,12 +73,20 @@ rule score_judge:
     params:
         code=code("workflow_scripts.score.judge"),
         spec=lambda w: CONFIG.judges[w.judge].spec(),
+        prompt=lambda w: prompt_of_judge(w.judge),
+        model=with_signature(lambda w, input: option("--model", input.model)),
+        content=lambda w: "".join(
+            state_of_file(file, f"{R}/scores/{w.split}/{w.system}/{w.judge}.seen.json")
+            for file in replies_of_judge(w.judge)
+        ),
+        seen=f"{R}/scores/{{split}}/{{system}}/{{judge}}.seen.json",
     message:
         "Judging the reports of {wildcards.system} on {wildcards.split} with {wildcards.judge} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.score.judge"
         " --split {input.split:q} --predictions {input.predictions:q}"
-        " --name {wildcards.judge:q} --spec {params.spec:q} --store {resources.store:q}"
+        " --name {wildcards.judge:q} --spec {params.spec:q} {params.model:q}"
+        " --content {params.content:q} --seen {params.seen:q} --store {resources.store:q}"
         " --out {output.judgements:q} 2>&1 | tee {log:q}"
 
 
@@ -95,6 +124,7 @@ rule score_bertscore:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
+        model=f"{R}/models/encoders/bertscore.json",
     output:
         scores=f"{R}/scores/{{split}}/{{system}}/bertscore.parquet",
     log:
@@ -117,7 +147,7 @@ rule score_bertscore:
     shell:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.score.bertscore"
         " --split {input.split:q} --predictions {input.predictions:q}"
-        " --system {wildcards.system:q} --spec {params.spec:q} --batch {resources.batch}"
+        " --system {wildcards.system:q} --spec {params.spec:q} --model {input.model:q} --batch {resources.batch}"
         " --out {output.scores:q} 2>&1 | tee {log:q}"
 
 

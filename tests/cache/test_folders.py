@@ -8,7 +8,7 @@ import pytest
 
 from workflow_scripts.cache import folders
 from workflow_scripts.cache.folders import Seen, identity_of, read_seen, stamps_below, write_seen
-from workflow_scripts.core.files import BadFile, sha256_of_file
+from workflow_scripts.core.files import sha256_of_file
 
 
 @pytest.fixture
@@ -68,10 +68,17 @@ def test_bytes_of_the_same_length_and_time_change_the_identity(root, record):
     assert identity_of(root, record) != before
 
 
-def test_a_record_that_is_none_is_named(root, record):
-    record.write_text('{"files": {"a": [1, 2]}}')
-    with pytest.raises(BadFile, match=r"seen\.json is not a record of a folder; delete it and run again"):
-        identity_of(root, record)
+DAMAGED = ['{"files": {"a": [1, 2]}}', "", "{", '{"identity": 1, "files": []}', "[" * 100_000, "\xff", "[]"]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_record_is_reported_and_written_anew(root, record, content, capsys):
+    record.write_text(content, encoding="latin-1")
+    first = identity_of(root, record)
+    assert capsys.readouterr().err == f"{record} is damaged: it is ignored and written anew\n"
+    assert inventory(root, record) == first == identity_of(root, record)
+    assert "damaged" in capsys.readouterr().err and identity_of(root, record) == first
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "renamed"])

@@ -38,9 +38,10 @@ def test_the_shipped_configurations_are_all_there():
 def test_a_shipped_configuration_is_valid(path, tmp_path):
     raw = yaml.safe_load(path.read_text())
     if any(entry["source"] == "local" for entry in raw["datasets"].values()):
-        questions = tmp_path / "training/Xray/lab/questions.json"  # a dataset of the user's own
-        questions.parent.mkdir(parents=True)
-        questions.write_text("[]")
+        for folder in ("training", "validation-public"):  # a dataset of the user's own
+            questions = tmp_path / folder / "Xray/lab/questions.json"
+            questions.parent.mkdir(parents=True)
+            questions.write_text("[]")
         load_configuration(raw | {"dataset_path": str(tmp_path)}, str(path))
     else:
         read_configuration(path)

@@ -95,9 +95,12 @@ def dataset(tmp_path):
     return root, tmp_path / "manifest.json"
 
 
+TABLES = ("rows", "quarantine", "images", "conventions")
+
+
 def convert(dataset, out, path):
     root, manifest = dataset
-    tables = [word for name in ("rows", "quarantine", "conventions") for word in (f"--{name}", out / f"{name}.parquet")]
+    tables = [word for name in TABLES for word in (f"--{name}", out / f"{name}.parquet")]
     step("data.convert", "--root", root, "--manifest", manifest, *tables, "--workdir", out / "work", "--jobs", 1,
          "--policies", "{}", path=path)  # fmt: skip
     return read_rows(out / "rows.parquet", Row), read_rows(out / "quarantine.parquet", QuarantinedRow)

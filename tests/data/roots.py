@@ -11,7 +11,7 @@ from PIL import Image
 
 from workflow_scripts.core.config.datasets import Policies
 from workflow_scripts.core.manifest import take_inventory, write_manifest
-from workflow_scripts.core.rows import Convention, QuarantinedRow, Row
+from workflow_scripts.core.rows import Convention, ImageFacts, QuarantinedRow, Row
 from workflow_scripts.core.tables import rows_of, write_rows
 from workflow_scripts.data.convert import Counts, convert_dataset
 
@@ -69,6 +69,7 @@ class Converted:
 
     rows: list[Row]
     quarantine: list[QuarantinedRow]
+    images: list[ImageFacts]
     conventions: list[Convention]
     counts: Counts
 
@@ -83,13 +84,14 @@ def converted(root: Path, place: Path, **policies: object) -> Converted:
     write_manifest(place / "manifest.json", take_inventory(root, {"source": "local"}))
     result = convert_dataset(root, place / "manifest.json", Policies(**policies), place / "work", jobs=1)
     rows, quarantine = rows_of(result.rows, Row), rows_of(result.quarantine, QuarantinedRow)
-    return Converted(rows, quarantine, result.conventions, result.counts)
+    return Converted(rows, quarantine, rows_of(result.images, ImageFacts), result.conventions, result.counts)
 
 
 def write_converted(result: Converted, place: Path) -> None:
-    """Write the tables of a conversion as the step does: rows.parquet, quarantine.parquet and conventions.parquet."""
+    """Write the tables of a conversion as the step does: rows, quarantine, images and conventions."""
     write_rows(place / "rows.parquet", result.rows, Row)
     write_rows(place / "quarantine.parquet", result.quarantine, QuarantinedRow)
+    write_rows(place / "images.parquet", result.images, ImageFacts)
     write_rows(place / "conventions.parquet", result.conventions, Convention)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ from PIL import Image
 
 from tests.data.roots import png
 from workflow_scripts.core.images import open_image, portable_image
+from workflow_scripts.core.rows import Image as ImageOfRow
 from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tables import read_rows, write_rows
-from workflow_scripts.data.sft import conversation, conversations
+from workflow_scripts.data.sft import conversation, conversations, image_file
 from workflow_scripts.models.prompts import chat
 
 SNAPSHOTS = {
@@ -96,7 +98,7 @@ def test_training_and_inference_share_the_prompt(toy):
         assert [turn["role"] for turn in inference] == ["system", "user"]
 
 
-def test_image_paths_lead_from_the_root_to_the_files(split, toy_root, tmp_path):
+def test_image_paths_lead_from_the_jsonl_to_the_files(split, toy_root, tmp_path):
     lines = [json.loads(line) for line in write(split, toy_root, tmp_path).read_text().splitlines()]
     rows = read_rows(split, Row)
     assert [line["uid"] for line in lines] == [r.uid for r in rows]
@@ -104,16 +106,46 @@ def test_image_paths_lead_from_the_root_to_the_files(split, toy_root, tmp_path):
         assert len(line["images"]) == len(row.images)
         for name, image in zip(line["images"], row.images, strict=True):
             assert not Path(name).is_absolute()
-            with Image.open(toy_root / name) as opened:
+            with Image.open(tmp_path / name) as opened:
                 assert opened.size == (image.width, image.height)
     assert any(".zip!" in image.path for row in rows for image in row.images)
+
+
+OPEN = """
+import sys
+from datasets import load_dataset
+rows = load_dataset("parquet", data_files=sys.argv[1], split="train", cache_dir=sys.argv[2])
+print(len(rows), *(image.size for row in rows for image in row["images"]))
+"""
+OPEN_BY_TRL = """
+import sys
+from trl import DatasetMixtureConfig, get_dataset
+from trl.scripts.utils import DatasetConfig
+rows = get_dataset(DatasetMixtureConfig([DatasetConfig(path="parquet", data_files=sys.argv[1])]))["train"]
+print(len(rows), *(image.size for row in rows for image in row["images"]))
+"""
+
+
+@pytest.mark.parametrize("program", [OPEN, OPEN_BY_TRL], ids=["datasets", "trl"])
+@pytest.mark.parametrize("given", [(), ("--embed", False)], ids=["embedded", "paths"])
+def test_the_parquet_opens_from_another_folder(split, toy_root, tmp_path, program, given):
+    write(split, toy_root, tmp_path, "--parquet", tmp_path / "sft.parquet", *given)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = [sys.executable, "-c", program, str(tmp_path / "sft.parquet"), str(tmp_path / "cache")]
+    environment = os.environ | {"HF_DATASETS_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = read_rows(split, Row)
+    sizes = [(image.width, image.height) for row in rows for image in row.images]
+    assert done.stdout.strip().splitlines()[-1] == " ".join(map(str, [len(rows), *sizes]))
 
 
 @pytest.mark.parametrize("layout", ["messages", "prompt-completion"])
 def test_datasets_opens_the_parquet_with_its_images(split, toy_root, tmp_path, layout):
     from datasets import load_dataset
 
-    write(split, toy_root, tmp_path, "--parquet", tmp_path / "sft.parquet", "--embed", True, "--layout", layout)
+    write(split, toy_root, tmp_path, "--parquet", tmp_path / "sft.parquet", "--layout", layout)
     opened = load_dataset("parquet", data_files=str(tmp_path / "sft.parquet"), split="train", cache_dir=tmp_path / "c")
     rows = read_rows(split, Row)
     assert opened.column_names == [
@@ -133,7 +165,7 @@ def test_datasets_opens_the_jsonl_with_its_images(split, toy_root, tmp_path):
 
     lines = write(split, toy_root, tmp_path)
     opened = load_dataset("json", data_files=str(lines), split="train", cache_dir=str(tmp_path / "cache"))
-    opened = opened.map(lambda item: {"images": [str(toy_root / name) for name in item["images"]]})
+    opened = opened.map(lambda item: {"images": [str(lines.parent / name) for name in item["images"]]})
     opened = opened.cast_column("images", List(ImageColumn()))
     assert opened[0]["images"][0].size == (112, 112)
     assert opened[0]["messages"][-1]["role"] == "assistant"
@@ -146,7 +178,7 @@ def test_trl_trains_on_the_parquet_unchanged(split, toy_root, tmp_path, tiny, la
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from trl import SFTConfig, SFTTrainer
 
-    write(split, toy_root, tmp_path, "--parquet", tmp_path / "sft.parquet", "--embed", True, "--layout", layout)
+    write(split, toy_root, tmp_path, "--parquet", tmp_path / "sft.parquet", "--layout", layout)
     rows = load_dataset("parquet", data_files=str(tmp_path / "sft.parquet"), split="train", cache_dir=tmp_path / "c")
     trainer = SFTTrainer(
         AutoModelForImageTextToText.from_pretrained(tiny.with_suffix("")),
@@ -194,5 +226,14 @@ def test_an_image_on_which_decoders_agree_is_embedded_as_it_is(tmp_path):
 
 
 def test_conversations_come_one_by_one(split, toy_root, tmp_path):
-    items = conversations(read_rows(split, Row), toy_root, tmp_path, None, "messages")
+    items = conversations(read_rows(split, Row), None, "messages", lambda image: image.path)
     assert next(items)["images"]
+
+
+def test_an_image_of_a_whole_range_is_written_as_it_is_seen(tmp_path):
+    Image.fromarray(np.arange(192, dtype=np.uint16).reshape(12, 16) * 300).save(tmp_path / "a.png")
+    image = ImageOfRow("a.png#range", "f" * 64, 16, 12)
+    written = image_file(image, tmp_path, tmp_path / "images")
+    assert written == tmp_path / "images" / "ff" / f"{'f' * 64}.png"
+    with Image.open(written) as opened:
+        assert np.array_equal(np.asarray(opened), np.asarray(open_image(tmp_path, image.path)))

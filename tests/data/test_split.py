@@ -28,12 +28,12 @@ def uids(rows: list[Row]) -> set[str]:
 
 
 def all_ties(rows: list[Row]) -> set:
-    return {tie for r in rows for tie in ties(r)}
+    return {tie for r in rows for tie in ties(r, {})}
 
 
 def parts(rows: list[Row], seed: int = 7, **changes: object) -> list[list[Row]]:
     ranges = ({"seed": seed, "start": start, "stop": stop} for start, stop in THIRDS)
-    return [select(rows, split(part=part, **changes)) for part in ranges]
+    return [select(rows, split(part=part, **changes), {}) for part in ranges]
 
 
 rows_strategy = st.lists(
@@ -47,7 +47,7 @@ rows_strategy = st.lists(
 @given(rows_strategy, st.integers(0, 99))
 def test_80_10_10_is_disjoint_by_image_and_case_and_loses_nothing(drawn, seed):
     rows = [bare(str(i), f"c{c}", [f"i{x}" for x in xs], task) for i, (c, xs, task) in enumerate(drawn)]
-    groups, sides = group_rows(rows), []
+    groups, sides = group_rows(rows, {}), []
     places = positions(groups, seed)
     assert all(0 < place < 1 for place in places)
     for start, stop in THIRDS:
@@ -91,7 +91,7 @@ def test_rows_of_one_image_in_two_tasks_stay_together(toy):
 
 
 def test_a_limit_takes_whole_cases_of_every_subset(toy):
-    chosen = select(toy.rows, split(limit=60))
+    chosen = select(toy.rows, split(limit=60), {})
     training = [r for r in toy.rows if r.folder == "training"]
     assert 50 <= len(chosen) <= 60
     assert {r.subset for r in chosen} == {r.subset for r in training}
@@ -107,14 +107,14 @@ def test_rows_that_leak_by_image_case_or_company_are_left_out(toy):
         bare("company", "c2", ["i4"]),
         bare("safe", "c5", ["i5"]),
     ]
-    assert {f.uid: f.reason for f in leaks(rows, evaluated)} == {
+    assert {f.uid: f.reason for f in leaks(rows, evaluated, {})} == {
         "image": "leaked_image", "case": "leaked_case", "company": "leaked_group",
     }  # fmt: skip
 
 
 def test_nothing_of_the_evaluated_folder_is_left_in_training(toy):
-    training, evaluated = select(toy.rows, split()), select(toy.rows, split(folder="validation-public"))
-    left_out = {f.uid for f in leaks(training, evaluated)}
+    training, evaluated = select(toy.rows, split(), {}), select(toy.rows, split(folder="validation-public"), {})
+    left_out = {f.uid for f in leaks(training, evaluated, {})}
     safe = [r for r in training if r.uid not in left_out]
     assert len(left_out) == 3
     assert not all_ties(safe) & all_ties(evaluated)
@@ -122,9 +122,9 @@ def test_nothing_of_the_evaluated_folder_is_left_in_training(toy):
 
 def test_the_real_root_splits_without_a_leak(real_root, tmp_path):
     rows = converted(real_root, tmp_path).rows
-    evaluated = select(rows, split(folder="validation-public"))
-    training = select(rows, split())
-    left_out = {f.uid for f in leaks(training, evaluated)}
+    evaluated = select(rows, split(folder="validation-public"), {})
+    training = select(rows, split(), {})
+    left_out = {f.uid for f in leaks(training, evaluated, {})}
     assert not all_ties([r for r in training if r.uid not in left_out]) & all_ties(evaluated)
 
 
@@ -139,7 +139,7 @@ def test_the_real_root_splits_without_a_leak(real_root, tmp_path):
 def test_an_empty_split_says_what_there_is(tmp_path, changes, said):
     rows = convert_rows(tmp_path, [row("imagesTr/0.png")]).rows
     with pytest.raises(EmptySplit, match=said):
-        select(rows, split(**changes))
+        select(rows, split(**changes), {})
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ def step(name: str, *arguments: object) -> subprocess.CompletedProcess:
 
 
 def test_the_steps_lead_from_nothing_to_conversations(tmp_path):
-    names = ("root", "manifest.json", "rows.parquet", "q.parquet", "c.parquet")
-    root, manifest, rows, quarantine, conventions = (tmp_path / name for name in names)
+    names = ("root", "manifest.json", "rows.parquet", "q.parquet", "i.parquet", "c.parquet")
+    root, manifest, rows, quarantine, images, conventions = (tmp_path / name for name in names)
     training = Split(dataset="toy", folder="training").spec()
     protect = json.dumps([Split(dataset="toy", folder="validation-public").model_dump(mode="json")])
     summaries = []
@@ -34,8 +34,10 @@ def test_the_steps_lead_from_nothing_to_conversations(tmp_path):
         ("dataset", "--spec", SyntheticDataset(scale=0.05).source_spec(), "--out", root, "--manifest", manifest),
         ("inventory", "--spec", LocalDataset().source_spec(), "--root", root, "--manifest", tmp_path / "again.json"),
         ("convert", "--root", root, "--manifest", manifest, "--policies", Policies().spec(), "--rows", rows)
-        + ("--quarantine", quarantine, "--conventions", conventions, "--workdir", tmp_path / "work"),
-        ("audit", "--rows", rows, "--quarantine", quarantine, "--conventions", conventions, "--root", root)
+        + ("--quarantine", quarantine, "--images", images, "--conventions", conventions)
+        + ("--workdir", tmp_path / "work"),
+        ("audit", "--rows", rows, "--quarantine", quarantine, "--images", images, "--root", root)
+        + ("--conventions", conventions)
         + (
             "--findings",
             tmp_path / "f",
@@ -46,8 +48,8 @@ def test_the_steps_lead_from_nothing_to_conversations(tmp_path):
             "--page",
             tmp_path / "p",
         ),
-        ("split", "--rows", rows, "--spec", training, "--protect", protect, "--out", tmp_path / "split.parquet")
-        + ("--left-out", tmp_path / "left.parquet"),
+        ("split", "--rows", rows, "--images", images, "--spec", training, "--protect", protect)
+        + ("--out", tmp_path / "split.parquet", "--left-out", tmp_path / "left.parquet"),
         ("sft", "--split", tmp_path / "split.parquet", "--root", root, "--out", tmp_path / "sft.jsonl"),
     ):
         result = step(name, *arguments)
@@ -66,7 +68,8 @@ def test_splits_of_another_dataset_are_protected_with_its_rows(tmp_path, toy):
     write_converted(toy, tmp_path)
     training = Split(dataset="one", folder="training").spec()
     protect = json.dumps([Split(dataset="two", folder="validation-public").model_dump(mode="json")])
-    given = ("--rows", tmp_path / "rows.parquet", "--spec", training, "--protect", protect)
+    images = ("--images", tmp_path / "images.parquet")
+    given = ("--rows", tmp_path / "rows.parquet", *images, "--spec", training, "--protect", protect)
     places = ("--out", tmp_path / "split.parquet", "--left-out", tmp_path / "left.parquet")
     refused = step("split", *given, *places)
     assert refused.returncode == 1
@@ -81,13 +84,14 @@ def test_splits_of_another_dataset_are_protected_with_its_rows(tmp_path, toy):
         ("inventory", ("--spec", "{}", "--root", "nowhere", "--manifest", "m.json"), "nowhere is not a directory"),
         (
             "convert",
-            ("--root", ".", "--manifest", "m.json", "--rows", "r", "--quarantine", "q", "--conventions", "c")
-            + ("--workdir", "w", "--policies", "{}"),
+            ("--root", ".", "--manifest", "m.json", "--rows", "r", "--quarantine", "q", "--images", "i")
+            + ("--conventions", "c", "--workdir", "w", "--policies", "{}"),
             "m.json is missing; run the rule that makes it",
         ),
         (
             "split",
-            ("--rows", "r", "--spec", '{"dataset":"a","folder":"training"}', "--out", "o", "--left-out", "l"),
+            ("--rows", "r", "--images", "i", "--spec", '{"dataset":"a","folder":"training"}', "--out", "o")
+            + ("--left-out", "l"),
             "r is missing",
         ),
         ("sft", ("--split", "s.parquet", "--root", ".", "--out", "o"), "s.parquet is missing"),
@@ -106,29 +110,31 @@ def test_a_missing_input_is_one_sentence(tmp_path, name, arguments, said):
 
 
 def test_a_folder_without_questions_is_said(tmp_path):
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "notes.txt").write_text("none here")
-    assert (
-        step("inventory", "--spec", "{}", "--root", tmp_path / "root", "--manifest", tmp_path / "m.json").returncode
-        == 0
-    )
+    subset = tmp_path / "root" / "training" / "Xray" / "ds"
+    subset.mkdir(parents=True)
+    (subset / "notes.txt").write_text("none here")
+    inventory = ("inventory", "--spec", "{}", "--root", tmp_path / "root", "--manifest", tmp_path / "m.json")
+    assert "holds no image, zip or question file below {training" in step(*inventory).stderr
+    (subset / "0.png").write_bytes(png(0))
+    assert step(*inventory).returncode == 0
     given = ("--rows", tmp_path / "r", "--quarantine", tmp_path / "q", "--conventions", tmp_path / "c")
-    given = (*given, "--policies", "{}", "--workdir", tmp_path / "w")
+    given = (*given, "--images", tmp_path / "i", "--policies", "{}", "--workdir", tmp_path / "w")
     result = step("convert", "--root", tmp_path / "root", "--manifest", tmp_path / "m.json", *given)
     assert result.returncode == 1
     assert "holds no question file; expected {training,validation-public" in result.stderr
 
 
 def test_a_name_that_is_not_utf8_is_said(tmp_path):
-    name = os.fsencode(tmp_path / "root") + b"/caf\xe9.png"
-    (tmp_path / "root").mkdir()
+    subset = tmp_path / "root" / "training" / "Xray" / "ds"
+    name = os.fsencode(subset) + b"/caf\xe9.png"
+    subset.mkdir(parents=True)
     try:
         os.close(os.open(name, os.O_CREAT))
     except OSError:
         pytest.skip("this file system takes no such name")
     result = step("inventory", "--spec", "{}", "--root", tmp_path / "root", "--manifest", tmp_path / "m.json")
     assert result.returncode == 1
-    assert "the name of 'caf\\udce9.png' is not valid UTF-8; rename the file" in result.stderr
+    assert "the name of 'Xray/ds/caf\\udce9.png' is not valid UTF-8; rename it" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
 
 

@@ -78,7 +78,7 @@ def test_rows_let_pass_of_every_task_have_no_typed_answer_and_a_note(unanswered)
 
 
 def test_the_audit_reports_each_of_them(unanswered):
-    findings = audit_findings(unanswered.rows, unanswered.quarantine)
+    findings = audit_findings(unanswered.rows, unanswered.quarantine, unanswered.images)
     assert [(f.kind, f.action) for f in findings] == [("kept_defect", "kept")] * 7
     assert findings[0].detail == "no_answer: the answer is null"
     assert label_counts(unanswered.rows) == []
@@ -89,7 +89,7 @@ def test_an_image_of_questions_without_answers_is_no_leak(tmp_path):
     root = hidden_root(tmp_path / "root", QUESTIONS)
     write_subset(root, [row("imagesTr/0.png")], pngs(1))
     rows = converted(root, tmp_path, no_answer="keep").rows
-    assert {f.kind for f in audit_findings(rows, [])} == {"kept_defect"}
+    assert {f.kind for f in audit_findings(rows, [], [])} == {"kept_defect"}
 
 
 def test_an_empty_label_set_is_still_an_answer(tmp_path):
@@ -130,17 +130,17 @@ def test_a_split_leaves_them_out_and_chooses_as_if_they_were_not_there(tmp_path)
     result = convert_rows(tmp_path, records, 30, no_answer="keep")
     without = convert_rows(tmp_path / "other", records, 30)
     spec = Split(dataset="d", folder="training", part={"start": 0.0, "stop": 0.5}, limit=8)
-    rows, left_out = split_rows(result.rows, spec, [])
-    plain, nothing = split_rows(without.rows, spec, [])
+    rows, left_out = split_rows(result.rows, spec, [], {})
+    plain, nothing = split_rows(without.rows, spec, [], {})
     assert rows == plain and nothing == []
     assert {entry.reason for entry in left_out} == {"no_answer"} and len(left_out) == 10
-    everything, nothing = split_rows(result.rows, Split(dataset="d", folder="training"), [], keep_unanswered=True)
+    everything, nothing = split_rows(result.rows, Split(dataset="d", folder="training"), [], {}, keep_unanswered=True)
     assert len(everything) == 30 and nothing == []
 
 
 def test_a_split_in_which_nothing_is_answered_says_where_it_belongs(unanswered):
     with pytest.raises(EmptySplit, match=r"none of 7 rows of d in folder 'validation-hidden' has an answer.*`submit`"):
-        split_rows(unanswered.rows, HIDDEN, [])
+        split_rows(unanswered.rows, HIDDEN, [], {})
 
 
 def test_rows_without_answers_are_not_scored(unanswered, tmp_path):
@@ -153,7 +153,7 @@ def test_rows_without_answers_are_not_scored(unanswered, tmp_path):
 
 def test_a_hidden_split_is_answered_and_handed_in_row_by_row(unanswered, tmp_path):
     """Files, rows, split, requests and grammars, predictions, and the file for the challenge."""
-    rows, left_out = split_rows(unanswered.rows, HIDDEN, [], keep_unanswered=True)
+    rows, left_out = split_rows(unanswered.rows, HIDDEN, [], {}, keep_unanswered=True)
     assert left_out == []
     requests = requests_of(rows, Prompt(), BUDGETS)
     assert [len(request.images) for request in requests] == [1, 2, 1, 1, 1, 1, 1]

@@ -168,10 +168,10 @@ def answers(loaded, synthetic, stops):
 
 def test_an_untrained_model_answers_every_task_in_time_and_validly(synthetic, answers):
     _, rows, grammars = synthetic
-    asked, finished, read, outcomes = Counter(), Counter(), Counter(), {}
+    requested, finished, read, outcomes = Counter(), Counter(), Counter(), {}
     for row, answer in zip(rows, answers(grammars)[::2], strict=True):
         task = row.task
-        asked[task] += 1
+        requested[task] += 1
         if answer.ended:
             strict = load_part(task, "reading").read_strict(row.expected, answer.text)
             finished[task] += 1
@@ -179,9 +179,11 @@ def test_an_untrained_model_answers_every_task_in_time_and_validly(synthetic, an
             outcome = outcome_of(answer.text, "stop", strict, strict, free_text=tasks()[task].free_text)
             outcomes.setdefault(task, Counter())[outcome] += 1
     for task in tasks():
-        print(f"{task}: {finished[task]} of {asked[task]} finished, {read[task]} read strictly, {dict(outcomes[task])}")
-        assert asked[task] >= 4
-        assert finished[task] >= 0.95 * asked[task]
+        print(
+            f"{task}: {finished[task]}/{requested[task]} finished, {read[task]} read strictly, {dict(outcomes[task])}"
+        )
+        assert requested[task] >= 4
+        assert finished[task] >= 0.95 * requested[task]
         assert read[task] == finished[task]
 
 

@@ -97,21 +97,24 @@ def test_base_and_tuned_by_one_load_answer_as_each_alone(split, root, tiny, feat
 def test_another_adapter_asks_the_base_of_its_group_nothing(
     split, root, tiny, features, tmp_path, adapter, monkeypatch
 ):
-    asked = Counter()
+    requests_by_adapter = Counter()
     generate = TransformersEngine.generate
     monkeypatch.setattr(
         TransformersEngine,
         "generate",
-        lambda self, batch, adapted: (asked.update([adapted] * len(batch)), generate(self, batch, adapted=adapted))[1],
+        lambda self, batch, adapted: (
+            requests_by_adapter.update([adapted] * len(batch)),
+            generate(self, batch, adapted=adapted),
+        )[1],
     )
     out = tmp_path / "both.parquet"
     first = run(split, root, tiny, features, out, members=[BASE, GroupMember(system="tuned", adapter=adapter)])
-    assert asked == {False: 8, True: 8}
+    assert requests_by_adapter == {False: 8, True: 8}
     other = shutil.copytree(adapter, tmp_path / "other")
     weights = load_file(other / "adapter_model.safetensors")
     save_file({name: -value for name, value in weights.items()}, other / "adapter_model.safetensors")
     again = run(split, root, tiny, features, out, members=[BASE, GroupMember(system="tuned", adapter=other)])
-    assert asked == {False: 8, True: 16}
+    assert requests_by_adapter == {False: 8, True: 16}
     assert again[:8] == first[:8]
 
 
@@ -149,27 +152,29 @@ def test_a_batch_that_does_not_fit_is_halved_for_good(
 
 def test_a_killed_run_answers_only_what_is_left(split, root, tiny, features, tmp_path, one_by_one, group, monkeypatch):
     out = tmp_path / "all.parquet"
-    asked = Counter()
+    requests_by_adapter = Counter()
     generate = TransformersEngine.generate
 
     def counted(self, batch, **how):
-        if sum(asked.values()) >= 3:
+        if sum(requests_by_adapter.values()) >= 3:
             raise KeyboardInterrupt
-        asked.update(request.uid for request, _ in batch)
+        requests_by_adapter.update(request.uid for request, _ in batch)
         return generate(self, batch, **how)
 
     monkeypatch.setattr(TransformersEngine, "generate", counted)
     with pytest.raises(KeyboardInterrupt):
         run(split, root, tiny, features, out, batch=2, members=group)
     assert not out.exists()
-    first = Counter(asked)
+    first = Counter(requests_by_adapter)
     monkeypatch.setattr(
         TransformersEngine,
         "generate",
-        lambda self, batch, **how: (asked.update(r.uid for r, _ in batch), generate(self, batch, **how))[1],
+        lambda self, batch, **how: (requests_by_adapter.update(r.uid for r, _ in batch), generate(self, batch, **how))[
+            1
+        ],
     )
     assert run(split, root, tiny, features, out, batch=2, members=group) == one_by_one
-    assert first and set(asked.values()) == {1}
+    assert first and set(requests_by_adapter.values()) == {1}
 
 
 def request(uid="a", **changes):

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from tests.conftest import make_row
 from workflow_scripts import ROOT
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.systems import Prompt
-from workflow_scripts.core.files import sha256_of
+from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.core.images import decode_image
 from workflow_scripts.core.requests import Request, RequestImage
 from workflow_scripts.core.rows import Prediction, Row
@@ -40,6 +41,7 @@ from workflow_scripts.infer.ask import ask
 from workflow_scripts.infer.gather import gather
 from workflow_scripts.infer.requests import requests_of
 from workflow_scripts.models.loading import load
+from workflow_scripts.models.record import write_record
 
 LIMITS = {"counting": 6}
 FAULTS = {
@@ -87,6 +89,64 @@ def command(split, root, server, out, *more):
     spec += ["--system", "there", "--prompt", "{}", "--max-new-tokens", "counting", 6, "--url", server.url]
     spec += ["--timeout", "10", "--retries", "1", "--store", store_of(out), "--out", out, *more]
     return [sys.executable, "-m", "workflow_scripts.infer.ask", *map(str, spec)]
+
+
+# Words that the server would take for markup, and a model whose files are here
+
+
+def with_questions(root, folder, questions):
+    """A split of rows with these questions."""
+    rows = [make_row(root, number, question=question) for number, question in enumerate(questions)]
+    write_rows(folder / "rows.parquet", rows, Row)
+    return folder / "rows.parquet"
+
+
+GEMMA, PALIGEMMA = json.dumps({"family": "gemma3"}), json.dumps({"family": "paligemma2"})
+
+
+@pytest.mark.parametrize(
+    ("model", "word"),
+    [(GEMMA, "<start_of_image>"), (GEMMA, "<end_of_turn>"), (GEMMA, "<unused94>"), (PALIGEMMA, "<image>")],
+)
+def test_a_question_with_the_models_markup_is_refused_by_its_rows_name_before_anything_is_sent(
+    root, tmp_path, model, word
+):
+    split = with_questions(root, tmp_path, ["How many?", f"{word}How many?", f"How many {word}?"])
+    with ChatServer() as server:
+        with pytest.raises(Refused) as refusal:
+            run(split, root, server, tmp_path / "o", model=model)
+        assert server.bodies == []
+    assert str(refusal.value) == (
+        f"the question of row/1 holds {word}, which a server takes for the model's markup (2 rows hold such words): "
+        "answer this system without an engine, where such a word is text, or take it out"
+    )
+    with ChatServer() as server, pytest.raises(Refused, match=f"the system prompt holds {word}, which a server"):
+        run(split, root, server, tmp_path / "o", shard="1-of-8", model=model, prompt=Prompt(system=f"Be brief. {word}"))
+
+
+def test_what_is_no_markup_of_the_model_is_sent_as_it_stands(root, tmp_path):
+    questions = ["Is a < b > c?", "<table>", "<image> of what?", "</s>"]
+    split = with_questions(root, tmp_path, questions)
+    with ChatServer() as server:
+        run(split, root, server, tmp_path / "o", model=GEMMA, workers=1)
+        assert [body["messages"][-1]["content"][-1]["text"] for body in server.bodies] == questions
+
+
+def test_answers_of_a_local_model_depend_on_the_bytes_of_its_files(split, root, tiny, tmp_path):
+    folder = shutil.copytree(tiny.with_suffix(""), tmp_path / "models/mine")
+    record = folder.with_suffix(".json")
+    write_record(record, "mine", "gemma3", folder, None)
+    with ChatServer() as server:
+        for requests in (8, 8):
+            run(split, root, server, tmp_path / "o", record=record)
+            assert len(server.bodies) == requests
+        with (folder / "chat_template.jinja").open("a") as stream:
+            stream.write(" ")
+        with pytest.raises(BadFile, match=r"chat_template\.jinja was changed since"):
+            run(split, root, server, tmp_path / "o", record=record)
+        write_record(record, "mine", "gemma3", folder, None)
+        run(split, root, server, tmp_path / "o", record=record)
+        assert len(server.bodies) == 16
 
 
 # What is asked and what is written
@@ -244,9 +304,9 @@ def test_all_faults_at_once_change_no_answer(split, root, tmp_path, undisturbed)
 
 @pytest.mark.parametrize("how", ["seconds", "date"])
 def test_retry_after_is_honoured(split, root, tmp_path, how):
-    asked_for = "1" if how == "seconds" else formatdate(time.time() + 2, usegmt=True)
+    retry_after = "1" if how == "seconds" else formatdate(time.time() + 2, usegmt=True)
     with ChatServer() as server:
-        server.faults.append(Fault(429, "", {"Retry-After": asked_for}))
+        server.faults.append(Fault(429, "", {"Retry-After": retry_after}))
         run(split, root, server, tmp_path / "all.parquet", shard="1-of-8", workers=1)
         first, second = server.times
     assert second - first >= 0.9
@@ -409,7 +469,9 @@ def test_reasoning_beside_an_answer_is_no_fault(split, root, tmp_path, undisturb
 def test_an_answer_of_another_model_is_refused(split, root, tmp_path):
     with ChatServer(lambda body: Reply("3", model="other")) as server:
         server.models.append({"id": "other", "root": "/somewhere"})
-        with pytest.raises(Refused, match="was asked for 'base' and answered as 'other': name the model as the server"):
+        with pytest.raises(
+            Refused, match="was question_of for 'base' and answered as 'other': name the model as the server"
+        ):
             run(split, root, server, tmp_path / "all.parquet", workers=1)
         assert len(server.bodies) == 1
 
@@ -450,7 +512,7 @@ def test_a_packed_answer_is_read_though_none_is_asked_for(split, root, tmp_path,
         rows = run(split, root, server, tmp_path / "all.parquet", workers=1)
         assert (rows[0].text, rows[1:]) == ("3", undisturbed[1:])
         server.faults.append(Fault(200, b"?", {"Content-Encoding": "br"}))
-        with pytest.raises(Refused, match="answered in the encoding 'br', which was not asked for"):
+        with pytest.raises(Refused, match="answered in the encoding 'br', which was not question_of for"):
             run(split, root, server, tmp_path / "more.parquet", workers=1)
 
 
@@ -543,7 +605,7 @@ def test_a_killed_process_asks_no_finished_row_again(root, tmp_path):
     rows = [make_row(root, n, question=f"How many of {n}?") for n in range(60)]
     write_rows(tmp_path / "rows.parquet", rows, Row)
     requests = requests_of(rows, Prompt(), LIMITS)
-    asked = {key_of(request): row.question for request, row in zip(requests, rows, strict=True)}
+    question_of = {key_of(request): row.question for request, row in zip(requests, rows, strict=True)}
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     out = tmp_path / "all.parquet"
     with ChatServer() as server:
@@ -559,7 +621,7 @@ def test_a_killed_process_asks_no_finished_row_again(root, tmp_path):
             asking.wait()
             assert not finished & questions(server.bodies[before:])
             lines = [line for file in tmp_path.rglob("*.jsonl") for line in file.read_bytes().splitlines(keepends=True)]
-            finished = {asked[json.loads(line)["key"]] for line in lines if line.endswith(b"\n")}
+            finished = {question_of[json.loads(line)["key"]] for line in lines if line.endswith(b"\n")}
             assert len(finished) >= enough - 3 and not out.exists()
         before = len(server.bodies)
         subprocess.run(started, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

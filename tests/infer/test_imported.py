@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import make_row
+from workflow_scripts.cache.given_files import identity_of_file
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import Prediction, Row, UnmatchedPrediction
@@ -36,6 +37,20 @@ def rows(root):
     rows[3] = replace(rows[3], image_name='"imagesVal/3 é.png"')
     rows[7] = replace(rows[7], question=rows[6].question, image_name=rows[6].image_name)
     return [replace(row, source_file=f"training/Xray/marks/q{row.source_row % 2}.json") for row in rows]
+
+
+def test_what_was_read_of_a_file_is_noted_for_later_plans(rows, tmp_path):
+    """As the rule calls the step: the plan's name of the file's state, and where to note what was read."""
+    source, seen = tmp_path / "theirs.jsonl", tmp_path / "predictions/theirs.seen.json"
+    source.write_text(json.dumps({"uid": rows[0].uid, "prediction": "3"}))
+    write_rows(tmp_path / "rows.parquet", rows, Row)
+    planned = identity_of_file(source, seen)
+    write_imported(source=source, split=tmp_path / "rows.parquet", system="theirs", content=planned, seen=seen,
+                   out=tmp_path / "o", unmatched=tmp_path / "u")  # fmt: skip
+    assert json.loads(seen.read_text())["identity"] == planned == identity_of_file(source, seen)
+    source.write_text(json.dumps({"uid": rows[0].uid, "prediction": "4"}))
+    os.utime(source, (1, 1))
+    assert identity_of_file(source, seen) != planned
 
 
 def imported(

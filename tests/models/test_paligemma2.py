@@ -290,37 +290,36 @@ def test_the_adapter_is_of_the_language_model_and_loads_with_peft_alone(tuned, r
 
 
 @pytest.fixture
-def row(loaded, root):
-    return training_row(make_row(root, 2), Prompt(), loaded)
+def source(root):
+    return make_row(root, 2)
 
 
 @pytest.fixture
-def messages(root):
-    source = make_row(root, 2)
-    return chat(source.question, len(source.images))
+def row(loaded, source):
+    return training_row(source, Prompt(), loaded)
 
 
-def test_a_true_row_passes_the_preflight_checks(loaded, row, messages):
-    check_rows([row], [messages], ["2"], loaded)
+def test_a_true_row_passes_the_preflight_checks(loaded, row, source):
+    check_rows([source], [row], Prompt(), loaded)
 
 
-def test_a_bos_before_the_images_is_refused(loaded, row, messages):
+def test_a_bos_before_the_images_is_refused(loaded, row, source):
     place = row["input_ids"].index(loaded.processor.tokenizer.bos_token_id)
     row["input_ids"].insert(0, row["input_ids"].pop(place))
     with pytest.raises(Refused, match="has 1 BOS tokens, expected one, at place 32"):
-        check_rows([row], [messages], ["2"], loaded)
+        check_rows([source], [row], Prompt(), loaded)
 
 
-def test_a_cut_image_token_is_refused(loaded, row, messages):
+def test_a_cut_image_token_is_refused(loaded, row, source):
     del row["input_ids"][0], row["labels"][0]
     with pytest.raises(Refused, match="has 31 image tokens for 2 images"):
-        check_rows([row], [messages], ["2"], loaded)
+        check_rows([source], [row], Prompt(), loaded)
 
 
-def test_labels_without_the_end_of_the_text_are_refused(loaded, row, messages):
+def test_labels_without_the_end_of_the_text_are_refused(loaded, row, source):
     row["input_ids"], row["labels"] = row["input_ids"][:-1], row["labels"][:-1]
     with pytest.raises(Refused, match="expected the answer and the end of"):
-        check_rows([row], [messages], ["2"], loaded)
+        check_rows([source], [row], Prompt(), loaded)
 
 
 # inference

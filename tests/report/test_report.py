@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -15,12 +16,23 @@ from workflow_scripts.cli.explain import explain
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.report import Report
 from workflow_scripts.core.files import sha256_of_file
-from workflow_scripts.core.rows import Agreement, Comparison, MetricValue, Outcome, Prediction, QuarantinedRow, Row
+from workflow_scripts.core.metrics import NOTES
+from workflow_scripts.core.rows import (
+    Agreement,
+    Comparison,
+    MetricValue,
+    Outcome,
+    Prediction,
+    QuarantinedRow,
+    Row,
+    RowFact,
+)
 from workflow_scripts.core.tables import write_rows
 from workflow_scripts.report.page import chosen_rows, differing_conditions, shown_answer, write_page
 from workflow_scripts.report.tables import (
     cell_text,
     headline,
+    judged_share,
     markdown_cell,
     markdown_table,
     metric_label,
@@ -99,6 +111,26 @@ def test_a_judged_metric_is_shown_with_its_judge():
     assert metric_label("crimson", "my_judge") == "crimson (my_judge)"
     rows = [metric("a", task="report", metric="crimson", judge="my_judge", direction="higher")]
     assert "| report | **macro** | crimson (my_judge) ↑ |" in markdown_table(rows, ["a"])
+
+
+def test_a_note_stands_in_its_line_and_is_explained_below_the_table():
+    rows = [
+        metric("a", note="few_rows; single_class"),
+        metric("b", note="few_rows; unreadable_script"),
+        metric("a", "x"),
+    ]
+    lines = markdown_table(rows, ["a", "b"]).splitlines()
+    assert lines[0].endswith("| note |") and lines[2].endswith("| few rows, single class, unreadable script |")
+    assert lines[3].endswith("|  |") and lines[4] == ""
+    assert [line.split(":")[0] for line in lines[5:]] == ["- few rows", "- single class", "- unreadable script"]
+    assert len(markdown_table([metric("a")], ["a"]).splitlines()) == 3
+
+
+def test_the_valid_share_of_a_judged_metric_names_abstentions_and_invalid_replies():
+    assert judged_share(metric("a")) == "100%"
+    assert judged_share(metric("a", valid_share=0.5, abstained=4)) == "50% (4 abstained)"
+    rows = [metric("a", task="report", judge="lab", value=None, valid_share=0.0, abstained=3, invalid=5)]
+    assert "| – | 0% (3 abstained, 5 invalid) |  |" in markdown_table(rows, ["a"])
 
 
 @pytest.mark.parametrize(
@@ -181,11 +213,45 @@ def test_cases_are_spread_over_subsets(root):
     assert {row.subset for row in chosen_rows(rows, 4)["counting"]} == {"a", "b"}
 
 
-def test_a_row_without_an_answer_is_shown_as_missing_and_never_as_right(root):
-    row = make_row(root, 0, answer="")
-    missing = shown_answer("a", row, None, "missing")
-    assert (missing.system, missing.text, missing.outcome, missing.right) == ("a", "", "missing", False)
-    assert shown_answer("a", row, " ", "valid").right
+def test_a_row_without_an_answer_is_shown_as_missing_and_never_as_right():
+    missing = shown_answer(filled(Outcome, system="a", outcome="missing"), None)
+    assert (missing.system, missing.text, missing.outcome, missing.verdict) == ("a", "", "missing", "wrong")
+    assert shown_answer(filled(Outcome, text=" "), 1.0).verdict == "right"
+
+
+@pytest.mark.parametrize(("score", "verdict"), [(1.0, "right"), (0.4, "partly"), (0.0, "wrong"), (None, "")])
+def test_the_colour_of_an_answer_follows_the_tasks_metric_and_not_its_text(tmp_path, root, score, verdict):
+    """The answers of the page equal the references as texts; what the table counts decides."""
+    facts = [] if score is None else [RowFact(f"row/{n}", "a", "counting", "row_score", score) for n in range(2)]
+    page = page_of(tmp_path, root, facts=facts)
+    assert re.findall(r'<dd class="(.*?)">x <small>\((.*?)\)', page) == [(verdict, verdict or "not scored")] * 2
+
+
+def test_the_page_says_how_many_thoughts_were_cut_and_what_a_note_means(tmp_path, root):
+    values = [metric("a", note="few_rows; mixed_units"), metric("a", "years", note=None)]
+    page = page_of(tmp_path, root, values=values, thought=True)
+    assert "<td>8<small>few rows</small><small>mixed units</small></td>" in page and "<td>8</td>" in page
+    assert f"few rows: {NOTES['few_rows']}" in page and "single class" not in page
+    assert "which is cut</th>" in page and "<td>2</td></tr>" in page and "thought cut" in page
+
+
+def test_the_page_shows_each_judges_scores_with_its_abstentions_and_invalid_replies(tmp_path, root):
+    def judged(name, judge, value, **changes):
+        shared = {"task": "report", "reading": None, "direction": "higher", "primary": False}
+        return metric("a", metric=name, judge=judge, value=value, low=None, high=None, **(shared | changes))
+
+    values = [
+        judged("crimson", "lab", 0.5, abstained=3, invalid=2, valid_share=0.375, primary=True),
+        judged("crimson_lowest", "lab", -0.125),
+        judged("crimson_highest", "lab", 0.875),
+        judged("green", "other", None, abstained=8, valid_share=0.0),
+        judged("green", "other", 0.1, stratum="normal"),
+    ]
+    page = page_of(tmp_path, root, values=values)
+    line = "<td>crimson (lab)</td><td>a</td><td>0.500 </td><td>-0.125</td><td>0.875</td><td>8</td><td>3</td><td>2</td>"
+    assert line in page and "38 % valid (3 abstained, 2 invalid)" in page
+    assert "<td>green (other)</td><td>a</td><td>– </td><td>–</td><td>–</td><td>8</td><td>8</td><td>0</td>" in page
+    assert "<h2>Judges</h2>" not in page_of(tmp_path, root)
 
 
 def test_systems_that_answered_under_different_conditions_are_named():
@@ -201,15 +267,17 @@ def test_systems_that_answered_under_different_conditions_are_named():
     assert sentence == "bound by a grammar — a: False; b: True"
 
 
-def page_of(folder, root, comparisons=(), baselines=(), text="x", agreement=()):
+def page_of(folder, root, comparisons=(), baselines=(), text="x", agreement=(), values=None, facts=(), thought=False):
     """The page of one system with two rows, whose questions, answers and title are `text`."""
     rows = [make_row(root, n, question=text, answer=text) for n in range(2)]
-    outcomes = [filled(Outcome, uid=r.uid, system="a", task="counting") for r in rows]
+    shared = {"system": "a", "task": "counting", "outcome": "valid", "text": text, "thought": thought}
+    outcomes = [filled(Outcome, uid=r.uid, **shared) for r in rows]
     for name, table, kind in (
         ("rows", rows, Row),
         ("a", [Prediction(r.uid, "a", text, "stop") for r in rows], Prediction),
         ("o", outcomes, Outcome),
-        ("m", [metric("a")], MetricValue),
+        ("m", [metric("a")] if values is None else values, MetricValue),
+        ("f", facts, RowFact),
         ("q", [], QuarantinedRow),
         ("c", comparisons, Comparison),
         ("g", agreement, Agreement),
@@ -221,6 +289,7 @@ def page_of(folder, root, comparisons=(), baselines=(), text="x", agreement=()):
         systems=["a"],
         baselines=list(baselines),
         metrics=folder / "m.parquet",
+        facts=folder / "f.parquet",
         comparisons=folder / "c.parquet",
         agreement=folder / "g.parquet",
         split=folder / "rows.parquet",

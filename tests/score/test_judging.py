@@ -1,6 +1,7 @@
 """Judges fail in every way; the run ends with what is valid, says what is not, and stops above the allowed share."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.score.conftest import prediction, row
+from workflow_scripts.cache.given_files import identity_of_file
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.judges import Judge, JudgeSection, RecordedJudge, RuleBasedJudge
 from workflow_scripts.core.config.scoring import Scoring
@@ -72,14 +74,43 @@ def test_a_pair_is_judged_once_ever(tmp_path):
     assert scripted.pairs == 2 * len(PAIRS)
 
 
-def test_an_invalid_reply_is_asked_for_again_twice_and_the_last_one_stored(tmp_path):
+def test_an_invalid_reply_is_asked_for_again_twice_and_in_the_next_run_until_it_is_valid(tmp_path):
     scripted = Scripted(lambda pair, attempt: Judgement("valid" if attempt == 2 else "invalid", str(attempt), "fault"))
     judgements = judge_pairs(PAIRS[:1], Store(tmp_path, scripted.identity), scripted, 2)
     assert judgements[PAIRS[0]] == Judgement("valid", "2", "fault")
     assert scripted.pairs == 3
     never = Scripted(lambda pair, attempt: Judgement("invalid", "x", "fault"))
-    judge_pairs(PAIRS[1:2], Store(tmp_path, never.identity), never, 2)
+    judgements = judge_pairs(PAIRS[1:2], Store(tmp_path, never.identity), never, 2)
+    assert judgements[PAIRS[1]] == Judgement("invalid", "x", "fault")
     assert never.pairs == 3
+    judge_pairs(PAIRS[1:2], Store(tmp_path, never.identity), never, 2)
+    assert never.pairs == 6
+    at_last = Scripted(lambda pair, attempt: Judgement("valid", "y"))
+    assert judge_pairs(PAIRS[1:2], Store(tmp_path, never.identity), at_last, 2)[PAIRS[1]].status == "valid"
+    judge_pairs(PAIRS[:2], Store(tmp_path, never.identity), at_last, 2)
+    assert at_last.pairs == 1
+
+
+def test_nothing_that_was_refused_is_stored(tmp_path):
+    """What a judge could not read, did not answer or answered wrongly leaves no line; an abstention is an answer."""
+    by_pair = dict(zip(PAIRS, ["valid", "invalid", None, "abstained", "invalid", "valid"], strict=True))
+    scripted = Scripted(lambda pair, attempt: by_pair[pair] and Judgement(by_pair[pair], "x", "why"))
+    judge_pairs(PAIRS, Store(tmp_path, scripted.identity), scripted, 1)
+    lines = [json.loads(line) for file in tmp_path.rglob("*.jsonl") for line in file.read_text().splitlines()]
+    assert sorted(line["value"]["status"] for line in lines) == ["abstained", "valid", "valid"]
+    scripted.pairs = 0
+    judge_pairs(PAIRS, Store(tmp_path, scripted.identity), scripted, 0)
+    assert scripted.pairs == 3
+
+
+def test_a_step_that_was_refused_goes_on_with_the_replies_that_were_valid(tmp_path, tables):
+    rows = [row(0, "report", "Pneumothorax."), row(1, "report", "Left pneumothorax.")]
+    split, answers = tables(rows, [prediction(r.uid, "Pneumothorax.") for r in rows])
+    section = recorded(tmp_path, {("Pneumothorax.", "Pneumothorax."): reply()})
+    with pytest.raises(Refused, match="50% of its replies are invalid"):
+        judged(split, answers, "model", section, tmp_path)
+    stored = [line for file in (tmp_path / "store").rglob("*.jsonl") for line in file.read_text().splitlines()]
+    assert len(stored) == 1
 
 
 def test_no_reply_is_invalid_now_and_asked_for_in_the_next_run(tmp_path):
@@ -117,6 +148,27 @@ def recorded(tmp_path, replies: dict[tuple[str, str], str], **changes) -> Record
     ]
     path.write_text("\n".join(lines))
     return RecordedJudge(**{"metric": "crimson", "path": str(path), "freeze_references": False} | changes)
+
+
+def test_recorded_replies_below_the_users_folder_are_read_and_noted(tmp_path, tables, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    split, answers = tables([row(0, "report", "Pneumothorax.")], [prediction("u0000", "Pneumothorax.")])
+    section = recorded(tmp_path, {("Pneumothorax.", "Pneumothorax."): reply()}, path="~/replies.jsonl")
+    seen, files = tmp_path / "seen.json", {"split": split, "predictions": answers, "store": tmp_path / "s"}
+    planned = identity_of_file(section.file, seen)
+    judge(**files, name="panel", spec=JudgeSection(section), content=planned, seen=seen, out=tmp_path / "j")
+    assert [pair.status for pair in read_rows(tmp_path / "j", JudgedPair)] == ["valid"]
+    assert not (tmp_path / "~").exists()
+    assert identity_of_file(section.file, seen) == planned
+    recorded(tmp_path, {("Pneumothorax.", "Pneumothorax."): reply(matched=False)})
+    os.utime(section.file, (1, 1))
+    again = identity_of_file(section.file, seen)
+    assert again != planned
+    judge(**files, name="panel", spec=JudgeSection(section), content=again, seen=seen, out=tmp_path / "j")
+    assert [json.loads(pair.reply)["errors"]["missing_findings"] for pair in read_rows(tmp_path / "j", JudgedPair)] == [
+        ["R1"]
+    ]
 
 
 def judged(split, predictions, name: str, section: Judge, folder):

@@ -1,5 +1,6 @@
 """Task metrics equal scikit-learn, pycocotools and a brute-force matcher to 1e-12 on random inputs."""
 
+import json
 import warnings
 
 import numpy as np
@@ -26,7 +27,7 @@ def answer(reference, predicted, text=None) -> ScoredAnswer:
     """An answer that both readers read as `predicted`; `text` is what the system wrote."""
     outcome = "malformed" if predicted is None else "valid"
     text = str(predicted) if text is None and predicted is not None else text
-    return ScoredAnswer("u", "s", "c", outcome, predicted, predicted, reference, text)
+    return ScoredAnswer("u", "s", "c", outcome, predicted, predicted, reference, text, json.dumps(reference))
 
 
 def values(facts: Facts) -> dict[str, float]:

@@ -21,6 +21,7 @@ def test_two_gpus_reply_as_one(tmp_path):
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     from workflow_scripts.judges.backends.local import TransformersModel
+    from workflow_scripts.models.record import write_record
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: place for place, token in enumerate(["<pad>", "</s>", *letters])}
@@ -35,12 +36,14 @@ def test_two_gpus_reply_as_one(tmp_path):
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
+    record = tmp_path / "judge.json"
+    write_record(record, "judge", "judge", tmp_path, None)
     pairs = [Pair("Cardiomegaly. " * n, f"No effusion {n}.") for n in range(1, 12)]
 
     def replies(gpus: int) -> list[str]:
         section = TransformersJudge(
             metric="crimson", checkpoint=str(tmp_path), gpus=gpus, batch=1, max_new_tokens=24, retries=0
         )
-        return [judgement.reply for judgement in TransformersModel(section).ask(pairs, 0)]
+        return [judgement.reply for judgement in TransformersModel(section, record).ask(pairs, 0)]
 
     assert replies(2) == replies(1)

@@ -1,5 +1,7 @@
 """Each preflight check, broken on purpose, stops the job with the right sentence."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -19,56 +21,55 @@ def loaded(tiny):
 
 
 @pytest.fixture
-def row(loaded, root):
-    return training_row(make_row(root, 2), Prompt(), loaded)
+def source(root):
+    return make_row(root, 2)
 
 
 @pytest.fixture
-def messages(root):
-    source = make_row(root, 2)
-    return chat(source.question, len(source.images))
+def row(loaded, source):
+    return training_row(source, Prompt(), loaded)
 
 
-def test_a_true_row_passes(loaded, row, messages):
-    check_rows([row], [messages], ["2"], loaded)
+def test_a_true_row_passes(loaded, row, source):
+    check_rows([source], [row], Prompt(), loaded)
 
 
-def test_the_prompt_part_is_the_inference_prompt(loaded, root, row):
-    source = make_row(root, 2)
+def test_the_prompt_part_is_the_inference_prompt(loaded, source, row):
     prompt = loaded.family.prompt_ids(loaded.processor, chat(source.question, len(source.images)))
     assert row["input_ids"][: len(prompt)] == prompt
     assert row["labels"][: len(prompt)] == [-100] * len(prompt)
 
 
-def test_two_bos_are_refused(loaded, row, messages):
+def test_two_bos_are_refused(loaded, row, source):
     row["input_ids"] = [row["input_ids"][0], *row["input_ids"]]
     row["labels"] = [-100, *row["labels"]]
-    with pytest.raises(Refused, match="has 2 BOS tokens, expected one"):
-        check_rows([row], [messages], ["2"], loaded)
+    with pytest.raises(Refused, match="training row row/2 has 2 BOS tokens, expected one"):
+        check_rows([source], [row], Prompt(), loaded)
 
 
-def test_cut_image_tokens_are_refused(loaded, row, messages):
+def test_cut_image_tokens_are_refused(loaded, row, source):
     place = row["input_ids"].index(loaded.processor.tokenizer.image_token_id)
     del row["input_ids"][place], row["labels"][place]
-    with pytest.raises(Refused, match="has 31 image tokens for 2 images"):
-        check_rows([row], [messages], ["2"], loaded)
+    with pytest.raises(Refused, match="training row row/2 has 31 image tokens for 2 images"):
+        check_rows([source], [row], Prompt(), loaded)
 
 
-def test_labels_on_the_prompt_are_refused(loaded, row, messages):
+def test_labels_on_the_prompt_are_refused(loaded, row, source):
     row["labels"] = list(row["input_ids"])
     with pytest.raises(Refused, match="expected the answer and the end of turn"):
-        check_rows([row], [messages], ["2"], loaded)
+        check_rows([source], [row], Prompt(), loaded)
 
 
-def test_labels_without_the_end_of_turn_are_refused(loaded, row, messages):
+def test_labels_without_the_end_of_turn_are_refused(loaded, row, source):
     row["input_ids"], row["labels"] = row["input_ids"][:-1], row["labels"][:-1]
     with pytest.raises(Refused, match="expected the answer and the end of turn"):
-        check_rows([row], [messages], ["2"], loaded)
+        check_rows([source], [row], Prompt(), loaded)
 
 
-def test_another_prompt_than_inference_asks_is_refused(loaded, row):
-    with pytest.raises(Refused, match="its prompt is not the one that inference will ask"):
-        check_rows([row], [chat("Another question?", 2)], ["2"], loaded)
+def test_another_prompt_than_inference_asks_is_refused_by_the_rows_name(loaded, row, source):
+    for other, prompt in [(replace(source, question="Another?"), Prompt()), (source, Prompt(system="Be brief."))]:
+        with pytest.raises(Refused, match="training row row/2: its prompt is not the one that inference will ask"):
+            check_rows([other], [row], prompt, loaded)
 
 
 def test_missing_or_wrong_token_types_are_refused(loaded, row, root):

@@ -18,6 +18,7 @@ from workflow_scripts.core.images import BadImage
 from workflow_scripts.core.rows import TrainingStep
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.models.loading import load
+from workflow_scripts.models.record import write_record
 from workflow_scripts.train import tune as module
 from workflow_scripts.train.rows import LikeLengths
 
@@ -59,6 +60,38 @@ def test_the_adapter_is_complete_and_loads_with_peft_alone(undisturbed, tiny):
 def test_the_card_names_base_revision_data_and_recipe(undisturbed):
     card = (undisturbed[0] / "adapter" / "README.md").read_text()
     assert "library_name" in card and "training rows | 8" in card and '"learning_rate": 0.005' in card
+
+
+def files_with(folder, *words):
+    """Names of the files below `folder` that hold one of the words."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return [file.name for file in files if any(word.encode() in file.read_bytes() for word in words)]
+
+
+HUB = {"checkpoint": "google/medgemma-1.5-4b-it", "revision": "e" * 40}
+
+
+@pytest.mark.parametrize("origin", ["folder", "hub"])
+def test_an_adapter_names_its_base_as_others_know_it_and_no_place_of_this_machine(
+    origin, tmp_path, split, root, tiny, features
+):
+    work = tmp_path / "somewhere/of_ours"
+    folder = shutil.copytree(tiny.with_suffix(""), work / "models/mine")
+    known = HUB if origin == "hub" else {"checkpoint": None, "revision": None}
+    record = write_record(folder.with_suffix(".json"), "mine", "gemma3", folder, known["revision"],
+                          checkpoint=known["checkpoint"])  # fmt: skip
+    run(work, split, root, folder.with_suffix(".json"), features, RECIPE.model_copy(update={"steps": 1}),
+        store=work / "store")  # fmt: skip
+    name = HUB["checkpoint"] if origin == "hub" else "mine"
+    for adapter in (work / "adapter", next((work / "store").glob("*/adapter"))):
+        settings = json.loads((adapter / "adapter_config.json").read_text())
+        assert (settings["base_model_name_or_path"], settings["revision"]) == (name, known["revision"])
+        assert f'base_model: "{name}"' in (adapter / "README.md").read_text()
+        assert f"| base | {name} at `{record.revision}` |" in (adapter / "README.md").read_text()
+        assert json.loads((adapter / "provenance.json").read_text())["base"] == name
+        assert files_with(adapter, str(tmp_path), "of_ours", os.uname().nodename) == []
+        assert list(adapter.glob("*.bin")) == []
+    assert load(folder.with_suffix(".json"), adapter=work / "adapter").adapted
 
 
 def test_an_interrupted_run_ends_with_the_same_adapter(undisturbed, tmp_path, split, root, tiny, features, monkeypatch):

@@ -40,7 +40,7 @@ def test_the_default_plans_every_stage_once(folder):
         "data_sft": 1,
         "data_split": 2,
         "features_extract": 2,
-        "infer_answer": 4,
+        "infer_answer": 2,
         "infer_gather": 2,
         "infer_baseline": 3,
         "synthetic_model": 1,
@@ -124,7 +124,7 @@ def test_predictions_of_another_project_are_imported_and_every_answer_can_be_exp
     (folder / "theirs.jsonl").write_text("")
     theirs = ("--config", "systems={theirs: {predictions: theirs.jsonl}}")
     plan = planned(folder, *theirs)
-    assert (plan["infer_imported"], plan["infer_answer"], plan["score_outcomes"]) == (1, 4, 6)
+    assert (plan["infer_imported"], plan["infer_answer"], plan["score_outcomes"]) == (1, 2, 6)
     assert "infer_export" not in plan
     assert planned(folder, "challenge", *theirs)["infer_export"] == 3
 
@@ -137,7 +137,7 @@ def test_a_split_to_submit_is_answered_and_neither_scored_nor_reported(folder):
         "submit=[hidden]",
     )
     plan = planned(folder, "challenge", *hidden)
-    assert (plan["infer_answer"], plan["infer_export"]) == (4, 2)
+    assert (plan["infer_answer"], plan["infer_export"]) == (2, 2)
     assert plan["data_split"] == 2  # the training split and the submitted one
     assert not any(rule.startswith(("score_", "report_")) for rule in plan)
     output = snakemake(folder, "-n", "-p", "challenge", *hidden)

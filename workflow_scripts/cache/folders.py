@@ -5,7 +5,9 @@ read. A file that was touched and holds what it held has not changed.
 """
 
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,19 +33,19 @@ def write_seen(record: Path, seen: Seen) -> None:
 def read_seen(record: Path) -> Seen | None:
     """What the last look saw; None before the first.
 
-    Raises:
-        BadFile: the record is damaged.
+    A damaged record is reported on stderr and counts as none: the next look writes it anew.
     """
     if not record.exists():
         return None
-    content = read_json(record)
     try:
+        content = read_json(record)
         files = content["files"]  # type: ignore[index]
-        stamps = {path: Stamp(size, mtime, ctime) for path, (size, mtime, ctime, _) in files.items()}
-        hashes = {path: sha256 for path, (*_, sha256) in files.items()}
-        return Seen(content["identity"], stamps, hashes)  # type: ignore[index]
-    except (KeyError, ValueError, TypeError, AttributeError):
-        raise BadFile(f"{record} is not a record of a folder; delete it and run again") from None
+        stamps = {path: Stamp(*map(int, times)) for path, (*times, _) in files.items()}
+        hashes = {path: str(sha256) for path, (*_, sha256) in files.items()}
+        return Seen(str(content["identity"]), stamps, hashes)  # type: ignore[index]
+    except (BadFile, OSError, KeyError, ValueError, TypeError, AttributeError):
+        print(f"{record} is damaged: it is ignored and written anew", file=sys.stderr, flush=True)
+        return None
 
 
 def changed_files(root: Path, seen: Seen, stamps: dict[str, Stamp]) -> dict[str, str | None]:
@@ -62,7 +64,11 @@ def identity_of(root: Path, record: Path, counts: Callable[[str], bool] = lambda
     Before the first look it is a hash over sizes and times. Touched files are read once: their new times are written
     to `record`, unless it cannot be written.
     """
-    stamps = stamps_below(root, counts)
+    return identity_of_files(root, record, stamps_below(root, counts))
+
+
+def identity_of_files(root: Path, record: Path, stamps: dict[str, Stamp]) -> str:
+    """`identity_of` for those files of `root` whose `stamps` are given, by relative path."""
     seen = read_seen(record)
     if seen is None:
         return sha256_of(canonical_json(stamps).encode())[:16]
@@ -77,4 +83,5 @@ def identity_of(root: Path, record: Path, counts: Callable[[str], bool] = lambda
 def note_times(record: Path, seen: Seen, stamps: dict[str, Stamp]) -> None:
     """Write the new times of files whose bytes were seen before, where the record can be written."""
     if os.access(record.parent, os.W_OK):
-        write_seen(record, Seen(seen.identity, stamps, seen.hashes))
+        with suppress(OSError):  # a full disk stops no plan
+            write_seen(record, Seen(seen.identity, stamps, seen.hashes))

@@ -1,10 +1,12 @@
 """Images of a dataset: one grammar for their paths, one way to open them, one way to hand them on.
 
 A path is relative to the dataset's root. An image inside an archive is `folder/archive.zip!member/name.png` and is
-read straight out of the zip.
+read straight out of the zip. `#range` after a path means the image with its whole range of values brought to 8 bits,
+for depths above that; its bytes are then a PGM of the result.
 """
 
 import io
+import math
 import os
 import struct
 import warnings
@@ -12,9 +14,10 @@ import zipfile
 import zlib
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 from PIL import ExifTags, ImageOps, UnidentifiedImageError
 
@@ -22,6 +25,27 @@ from workflow_scripts.core.files import BadFile
 
 MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 """Formats that every decoder and every server knows, by Pillow's name."""
+
+FORMATS = ("PNG", "JPEG", "JPEG2000", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""Formats that are opened, by Pillow's name, whatever a file is called. For others programs may be started: EPS."""
+
+LARGEST_FILE = 512 * 2**20
+"""Bytes of an image's file, or of its member once it is out of a zip, that are read."""
+
+RATIO = 200
+"""Most times that a member of a zip may grow; images hardly shrink in a zip."""
+
+ALLOWANCE = 100 * 10**6
+"""Bytes that any member may grow to: blank images shrink a lot."""
+
+Deep = Literal["percentile", "range"]
+"""How depths above 8 bits become 8 bits: what lies between two percentiles is stretched, or the whole range."""
+
+OUTLIERS = 0.005
+"""Share of the values at either end of a deep image that `percentile` cuts off."""
+
+RANGE = "#range"
+"""At the end of a path: the image with its whole range of values stretched."""
 
 MEMBER = ".zip!"
 """What parts the archive from its member in a path; the archive's name ends before the `!`."""
@@ -71,6 +95,7 @@ def member_path(archive: str, member: str) -> str:
 
 def split_member(path: str) -> tuple[str, str | None]:
     """The file of `path` and, for an image inside a zip, the member's name."""
+    path = path.removesuffix(RANGE)
     place = path.lower().find(MEMBER)
     if place < 0:
         return path, None
@@ -81,15 +106,33 @@ def image_bytes(root: Path, path: str) -> bytes:
     """The bytes of an image's file, or of its member in a zip (the member's CRC is checked).
 
     Raises:
-        BadImage: the file or the member is missing or damaged.
+        BadImage: the file or the member is missing or damaged, or larger than `LARGEST_FILE`.
     """
     file, member = split_member(path)
     try:
         if member is None:
-            return (root / file).read_bytes()
-        return _archive(str(root / file), os.getpid()).read(member)
+            with open(f"{root}/{file}", "rb") as stream:  # noqa: PTH123 (a third faster, once an image)
+                if (size := os.fstat(stream.fileno()).st_size) > LARGEST_FILE:
+                    raise BadImage(f"{path} holds {size} bytes; an image may hold {LARGEST_FILE}")
+                data = stream.read()
+        else:
+            archive = _archive(str(root / file), os.getpid())
+            info = archive.getinfo(member)
+            if (fault := member_fault(info)) is not None:
+                raise BadImage(f"{path} {fault}")
+            data = archive.read(info)
     except (OSError, *ARCHIVE_FAULTS) as error:
         raise BadImage(f"{path} cannot be read: {_reason(error)}") from None
+    return _whole_range(data, path) if path.endswith(RANGE) else data
+
+
+def member_fault(info: zipfile.ZipInfo) -> str | None:
+    """Why a member of a zip is too large to be read; None if it is not. No more is read than it says of its size."""
+    if info.file_size > LARGEST_FILE:
+        return f"would grow to {info.file_size} bytes; an image may hold {LARGEST_FILE}"
+    if info.file_size > max(ALLOWANCE, RATIO * info.compress_size):
+        return f"would grow from {info.compress_size} to {info.file_size} bytes: a bomb, or a blank image; unpack it"
+    return None
 
 
 @lru_cache(maxsize=4)
@@ -98,27 +141,81 @@ def _archive(file: str, _process: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(file)
 
 
-def decode_image(data: bytes, name: str) -> PIL.Image.Image:
+class Decoded(NamedTuple):
+    """A decoded image, and what its file says of itself."""
+
+    image: PIL.Image.Image  # RGB, turned as its EXIF says
+    mode: str  # Pillow's mode of the file
+    depth: int  # bits of a channel in the file
+    frames: int  # of which the first is decoded
+    values: npt.NDArray[np.generic] | None = None  # before they were stretched, (height, width); None up to 8 bits
+    low: float | None = None  # the value that became 0
+    high: float | None = None  # the value that became 255
+
+
+def decode(data: bytes, name: str, deep: Deep = "percentile") -> Decoded:
     """Decode an image to RGB, turned as its EXIF says; the first frame of several.
 
-    Depths above 8 bits are stretched from the image's least to its greatest value onto 0..255; palettes are
-    looked up; an alpha channel is dropped.
+    Grey values of more than 8 bits are stretched: what lies between the least and the greatest value, or between two
+    percentiles (see `OUTLIERS`), onto 0..255. Of colours of 16 bits the upper 8 are taken; palettes are looked up; an
+    alpha channel is dropped.
 
     Raises:
-        BadImage: the bytes are not an image, are cut short, or hold more than Pillow's limit of pixels.
+        BadImage: the bytes are not an image of `FORMATS`, are cut short, or hold more than Pillow's limit of pixels.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # damaged EXIF data: the image is then not turned
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            opened = PIL.Image.open(io.BytesIO(data))
+            opened = PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+            mode, depth = opened.mode, _depth(opened)
+            several = opened.format == "GIF" or getattr(opened, "is_animated", False)
             opened.load()
-            image = ImageOps.exif_transpose(opened)
-            if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-                return _stretched(image)
-            return image.convert("RGB")
+            ImageOps.exif_transpose(opened, in_place=True)
+            frames = _frames(data) if several else 1
+            if opened.mode in ("I", "F") or opened.mode.startswith("I;16"):
+                values = np.asarray(opened)
+                grey, low, high = _stretched(values, deep)
+                return Decoded(PIL.Image.fromarray(grey).convert("RGB"), mode, depth, frames, values, low, high)
+            return Decoded(opened if opened.mode == "RGB" else opened.convert("RGB"), mode, depth, frames)
     except DECODER_FAULTS as error:
         raise BadImage(f"{name} is not a readable image: {_reason(error)}") from None
+
+
+def decode_image(data: bytes, name: str) -> PIL.Image.Image:
+    """The image of `decode` alone, (height, width) RGB.
+
+    Raises:
+        BadImage: see `decode`.
+    """
+    return decode(data, name).image
+
+
+def pgm_of(image: PIL.Image.Image) -> bytes:
+    """A grey image as PGM: bytes that follow from its pixels alone."""
+    return b"P5\n%d %d\n255\n" % image.size + image.convert("L").tobytes()
+
+
+def _whole_range(data: bytes, path: str) -> bytes:
+    return pgm_of(decode(data, path, "range").image)
+
+
+def _depth(opened: PIL.Image.Image) -> int:
+    """Bits of a channel in the file of an image that is opened and not yet loaded."""
+    if opened.mode in ("I", "F"):
+        return 32
+    # Pillow reads colours of 16 bits as 8: only how it is about to unpack them tells.
+    deep = opened.mode.startswith("I;16") or any(";16" in str(tile[3]) for tile in getattr(opened, "tile", ()))
+    return 16 if deep else 1 if opened.mode == "1" else 8
+
+
+def _frames(data: bytes) -> int:
+    """Frames of an image whose first one can be read; 2 where the others are damaged and cannot be counted."""
+    try:
+        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return int(getattr(image, "n_frames", 1))
+    except DECODER_FAULTS:
+        return 2
 
 
 class EncodedImage(NamedTuple):
@@ -150,7 +247,7 @@ def portable_image(root: Path, path: str) -> EncodedImage:
 def _agreed_type(data: bytes) -> str | None:
     """The media type of an image on whose pixels all decoders agree; None for any other."""
     try:
-        with PIL.Image.open(io.BytesIO(data)) as image:
+        with PIL.Image.open(io.BytesIO(data), formats=FORMATS) as image:
             upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
             single = not getattr(image, "is_animated", False)
             agreed = image.mode in ("L", "RGB") and "transparency" not in image.info and upright and single
@@ -165,11 +262,22 @@ def _reason(error: BaseException) -> str:
     return (str(error).replace("\n", " ") or type(error).__name__)[:200]
 
 
-def _stretched(image: PIL.Image.Image) -> PIL.Image.Image:
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    low, high = float(values.min()), float(values.max())
-    grey = np.zeros(values.shape) if high == low else (values - low) / (high - low) * 255
-    return PIL.Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+def _stretched(values: npt.NDArray[np.generic], deep: Deep) -> tuple[npt.NDArray[np.uint8], float, float]:
+    """`values` (height, width) as 8 bits, with those that became 0 and 255; what is not finite is black."""
+    numbers = np.asarray(values, dtype=np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    if not finite.size:
+        return np.zeros(numbers.shape, dtype=np.uint8), 0.0, 0.0
+    low, high = float(finite.min()), float(finite.max())
+    if deep == "percentile":
+        last = finite.size - 1
+        ranks = math.ceil(OUTLIERS * last), math.floor((1 - OUTLIERS) * last)
+        cut_low, cut_high = np.partition(finite, ranks)[list(ranks)].tolist()
+        if cut_low < cut_high:  # else nearly all values are one, and the others are what there is to see
+            low, high = cut_low, cut_high
+    scale = 255 / (high - low) if 0 < high - low < math.inf else 0.0
+    grey = (np.clip(np.nan_to_num(numbers, nan=low, posinf=low, neginf=low), low, high) - low) * scale
+    return np.rint(grey).astype(np.uint8), low, high
 
 
 def open_image(root: Path, path: str) -> PIL.Image.Image:

@@ -11,13 +11,27 @@ Sums = dict[str, np.ndarray]
 
 Reading = Literal["strict", "lenient"]
 
+Note = Literal["few_rows", "single_class", "mixed_units", "unreadable_script"]
+"""Why a number is to be read with care."""
+
+NOTES: dict[Note, str] = {
+    "few_rows": "fewer than 20 rows: the number says little",
+    "single_class": "one class alone among the references: a constant answer is perfect",
+    "mixed_units": "some answers are percentages and others are not: their mean has no unit",
+    "unreadable_script": "the metric cannot read the script of some references: those rows have no value",
+}
+
+ROW_SCORE = "row_score"
+"""Name of the row fact that holds how right a row is by its task's own metric, from 0 to 1."""
+
 
 @dataclass(frozen=True)
 class Metric:
     """One metric as a function of sums. `rows`, `unread` and `valid` name the facts that count these.
 
     Write its name as a literal where it is made, so that a search finds it. What varies beside the name is a field:
-    the reader behind it, the judge, and the stratum of rows, boxes or coordinates that it is about.
+    the reader behind it, the judge, and the stratum of rows, boxes or coordinates that it is about. A definition of
+    FLARE's is equal to that evaluation to the last row, faults included; what differs is `flarebench (after …)`.
     """
 
     name: str
@@ -31,7 +45,10 @@ class Metric:
     rows: str = "rows"
     unread: str = "unread"
     valid: str = "valid"
+    abstained: str | None = None  # facts that count the judge's abstentions and its invalid replies
+    invalid: str | None = None
     interval: bool = True  # false for shares of distinct texts, which resampling changes by itself
+    caution: Callable[[Sums], Note | None] | None = None  # of the sums over one subset, or over all rows
 
     @property
     def key(self) -> tuple[str, str | None, str | None, str | None]:
@@ -59,7 +76,9 @@ class ScoredAnswer:
     strict: object
     lenient: object
     reference: object
-    text: str | None
+    text: str | None  # the final answer: without thoughts; None where none was given
+    reference_raw: str = "null"  # JSON of the source's value, as FLARE's evaluation compares it
+    percent: bool = False  # the question asks for a percentage
 
 
 @dataclass(frozen=True)
@@ -68,6 +87,8 @@ class Facts:
 
     columns: dict[str, np.ndarray]
     metrics: list[Metric]
+    row_scores: np.ndarray | None = None
+    """How right each row is by the task's own metric, from 0 to 1, [rows]; NaN where that is not known."""
 
     def packed(self) -> np.ndarray:
         """All columns side by side: [rows × width]."""
@@ -91,11 +112,12 @@ def ratio(part: np.ndarray, whole: np.ndarray, empty: float = np.nan) -> np.ndar
 
 
 def count_facts(answers: Iterable[ScoredAnswer]) -> dict[str, np.ndarray]:
-    """The facts that every task has: rows, valid ones, and those that each reader could not read."""
+    """The facts that every task has: rows, valid ones, missing ones, and those that each reader could not read."""
     answers = list(answers)
     return {
         "rows": np.ones(len(answers)),
         "valid": np.array([answer.outcome == "valid" for answer in answers], dtype=float),
+        "missing": np.array([answer.text is None for answer in answers], dtype=float),
         "unread": np.array([answer.strict is None for answer in answers], dtype=float),
         "unread_lenient": np.array([answer.lenient is None for answer in answers], dtype=float),
     }

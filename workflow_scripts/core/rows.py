@@ -21,7 +21,7 @@ class Image(NamedTuple):
     """One image of a row. `path` is relative to the dataset's root; see `core.images` for members of a zip."""
 
     path: str
-    sha256: str  # of the file
+    sha256: str  # of the bytes that `core.images.image_bytes` reads
     width: int  # pixels, after EXIF's turn
     height: int
 
@@ -105,6 +105,24 @@ class QuarantinedRow:
     uid: str | None  # as the row would have had; None for a file
     folder: str
     images: tuple[str, ...]  # paths of those that exist
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What reading an image once tells; every image of a row has a line of them."""
+
+    path: str  # as in the row
+    sha256: str  # as in the row
+    pixel_sha256: str  # of size and values once decoded, before deep ones are stretched
+    dhash: str  # 16 hexadecimal digits: brightness falls or rises between neighbours of 8 × 9 points; empty: too flat
+    dhash_fine: str  # 64 digits, of 16 × 17 points
+    mode: str  # Pillow's, of the file
+    depth: int  # bits of a channel in the file
+    frames: int  # the first alone is used
+    width: int  # pixels, after EXIF's turn
+    height: int
+    low: float | None  # of more than 8 bits of grey: the value that became 0
+    high: float | None  # and the one that became 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +235,11 @@ class Outcome:
     strict: str | None  # JSON of the value read strictly; None if it cannot be
     lenient: str | None  # JSON of the value read leniently; None if it cannot be
     reference: str  # JSON of the reference answer in the same form
+    reference_raw: str  # JSON of the source's value
+    percent: bool  # the question asks for a percentage
     text: str | None  # the answer as it was given; None if it is missing
+    answer: str | None  # what is read of it: without thoughts and without what follows the end of the turn
+    thought: bool  # a thought was cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +259,13 @@ class MetricValue:
     high: float | None
     rows: int
     clusters: int
-    valid_share: float
+    valid_share: float  # of rows whose outcome is valid, and on which the judge, where one is asked, gave its judgement
     unread: int  # rows without a value: counted by the metric's definition
     definition: str  # whose: FLARE 2026, FLARE 2025, IIT Delhi, …
     primary: bool  # the one metric of its task that heads the tables
+    abstained: int = 0  # rows on which the judge abstained
+    invalid: int = 0  # rows on which the judge's reply is invalid
+    note: str | None = None  # why the value is to be read with care: keys of core.metrics.NOTES, joined by "; "
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,8 +356,8 @@ class ReportScore:
     metric: str
     judge: str | None  # name in the configuration; None for metrics over texts
     stratum: str | None  # normal or abnormal reference; None: all
-    value: float | None  # None: the judge abstained or its reply is invalid
-    status: str
+    value: float | None  # None: see status
+    status: str  # valid, abstained, invalid, or unreadable_script
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,15 @@ from tokenizers import Tokenizer
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import BadFile, write_text
-from workflow_scripts.core.rows import AuditFinding, Convention, LabelCount, QuarantinedRow, Row, SubsetSummary
+from workflow_scripts.core.rows import (
+    AuditFinding,
+    Convention,
+    ImageFacts,
+    LabelCount,
+    QuarantinedRow,
+    Row,
+    SubsetSummary,
+)
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.data.auditing.facts import approximate_tokens, audit_findings, label_counts, summarise
 from workflow_scripts.data.auditing.page import Example, Overview, example_of, example_of_quarantined, render
@@ -31,6 +39,7 @@ def audit(
     *,
     rows: Path,
     quarantine: Path,
+    images: Path,
     conventions: Path,
     root: Path,
     findings: Path,
@@ -44,6 +53,7 @@ def audit(
     Args:
         rows: Parquet of the rows
         quarantine: Parquet of the quarantine
+        images: Parquet of what is known of each image
         conventions: Parquet of how each subset writes its answers
         root: folder that the image paths start from
         findings: Parquet to write: one row a finding
@@ -54,7 +64,7 @@ def audit(
     """
     count_tokens, tokens = token_counter(tokenizer)
     converted, quarantined = read_rows(rows, Row), read_rows(quarantine, QuarantinedRow)
-    reported = audit_findings(converted, quarantined)
+    reported = audit_findings(converted, quarantined, read_rows(images, ImageFacts))
     summaries, counts = summarise(converted, count_tokens), label_counts(converted)
     files = sum(entry.source_row is None for entry in quarantined)
     overview = Overview(

@@ -1,30 +1,41 @@
-"""Groups of rows that must stay on one side: all that hang together by an image or a case."""
+"""Groups of rows that must stay on one side: all that hang together by an image or a case.
+
+An image is its pixels: files that differ in their format or their metadata alone are one.
+"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from workflow_scripts.core.rows import Row
+from workflow_scripts.core.rows import ImageFacts, Row
 
 Tie = tuple[str, str]
-"""What rows may have in common: `("case", case_id)` or `("image", sha256)`."""
+"""What rows may have in common: `("case", case_id)` or `("image", hash)`."""
+
+Pixels = Mapping[str, str]
+"""Hash of an image's pixels by the hash of its file; a file without one stands for itself."""
 
 
-def ties(row: Row) -> list[Tie]:
-    """What ties a row to others: its case and its images' hashes."""
-    return [("case", row.case_id), *(("image", image.sha256) for image in row.images)]
+def pixels_of(images: Iterable[ImageFacts]) -> Pixels:
+    """The hashes of pixels, out of what conversion wrote of each image."""
+    return {image.sha256: image.pixel_sha256 for image in images}
 
 
-def components(rows: Sequence[Row]) -> dict[Tie, int]:
+def ties(row: Row, pixels: Pixels) -> list[Tie]:
+    """What ties a row to others: its case and its images."""
+    return [("case", row.case_id), *(("image", pixels.get(image.sha256, image.sha256)) for image in row.images)]
+
+
+def components(rows: Sequence[Row], pixels: Pixels) -> dict[Tie, int]:
     """The number of the connected component that each tie of `rows` lies in; a row connects all of its ties."""
     numbers: dict[Tie, int] = {}
     starts: list[int] = []
     ends: list[int] = []
     for row in rows:
-        first, *others = [numbers.setdefault(tie, len(numbers)) for tie in ties(row)]
+        first, *others = [numbers.setdefault(tie, len(numbers)) for tie in ties(row, pixels)]
         starts += [first] * len(others)
         ends += others
     size = len(numbers)
@@ -35,9 +46,9 @@ def components(rows: Sequence[Row]) -> dict[Tie, int]:
     return {tie: int(labels[number]) for tie, number in numbers.items()}
 
 
-def group_rows(rows: Sequence[Row]) -> list[list[Row]]:
-    """`rows` by connected components of image hash and case, in order of their first row."""
-    component = components(rows)
+def group_rows(rows: Sequence[Row], pixels: Pixels) -> list[list[Row]]:
+    """`rows` by connected components of image and case, in order of their first row."""
+    component = components(rows, pixels)
     groups: dict[int, list[Row]] = {}
     for row in rows:
         groups.setdefault(component["case", row.case_id], []).append(row)

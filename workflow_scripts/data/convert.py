@@ -16,16 +16,24 @@ from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.datasets import Policies, SubsetConventions
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.manifest import read_manifest
-from workflow_scripts.core.rows import Convention, QuarantinedRow, Row
-from workflow_scripts.core.tables import read_table, schema_of, table_of, write_rows, write_table
+from workflow_scripts.core.manifest import SPLIT_FOLDERS, is_image_name, read_manifest
+from workflow_scripts.core.rows import Convention, ImageFacts, QuarantinedRow, Row
+from workflow_scripts.core.tables import read_table, rows_of, schema_of, table_of, write_rows, write_table
 from workflow_scripts.data.conversion.conventions import by_task, learn_conventions
-from workflow_scripts.data.conversion.images import Index, Probe, index_images, probe_all
+from workflow_scripts.data.conversion.images import Index, index_images, probe_all
+from workflow_scripts.data.conversion.probes import Probe
 from workflow_scripts.data.conversion.process_pool import ProcessPool
-from workflow_scripts.data.conversion.question_files import BadQuestions, QuestionFile, question_files, read_rows
+from workflow_scripts.data.conversion.question_files import (
+    PARTS,
+    BadQuestions,
+    QuestionFile,
+    misplaced_files,
+    question_files,
+    read_rows,
+)
 from workflow_scripts.data.conversion.rows import Part, build_part, named_images, quarantined, unique_paths
 
-ROWS_FILE, QUARANTINE_FILE = "rows.parquet", "quarantine.parquet"
+ROWS_FILE, QUARANTINE_FILE, IMAGES_FILE = "rows.parquet", "quarantine.parquet", "images.parquet"
 
 WORTH_A_POOL = 2000
 """Images from which on starting further processes pays."""
@@ -35,7 +43,7 @@ Records = dict[QuestionFile, list[object]]
 
 @dataclass(frozen=True)
 class Counts:
-    """What came of a dataset. `records` is `rows + quarantined`; `files` could not be read at all."""
+    """What came of a dataset. `records` is `rows + quarantined`; `files` are question files that are not read."""
 
     records: int
     rows: int
@@ -51,6 +59,7 @@ class Converted:
 
     rows: pa.Table
     quarantine: pa.Table
+    images: pa.Table
     conventions: list[Convention]
     counts: Counts
 
@@ -70,13 +79,9 @@ def convert_dataset(root: Path, manifest: Path, policies: Policies, workdir: Pat
     """
     files = read_manifest(manifest)
     questions = question_files(files)
-    if not questions:
-        raise BadFile(
-            f"{root} holds no question file; expected {{training,validation-public,…}}/<Modality>/<subset>/*.json"
-        )
     _check_names(questions)
-    folders: dict[str, Records] = {}
-    unreadable: list[QuarantinedRow] = []
+    folders: dict[str, Records] = {folder: {} for folder in _folders_to_report(files)}
+    unreadable = _misplaced(root, [path for path in files if path.count("/") < PARTS - 1], [])
     for file in tqdm(questions, desc="read questions", unit="file", mininterval=1):
         records = folders.setdefault(file.subset_folder, {})
         try:
@@ -91,16 +96,18 @@ def convert_dataset(root: Path, manifest: Path, policies: Policies, workdir: Pat
     stale = [folder for folder, entry in entries.items() if entry is None]
     stale.sort(key=lambda folder: -len(paths[folder]))  # the largest first: no process is left alone with it at the end
     indexes = {folder: index_images(root, folder, paths[folder]) for folder in stale}
+    questionable = {folder: [path for path in paths[folder] if not is_image_name(path)] for folder in stale}
     needed = {folder: _needed(folders[folder], indexes[folder]) for folder in stale}
     count = sum(len(rows) for records in folders.values() for rows in records.values())
     sources = {folder: list(records) for folder, records in folders.items()}
     del folders
     images = [path for listed in needed.values() for path in listed]
     with ProcessPool(jobs if len(images) > WORTH_A_POOL else 1) as pool:
-        probes = probe_all(root, images, pool)
+        probes = probe_all(root, images, pool, policies.deep_images)
         _check_unchanged(probes, files)
         work = [
-            (root, sources[folder], indexes[folder], {path: probes[path] for path in needed[folder]})
+            (root, sources[folder], questionable[folder], indexes[folder])
+            + ({path: probes[path] for path in needed[folder]},)
             + (conventions[_subset(folder)], policies, workdir, keys[folder])
             for folder in stale
         ]
@@ -111,11 +118,46 @@ def convert_dataset(root: Path, manifest: Path, policies: Policies, workdir: Pat
         raise AssertionError("a subset folder was converted and is not in the cache")
     rows = _joined([place / ROWS_FILE for place in places], Row)
     quarantine = _joined([place / QUARANTINE_FILE for place in places], QuarantinedRow)
-    counts = Counts(count, len(rows), len(quarantine), len(unreadable), len(stale), len(sources) - len(stale))
+    facts = _joined([place / IMAGES_FILE for place in places], ImageFacts)
+    quarantine = pa.concat_tables([quarantine, table_of(unreadable, QuarantinedRow)])
+    not_read = quarantine["source_row"].null_count
+    if not questions:
+        raise BadFile(_without_questions(root, rows_of(quarantine, QuarantinedRow)))
+    counts = Counts(count, len(rows), len(quarantine) - not_read, not_read, len(stale), len(sources) - len(stale))
     if counts.rows + counts.quarantined != counts.records:
         raise AssertionError(f"rows were lost: {counts}")
-    quarantine = pa.concat_tables([quarantine, table_of(unreadable, QuarantinedRow)])
-    return Converted(rows, quarantine, [entry for listed in conventions.values() for entry in listed], counts)
+    return Converted(rows, quarantine, facts, [entry for listed in conventions.values() for entry in listed], counts)
+
+
+def _folders_to_report(files: Iterable[str]) -> list[str]:
+    """Subset folders with files that may hold questions where none are read: zips, and other names than `*.json`."""
+    parts = [path.split("/") for path in files]
+    return sorted(
+        {
+            "/".join(names[: PARTS - 1])
+            for names in parts
+            if len(names) >= PARTS and names[0] in SPLIT_FOLDERS and not is_image_name(names[-1])
+        }
+    )
+
+
+def _misplaced(root: Path, paths: Iterable[str], zipped: Iterable[str]) -> list[QuarantinedRow]:
+    """The quarantine of question files that lie where none are read; see `misplaced_files`."""
+    entries = []
+    for path, detail in misplaced_files(root, paths, zipped).items():
+        parts = path.split("/")
+        subset = parts[PARTS - 2] if len(parts) >= PARTS else ""
+        folder = SPLIT_FOLDERS.get(parts[0], parts[0])
+        entries.append(
+            QuarantinedRow(path, None, subset, "misplaced_file", f"{path} {detail}", "", None, folder, images=())
+        )
+    return entries
+
+
+def _without_questions(root: Path, quarantine: Sequence[QuarantinedRow]) -> str:
+    expected = "{training,validation-public,…}/<Modality>/<subset>/*.json"
+    misplaced = f"; {quarantine[0].detail}" if quarantine else ""
+    return f"{root} holds no question file; expected {expected}{misplaced}"
 
 
 RESERVED = ("macro", "pooled")
@@ -148,6 +190,7 @@ def _check_names(questions: Sequence[QuestionFile]) -> None:
 def _convert_folder(
     root: Path,
     files: Sequence[QuestionFile],
+    paths: Sequence[str],
     index: Index,
     probes: Mapping[str, Probe],
     conventions: Sequence[Convention],
@@ -158,9 +201,12 @@ def _convert_folder(
     """Type the rows of one subset's folder and cache them."""
     part = Part({file: read_rows(root, file) for file in files})
     build_part(part, index, probes, by_task(conventions), policies)
+    quarantine = part.quarantine + _misplaced(root, paths, index.zipped_questions)
+    facts = [probe.facts for probe in probes.values() if probe.facts is not None]
     with EntryStore(workdir).put(key, {"files": [file.path for file in files]}) as folder:
         write_rows(folder / ROWS_FILE, part.rows, Row)
-        write_rows(folder / QUARANTINE_FILE, part.quarantine, QuarantinedRow)
+        write_rows(folder / QUARANTINE_FILE, quarantine, QuarantinedRow)
+        write_rows(folder / IMAGES_FILE, facts, ImageFacts)
 
 
 def _key(
@@ -225,6 +271,7 @@ def convert(
     manifest: Path,
     rows: Path,
     quarantine: Path,
+    images: Path,
     conventions: Path,
     workdir: Path,
     policies: Policies,
@@ -237,6 +284,7 @@ def convert(
         manifest: the dataset's manifest
         rows: Parquet of the rows to write
         quarantine: Parquet of the quarantine to write
+        images: Parquet to write: hashes, depth and frames of every image that a row names
         conventions: Parquet to write: how each subset writes its answers, and how that is known
         workdir: caches converted subset folders between runs
         policies: what to do with defects
@@ -244,10 +292,11 @@ def convert(
     """
     done = convert_dataset(root, manifest, policies, workdir, jobs)
     write_table(quarantine, done.quarantine, QuarantinedRow)
+    write_table(images, done.images, ImageFacts)
     write_rows(conventions, done.conventions, Convention)
     write_table(rows, done.rows, Row)
     counts = done.counts
-    unreadable = f"; {counts.files} unreadable question files" if counts.files else ""
+    unreadable = f"; {counts.files} question files are not read" if counts.files else ""
     return (
         f"convert: {counts.records} records, {counts.rows} rows, {counts.quarantined} quarantined{unreadable}; "
         f"{counts.converted} subset folders converted, {counts.cached} unchanged"

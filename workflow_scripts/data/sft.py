@@ -1,13 +1,14 @@
 """Step: a split as conversations for supervised fine-tuning, in JSONL and, if asked for, in Parquet.
 
 `messages` is the layout for chat formats; `prompt-completion` is TRL's for a loss on the answer alone. Paths of images
-are relative to `--root`. An image inside a zip is written out beside the JSONL, under its hash.
+are relative to the JSONL's folder. An image that is no file of its own, as one inside a zip, is written out beside the
+JSONL, under its hash. The Parquet holds the images, and opens from anywhere.
 """
 
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import atomic
-from workflow_scripts.core.images import image_bytes, portable_image, split_member
+from workflow_scripts.core.images import RANGE, image_bytes, portable_image, split_member
 from workflow_scripts.core.rows import Image, Row
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.models.prompts import answer_turn, answered, chat
@@ -40,29 +41,31 @@ def conversation(row: Row, system: str | None, layout: Layout) -> Conversation:
     }
 
 
-def image_file(image: Image, root: Path, unpacked: Path) -> str:
-    """The path of an image relative to `root`; a zip's member is written out below `unpacked` first.
+def image_file(image: Image, root: Path, unpacked: Path) -> Path:
+    """The file of an image; one that is none of the dataset's is written out below `unpacked` first.
 
     Raises:
-        BadImage: the member cannot be read.
+        BadImage: it cannot be read.
     """
-    _, member = split_member(image.path)
-    if member is None:
-        return image.path
-    file = unpacked / image.sha256[:2] / f"{image.sha256}{PurePosixPath(member).suffix.lower()}"
-    if not file.is_file():
-        with atomic(file) as temporary:
-            temporary.write_bytes(image_bytes(root, image.path))
-    return PurePosixPath(os.path.relpath(file, root)).as_posix()
+    file, member = split_member(image.path)
+    if file == image.path:
+        return root / file
+    ranged = image.path.endswith(RANGE)
+    ending = ".png" if ranged else PurePosixPath(member or file).suffix.lower()
+    written = unpacked / image.sha256[:2] / f"{image.sha256}{ending}"
+    if not written.is_file():
+        data = portable_image(root, image.path).data if ranged else image_bytes(root, image.path)
+        with atomic(written) as temporary:
+            temporary.write_bytes(data)
+    return written
 
 
 def conversations(
-    rows: Iterable[Row], root: Path, unpacked: Path, system: str | None, layout: Layout
+    rows: Iterable[Row], system: str | None, layout: Layout, images_of: Callable[[Image], object]
 ) -> Iterator[Conversation]:
-    """Each row of a split as one conversation with the paths of its images, and its uid."""
+    """Each row of a split as one conversation with what `images_of` makes of its images, and its uid."""
     for row in tqdm(rows, desc="write conversations", unit="row", mininterval=1):
-        paths = [image_file(image, root, unpacked) for image in row.images]
-        yield {"uid": row.uid, **conversation(row, system, layout), "images": paths}
+        yield {"uid": row.uid, **conversation(row, system, layout), "images": list(map(images_of, row.images))}
 
 
 def write_jsonl(path: Path, items: Iterable[Conversation]) -> None:
@@ -96,19 +99,11 @@ def _value(kind: str) -> dict[str, str]:
     return {"_type": "Value", "dtype": kind}
 
 
-def write_parquet(path: Path, items: Iterator[Conversation], layout: Layout, root: Path, embed: bool) -> None:
-    """The conversations as Parquet that `datasets.load_dataset` opens; with `embed` the images are inside.
-
-    Images that libraries read differently are embedded as a PNG of what `open_image` sees.
-    """
+def write_parquet(path: Path, items: Iterator[Conversation], layout: Layout) -> None:
+    """The conversations as Parquet that `datasets.load_dataset` opens, from whatever folder."""
     schema = parquet_schema(layout)
     with atomic(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         while batch := list(itertools.islice(items, BATCH)):
-            for item in batch:
-                item["images"] = [
-                    {"bytes": portable_image(root, name).data if embed else None, "path": name}
-                    for name in item["images"]
-                ]
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
@@ -118,7 +113,7 @@ def write_sft(
     root: Path,
     out: Path,
     parquet: Path | None = None,
-    embed: bool = False,
+    embed: bool = True,
     images: Path | None = None,
     layout: Layout = "messages",
     system: str | None = None,
@@ -127,18 +122,31 @@ def write_sft(
 
     Args:
         split: Parquet of the split
-        root: the dataset's root: image paths are relative to it
+        root: the dataset's root: image paths of the split are relative to it
         out: JSONL to write
         parquet: Parquet to write as well
-        embed: put the images' files into the Parquet
-        images: folder for images out of zips; default: images beside the JSONL
+        embed: put the images into the Parquet; else it has their absolute paths, and opens on this machine alone
+        images: folder for images that are no files of their own; default: images beside the JSONL
         layout: columns of a conversation
         system: text of the system turn
     """
-    rows, unpacked = read_rows(split, Row), images or out.parent / "images"
-    write_jsonl(out, conversations(rows, root, unpacked, system, layout))
+    rows, unpacked, start = read_rows(split, Row), images or out.parent / "images", out.parent.resolve()
+
+    def file_of(image: Image) -> Path:
+        return image_file(image, root.resolve(), unpacked.resolve())
+
+    def relative(image: Image) -> str:
+        return Path(os.path.relpath(file_of(image), start)).as_posix()
+
+    def cell(image: Image) -> dict[str, object]:
+        """As `datasets` stores an image; those that libraries read differently as a PNG of what `open_image` sees."""
+        if embed:
+            return {"bytes": portable_image(root, image.path).data, "path": image.path}
+        return {"bytes": None, "path": str(file_of(image))}
+
+    write_jsonl(out, conversations(rows, system, layout, relative))
     if parquet is not None:
-        write_parquet(parquet, conversations(rows, root, unpacked, system, layout), layout, root, embed)
+        write_parquet(parquet, conversations(rows, system, layout, cell), layout)
     return f"sft: {len(rows)} conversations"
 
 

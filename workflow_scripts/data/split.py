@@ -13,9 +13,9 @@ from pydantic import RootModel
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.datasets import Split
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.rows import LeftOutRow, Row
+from workflow_scripts.core.rows import ImageFacts, LeftOutRow, Row
 from workflow_scripts.core.tables import read_rows, write_rows
-from workflow_scripts.data.case_groups import components, group_rows, positions, ties
+from workflow_scripts.data.case_groups import Pixels, components, group_rows, pixels_of, positions, ties
 
 
 class Splits(RootModel[tuple[Split, ...]]):
@@ -29,7 +29,7 @@ class EmptySplit(BadFile):
     """A split selects no row."""
 
 
-def select(rows: Sequence[Row], spec: Split) -> list[Row]:
+def select(rows: Sequence[Row], spec: Split, pixels: Pixels) -> list[Row]:
     """The rows of a split, out of all rows of its dataset, in their order, before leaks are taken out.
 
     Groups and their places are those of the folder as a whole: `only` chooses among them and moves none.
@@ -46,7 +46,7 @@ def select(rows: Sequence[Row], spec: Split) -> list[Row]:
         if unknown:
             present = ", ".join(sorted({row.subset for row in pool}))
             raise EmptySplit(f"no row of {', '.join(unknown)} is in folder {spec.folder!r}; subsets there: {present}")
-    groups = group_rows(pool)
+    groups = group_rows(pool, pixels)
     places = positions(groups, spec.part.seed if spec.part else 0)
     start, stop = (spec.part.start, spec.part.stop) if spec.part else (0.0, 1.0)
     chosen: set[str] = set()
@@ -61,16 +61,18 @@ def select(rows: Sequence[Row], spec: Split) -> list[Row]:
     return [row for row in pool if row.uid in chosen]
 
 
-def leaks(rows: Sequence[Row], protected: Sequence[Row]) -> list[LeftOutRow]:
+def leaks(rows: Sequence[Row], protected: Sequence[Row], pixels: Pixels) -> list[LeftOutRow]:
     """Rows that share an image or a case with `protected` ones, or hang together with a row that does."""
-    owners = {tie: row.uid for row in protected for tie in ties(row)}
-    component = components([*rows, *protected])
+    owners = {tie: row.uid for row in protected for tie in ties(row, pixels)}
+    component = components([*rows, *protected], pixels)
     touched = {component[tie] for tie in owners}
     left_out = []
     for row in rows:
         if component["case", row.case_id] not in touched:
             continue
-        shared = next((tie for tie in sorted(ties(row), reverse=True) if tie in owners), None)  # image before case
+        shared = next(
+            (tie for tie in sorted(ties(row, pixels), reverse=True) if tie in owners), None
+        )  # image before case
         reason = "leaked_group" if shared is None else f"leaked_{shared[0]}"
         detail = "hangs together with a row that leaks" if shared is None else f"shared with {owners[shared]}"
         left_out.append(LeftOutRow(row.uid, row.subset, row.task, reason, detail))
@@ -94,13 +96,14 @@ def unanswered(rows: Sequence[Row], spec: Split) -> list[LeftOutRow]:
 
 
 def split_rows(
-    rows: Sequence[Row], spec: Split, protected: Sequence[Row], keep_unanswered: bool = False
+    rows: Sequence[Row], spec: Split, protected: Sequence[Row], pixels: Pixels, keep_unanswered: bool = False
 ) -> tuple[list[Row], list[LeftOutRow]]:
     """The rows of `spec` without those that leak into `protected` ones, and the rows left out, by uid.
 
     Args:
         rows: all rows of the split's dataset.
         protected: rows of evaluated splits, of this dataset or of others.
+        pixels: of the images of all of them.
         keep_unanswered: rows without an answer stay; else they are left out before anything is chosen, so that
             keeping them in the dataset moves no other row.
 
@@ -108,8 +111,8 @@ def split_rows(
         EmptySplit: no row is selected, none has an answer, or every one leaks.
     """
     without = [] if keep_unanswered else unanswered(rows, spec)
-    chosen = select(rows if keep_unanswered else [row for row in rows if row.has_answer], spec)
-    leaking = leaks(chosen, protected)
+    chosen = select(rows if keep_unanswered else [row for row in rows if row.has_answer], spec, pixels)
+    leaking = leaks(chosen, protected, pixels)
     uids = {row.uid for row in chosen} - {entry.uid for entry in leaking}
     if not uids:
         raise EmptySplit(f"all {len(chosen)} rows share an image or a case with an evaluated split")
@@ -119,6 +122,7 @@ def split_rows(
 def split(
     *,
     rows: Path,
+    images: list[Path],
     spec: Split,
     out: Path,
     left_out: Path,
@@ -130,6 +134,7 @@ def split(
 
     Args:
         rows: rows.parquet of the split's dataset
+        images: images.parquet of the split's dataset, and of those of `protect_rows`
         spec: the split's entry in the configuration
         out: Parquet to write: the split's rows
         left_out: Parquet to write: the rows left out, with the reason
@@ -143,8 +148,9 @@ def split(
     if missing:
         raise BadFile(f"no rows are given for dataset {missing[0]!r}; add --protect-rows {missing[0]}=FILE")
     answered = {name: [row for row in listed if row.has_answer] for name, listed in by_dataset.items()}
-    protected = [row for other in protect.root for row in select(answered[other.dataset], other)]
-    selected, excluded = split_rows(by_dataset[spec.dataset], spec, protected, unanswered == "keep")
+    pixels = pixels_of(image for path in images for image in read_rows(path, ImageFacts))
+    protected = [row for other in protect.root for row in select(answered[other.dataset], other, pixels)]
+    selected, excluded = split_rows(by_dataset[spec.dataset], spec, protected, pixels, unanswered == "keep")
     write_rows(left_out, excluded, LeftOutRow)
     write_rows(out, selected, Row)
     without = sum(entry.reason == "no_answer" for entry in excluded)

@@ -1,10 +1,12 @@
 """Step: answer one shard of a split with a model behind a server; cached answers are not asked for again."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from workflow_scripts.core.command import run_step
+from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.rows import Prediction, Row
@@ -14,7 +16,8 @@ from workflow_scripts.engines.server.engine import OpenAIEngine
 from workflow_scripts.infer.answer_cache import Progress
 from workflow_scripts.infer.requests import requests_of
 from workflow_scripts.infer.shards import part_of
-from workflow_scripts.models.record import adapter_content
+from workflow_scripts.models.markup import OF_FAMILY
+from workflow_scripts.models.record import adapter_content, read_record, verify_files
 
 
 def ask(
@@ -22,6 +25,7 @@ def ask(
     split: Path,
     shard: str = "1-of-1",
     model: str,
+    record: Path | None = None,
     adapter: Path | None = None,
     served_as: str,
     root: Path,
@@ -42,6 +46,7 @@ def ask(
         split: Parquet of rows.
         shard: NUMBER-of-COUNT, counted from 1.
         model: JSON of the model that the server is to hold; answers depend on it, as on the adapter's weights.
+        record: of that model, where it is a folder here: answers then depend on the bytes of its files.
         adapter: folder of the adapter; none for a base model.
         served_as: what the server calls the model.
         root: folder that the image paths start from.
@@ -57,11 +62,18 @@ def ask(
         out: Parquet of predictions to write.
 
     Raises:
-        Refused: the server does not serve the model, or a row failed for good.
+        Refused: the server does not serve the model, a row holds words that the server would take for markup, or a
+            row failed for good.
+        BadFile: the model's files changed since the record was written.
     """
     rows = part_of(read_rows(split, Row), shard)
+    check_markup(rows, prompt, json.loads(model).get("family", ""))
     requests = requests_of(rows, prompt, max_new_tokens)
-    answerer = {"model": model, "adapter": adapter_content(adapter) if adapter else None, "served_as": served_as}
+    held = model
+    if record is not None:
+        held = read_record(record)[0].content
+        verify_files(record)
+    answerer = {"model": held, "adapter": adapter_content(adapter) if adapter else None, "served_as": served_as}
     progress = Progress(store, "workflow_scripts.infer.ask", answerer, requests)
     waiting = [request for request in requests if request.uid not in progress.rows]
     print(f"answers of {system}: {len(progress.rows)} cached, {len(waiting)} to generate")
@@ -79,6 +91,27 @@ def ask(
                     bar.update()
     predictions = [Prediction(uid=row.uid, system=system, **progress.rows[row.uid]) for row in rows]
     write_rows(out, predictions, Prediction)
+
+
+def check_markup(rows: Sequence[Row], prompt: Prompt, family: str) -> None:
+    """See that no text is markup to the model: a server encodes it by itself, and would obey.
+
+    Raises:
+        Refused: the system prompt or a question holds such a word; the first row is named.
+    """
+    markup = OF_FAMILY.get(family)
+    if markup is None:
+        return
+    remedy = "answer this system without an engine, where such a word is text, or take it out"
+    if word := markup.search(prompt.system or ""):
+        raise Refused(f"the system prompt holds {word[0]}, which a server takes for the model's markup: {remedy}")
+    words = {row.uid: word[0] for row in rows if (word := markup.search(row.question))}
+    if words:
+        uid, first = next(iter(words.items()))
+        others = f" ({len(words)} rows hold such words)" if len(words) > 1 else ""
+        raise Refused(
+            f"the question of {uid} holds {first}, which a server takes for the model's markup{others}: {remedy}"
+        )
 
 
 if __name__ == "__main__":

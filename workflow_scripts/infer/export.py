@@ -7,6 +7,7 @@ scorer joins them by `str(ImageName)||Question`, so both stand exactly as in the
 import json
 from pathlib import Path
 
+from workflow_scripts.core.answers import final_answer
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import write_json
 from workflow_scripts.core.rows import Prediction, Row
@@ -21,7 +22,7 @@ def export(*, split: Path, predictions: Path, out: Path) -> None:
         predictions: Parquet of predictions.
         out: JSON to write.
     """
-    texts = {row.uid: row.text for row in read_rows(predictions, Prediction)}
+    texts = {row.uid: final_answer(row.text).text for row in read_rows(predictions, Prediction)}
     records = [
         {
             "uid": row.uid,

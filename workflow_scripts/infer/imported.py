@@ -17,8 +17,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 
+from workflow_scripts.cache.given_files import reading
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.rows import Prediction, Row, UnmatchedPrediction
 from workflow_scripts.core.tables import read_rows, write_rows
@@ -96,13 +98,24 @@ def _unmatched(entry: Entry, reason: str) -> UnmatchedPrediction:
     return UnmatchedPrediction(entry.place, key, reason, text)
 
 
-def write_imported(*, source: Path, split: Path, system: str, out: Path, unmatched: Path) -> str:
+def write_imported(
+    *,
+    source: Path,
+    split: Path,
+    system: str,
+    content: str = "",
+    seen: Path | None = None,
+    out: Path,
+    unmatched: Path,
+) -> str:
     """Write the predictions of a split that a file holds, and its other entries.
 
     Args:
         source: file of predictions: .jsonl, .json or .csv.
         split: Parquet of rows.
         system: name of the system.
+        content: what the plan calls the state of the file.
+        seen: where to note what was read of it, for later plans.
         out: Parquet of predictions to write.
         unmatched: Parquet of all other entries to write.
 
@@ -111,7 +124,8 @@ def write_imported(*, source: Path, split: Path, system: str, out: Path, unmatch
         Refused: it answers no row of the split.
     """
     rows = read_rows(split, Row)
-    entries = read_predictions(source)
+    with nullcontext() if seen is None else reading(source, seen, content):
+        entries = read_predictions(source)
     texts, others = match(rows, entries)
     reasons = Counter(entry.reason for entry in others)
     counts = f"{len(entries)} predictions given, {len(texts)} matched to {len(rows)} rows, {len(others)} unmatched"

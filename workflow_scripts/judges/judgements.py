@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from workflow_scripts.cache.keys import cache_key
 from workflow_scripts.cache.store import RecordStore
+from workflow_scripts.core.answers import final_answer
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.files import sha256_of
 from workflow_scripts.core.rows import Row
@@ -60,7 +61,7 @@ class Store:
     """Judgements of one judge in a folder."""
 
     def __init__(self, root: Path, identity: Mapping[str, Any]) -> None:
-        self._records = RecordStore(root / cache_key("judge", identity=dict(identity)), identity)
+        self._records = RecordStore(root / cache_key("final judgements", identity=dict(identity)), identity)
 
     @cached_property
     def _judgements(self) -> dict[str, dict[str, Any]]:
@@ -72,7 +73,7 @@ class Store:
         return None if stored is None else Judgement(stored["status"], stored["reply"], stored["reason"])
 
     def put(self, pair: Pair, judgement: Judgement) -> None:
-        """Store a judgement at once, the pair beside it for those who read the file."""
+        """Store a final judgement at once, the pair beside it for those who read the file."""
         self._judgements[pair.key] = asdict(pair) | asdict(judgement)
         self._records.put(pair.key, self._judgements[pair.key])
 
@@ -80,10 +81,14 @@ class Store:
 def pairs_of(rows: Iterable[Row], texts: Mapping[str, str]) -> dict[str, Pair]:
     """The pair of each row whose task is free text, by uid; `texts` are a system's answers by uid.
 
-    A missing answer is judged as an empty report.
+    A missing answer is judged as an empty report; thoughts are cut before anything is compared.
     """
     return {
-        row.uid: Pair(row.answer.strip(), texts.get(row.uid, "").strip(), canonical_json({"modality": row.modality}))
+        row.uid: Pair(
+            row.answer.strip(),
+            final_answer(texts.get(row.uid, "")).text.strip(),
+            canonical_json({"modality": row.modality}),
+        )
         for row in rows
         if tasks()[row.task].free_text
     }
@@ -102,8 +107,8 @@ NO_REPLY = Judgement("invalid", "", "the judge gave no reply")
 def judge_pairs(pairs: Sequence[Pair], store: Store, backend: Backend, retries: int) -> dict[Pair, Judgement]:
     """Judgements of distinct pairs, from the store where it has them; new ones are stored as they come.
 
-    An invalid reply is asked for again up to `retries` times; the last one is stored. A pair without a reply is invalid
-    in this run and asked for again in the next; so is every further pair when the judge dies.
+    A pair with an invalid reply, or without one, is asked for again up to `retries` times in this run, and again in the
+    next; so is every further pair when the judge dies. Nothing but a valid judgement or an abstention is stored.
     """
     distinct = dict.fromkeys(pairs)
     judgements = {pair: stored for pair in distinct if (stored := store.get(pair)) is not None}
@@ -113,7 +118,7 @@ def judge_pairs(pairs: Sequence[Pair], store: Store, backend: Backend, retries: 
         death = _ask(chunk, judgements, backend, retries)
         for pair in chunk:
             judgement = judgements.get(pair, NO_REPLY)
-            if judgement is not NO_REPLY and (death is None or judgement.status != "invalid"):
+            if judgement.status != "invalid":
                 store.put(pair, judgement)
         if death is not None:
             lost = Judgement("invalid", "", f"the judge died: {death}")

@@ -12,7 +12,7 @@ from transformers import AutoProcessor, BitsAndBytesConfig, PreTrainedModel, Pro
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.models.families import gemma3, paligemma2
 from workflow_scripts.models.record import read_record, verify_files
-from workflow_scripts.models.runtime import best_device, compute_dtype
+from workflow_scripts.models.runtime import best_device, compute_dtype, first_line
 
 FAMILIES: dict[str, ModuleType] = {"gemma3": gemma3, "paligemma2": paligemma2}
 
@@ -72,8 +72,10 @@ def load(record: Path, *, quantisation: str = "none", adapter: Path | None = Non
             **options,
         )
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, SafetensorError) as error:
-        raise BadFile(f"{folder} cannot be loaded as a model ({error}); delete {record} and run again") from None
+    except (OSError, ValueError, SafetensorError) as error:
+        raise BadFile(
+            f"{folder} cannot be loaded as a model ({first_line(error)}); delete {record} and run again"
+        ) from None
     verify_files(record)  # once more: files that changed while they were read
     if quantisation == "nf4":
         _keep_plain_layout(model)
@@ -82,8 +84,9 @@ def load(record: Path, *, quantisation: str = "none", adapter: Path | None = Non
             raise BadFile(f"{adapter} holds no adapter_model.safetensors; run the training of this system again")
         try:
             model = PeftModel.from_pretrained(model, adapter)
-        except (OSError, SafetensorError) as error:
-            raise BadFile(f"{adapter} cannot be loaded as an adapter ({error}); delete it and run again") from None
+        except (OSError, ValueError, SafetensorError) as error:
+            reason = first_line(error)
+            raise BadFile(f"{adapter} cannot be loaded as an adapter ({reason}); delete it and run again") from None
     model.eval()
     return Loaded(model, processor, family, described.revision)
 

@@ -5,6 +5,7 @@ the files were hashed, so that a job sees in a moment whether they are still tho
 """
 
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -39,28 +40,44 @@ class ModelRecord(BaseModel):
     folder: str  # relative to the record where the workflow wrote it; absolute for a snapshot of the hub
     revision: str  # the hub's commit, or a hash over the files
     files: dict[str, str]  # file name → sha256
+    checkpoint: str | None = None  # the hub's repository; None for a local folder
 
     @property
     def content(self) -> str:
         """What the model is, wherever it lies and whatever it is called: canonical JSON."""
         return canonical_json(self.model_dump(include={"family", "revision", "files"}))
 
+    @property
+    def public_name(self) -> str:
+        """What others call the model: the hub's repository; a local one has the configuration's name alone."""
+        return self.checkpoint or self.name
+
 
 def write_record(
-    path: Path, name: str, family: str, folder: Path, revision: str | None, identity: str = ""
+    path: Path,
+    name: str,
+    family: str,
+    folder: Path,
+    revision: str | None,
+    identity: str = "",
+    *,
+    checkpoint: str | None = None,
 ) -> ModelRecord:
     """Hash the files of `folder` and write the record to `path`.
 
     Args:
         revision: of the hub; None takes a hash over all files.
         identity: what the plan calls the state of a local checkpoint, see `checkpoint_identity`.
+        checkpoint: the hub's repository that the folder is a snapshot of; None for a local folder.
 
     Raises:
-        Refused: the folder holds no safetensors weights.
+        Refused: the folder holds no safetensors weights, or a part of them is missing.
     """
     stamps = stamps_below(folder, _is_read)
     if not any(file.endswith(".safetensors") for file in stamps):
         raise Refused(_without_weights(folder))
+    if absent := _absent_shards(folder, stamps):
+        raise Refused(f"{folder} lacks {', '.join(absent[:3])} of its weights: copy or download the checkpoint whole")
     files = {file: sha256_of_file(folder / file) for file in stamps}
     inside = folder.parent.resolve() == path.parent.resolve()
     record = ModelRecord(
@@ -69,10 +86,27 @@ def write_record(
         folder=folder.name if inside else str(folder.resolve()),
         revision=revision or sha256_of(canonical_json(files).encode())[:40],
         files=files,
+        checkpoint=checkpoint,
     )
     write_seen(seen_path(path), Seen(identity, stamps, files))
     write_json(path, record.model_dump())
     return record
+
+
+def _absent_shards(folder: Path, files: Container[str]) -> list[str]:
+    """Files of weights that an index in `folder` names and that are not there, sorted.
+
+    Raises:
+        BadFile: the index cannot be read.
+    """
+    absent: set[str] = set()
+    for index in folder.glob("*.safetensors.index.json"):
+        content = read_json(index)
+        places = content.get("weight_map") if isinstance(content, dict) else None
+        if not isinstance(places, dict):
+            raise BadFile(f"{index} is not an index of weights; copy or download the checkpoint whole")
+        absent |= {str(name) for name in places.values() if name not in files}
+    return sorted(absent)
 
 
 def _without_weights(folder: Path) -> str:
@@ -144,7 +178,7 @@ def adapter_content(folder: Path) -> dict[str, Any]:
     settings = read_json(folder / "adapter_config.json")
     if not isinstance(settings, dict):
         raise BadFile(f"{folder / 'adapter_config.json'} is not an adapter's settings; delete it and run again")
-    settings = {key: value for key, value in settings.items() if key != "base_model_name_or_path"}
+    settings = {key: value for key, value in settings.items() if key not in ("base_model_name_or_path", "revision")}
     # PEFT writes sets as lists in any order.
     settings = {
         key: sorted(value, key=json.dumps) if isinstance(value, list) else value for key, value in settings.items()

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoConfig
 
 from workflow_scripts.core.command import Refused
+from workflow_scripts.core.files import BadFile
 from workflow_scripts.models.kernels import layers_in_use
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "pillow", "torchvision", "peft")
@@ -46,7 +47,9 @@ def libraries(*names: str) -> dict[str, str | None]:
     return {name: _version(name) for name in names}
 
 
-def identity_of_runtime(folder: Path | None = None, *, training: bool = False) -> dict[str, object]:
+def identity_of_runtime(
+    folder: Path | None = None, *, training: bool = False, device: torch.device | None = None
+) -> dict[str, object]:
     """Parts of a cache key: everything about this process that changes the bits of what a model computes.
 
     How much is computed at a time (batch, threads, processes) is not among them: sums in another order agree within
@@ -55,8 +58,12 @@ def identity_of_runtime(folder: Path | None = None, *, training: bool = False) -
     Args:
         folder: of the model's files, whose layers decide about the kernels; None where none are replaced.
         training: whether the libraries of the training count too.
+        device: where it runs; None takes the best.
+
+    Raises:
+        BadFile: the model's configuration cannot be read.
     """
-    device = best_device()
+    device = device or best_device()
     names = LIBRARIES + (TRAINING if training else ()) + (ON_GPU if device.type == "cuda" else ())
     return {
         "device": _kind(device),
@@ -67,9 +74,21 @@ def identity_of_runtime(folder: Path | None = None, *, training: bool = False) -
 
 
 def text_model_type(folder: Path) -> str:
-    """The architecture of a checkpoint's language model, by transformers' name."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    """The architecture of a checkpoint's language model, by transformers' name.
+
+    Raises:
+        BadFile: the configuration is missing, of no known architecture, or wants code of its own to be run.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BadFile(f"{folder} cannot be loaded as a model ({first_line(error)})") from None
     return str(config.get_text_config().model_type)
+
+
+def first_line(error: Exception) -> str:
+    """What a library says first of an error."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _kind(device: torch.device) -> str:

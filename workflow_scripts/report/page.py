@@ -12,21 +12,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+import pyarrow.compute as pc
 from PIL import Image
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.report import Report
 from workflow_scripts.core.files import write_text
 from workflow_scripts.core.images import open_image
-from workflow_scripts.core.rows import Agreement, Comparison, MetricValue, Outcome, Prediction, QuarantinedRow, Row
-from workflow_scripts.core.tables import read_rows
+from workflow_scripts.core.metrics import ROW_SCORE
+from workflow_scripts.core.rows import (
+    Agreement,
+    Comparison,
+    MetricValue,
+    Outcome,
+    Prediction,
+    QuarantinedRow,
+    Row,
+    RowFact,
+)
+from workflow_scripts.core.tables import read_rows, read_table
 from workflow_scripts.core.tasks import tasks
-from workflow_scripts.report.tables import cell_parts, headline, metric_label, number_text
+from workflow_scripts.report.tables import cell_parts, headline, judged_share, metric_label, notes_of, number_text
 
 SIDE = 176
 """Longest side of an embedded image, in pixels."""
 
 TEMPLATE = "page.html.jinja"
+JUDGED = ("crimson", "green")
 
 Key = tuple[str, str]
 """A uid and a system."""
@@ -39,7 +51,17 @@ class ShownAnswer:
     system: str
     text: str
     outcome: str
-    right: bool  # the reference's own text
+    verdict: str  # right, partly or wrong by the task's own metric; empty where that is not known
+    thought: bool = False  # a thought was cut before it was read
+
+
+@dataclass(frozen=True)
+class JudgedScore:
+    """A judge's score of one system, and what it would be had every row without a judgement scored worst or best."""
+
+    value: MetricValue
+    lowest: MetricValue | None
+    highest: MetricValue | None
 
 
 @dataclass(frozen=True)
@@ -78,9 +100,40 @@ def _rank(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()
 
 
-def shown_answer(system: str, row: Row, text: str | None, outcome: str) -> ShownAnswer:
-    """What a case shows of one system; `text` is None where it gave no answer."""
-    return ShownAnswer(system, text or "", outcome, text is not None and text.strip() == row.answer.strip())
+def shown_answer(outcome: Outcome, row_score: float | None) -> ShownAnswer:
+    """What a case shows of one system.
+
+    Args:
+        outcome: of the row and the system.
+        row_score: how right the row is by its task's metric, from 0 to 1; None where that is not known.
+    """
+    if outcome.text is None:
+        verdict = "wrong"
+    elif row_score is None:
+        verdict = ""
+    else:
+        verdict = "right" if row_score >= 1 else "partly" if row_score > 0 else "wrong"
+    return ShownAnswer(outcome.system, outcome.text or "", outcome.outcome, verdict, outcome.thought)
+
+
+def judged_scores(values: Iterable[MetricValue], systems: Sequence[str]) -> list[JudgedScore]:
+    """CRIMSON and GREEN over all subsets, by judge, each with the systems in their order."""
+    judged = {
+        (value.judge, value.metric, value.system): value
+        for value in values
+        if value.judge and value.stratum is None and value.subset == "macro"
+    }
+    return [
+        JudgedScore(
+            judged[judge, metric, system],
+            judged.get((judge, f"{metric}_lowest", system)),
+            judged.get((judge, f"{metric}_highest", system)),
+        )
+        for judge in sorted({str(name) for name, _, _ in judged})
+        for metric in JUDGED
+        for system in systems
+        if (judge, metric, system) in judged
+    ]
 
 
 def differing_conditions(answers: Mapping[Key, Prediction], systems: Iterable[str]) -> list[str]:
@@ -109,6 +162,7 @@ def write_page(
     report: Report,
     systems: list[str],
     metrics: Path,
+    facts: Path,
     comparisons: Path,
     agreement: Path,
     split: Path,
@@ -125,6 +179,7 @@ def write_page(
         report: the configuration's `report` as JSON.
         systems: the systems in their order.
         metrics: table of metrics.
+        facts: table of what each row adds to the sums that metrics are made of.
         comparisons: table of paired comparisons.
         agreement: table of agreement between report metrics.
         split: table of the split's rows.
@@ -137,7 +192,9 @@ def write_page(
     """
     rows = read_rows(split, Row)
     answers = {(row.uid, row.system): row for path in predictions for row in read_rows(path, Prediction)}
-    outcome_of = {(row.uid, row.system): row.outcome for path in outcomes for row in read_rows(path, Outcome)}
+    outcome_of = {(row.uid, row.system): row for path in outcomes for row in read_rows(path, Outcome)}
+    values = read_rows(metrics, MetricValue)
+    lines = headline(values, systems)
     compared = [row for row in read_rows(comparisons, Comparison) if row.subset == "macro"]
     opposed = [row for row in read_rows(agreement, Agreement) if row.opposed]
 
@@ -159,8 +216,11 @@ def write_page(
         systems=systems,
         split=split.parent.name,
         rows=len(rows),
-        lines=headline(read_rows(metrics, MetricValue), systems),
+        lines=lines,
+        notes=notes_of(lines),
+        judged=judged_scores(values, systems),
         cell_parts=cell_parts,
+        judged_share=judged_share,
         metric_label=metric_label,
         number_text=number_text,
         differences=[row for row in compared if not against_baseline(row)],
@@ -168,11 +228,24 @@ def write_page(
         conditions=differing_conditions(answers, systems),
         opposed=[row for row in opposed if of_systems_by_judges(row)],
         opposed_besides=[row for row in opposed if not of_systems_by_judges(row)],
-        cases=_cases(rows, report.cases, root, systems, answers, outcome_of),
-        outcomes={system: Counter(name for (_, of), name in outcome_of.items() if of == system) for system in systems},
+        cases=_cases(rows, report.cases, root, systems, outcome_of, row_scores_of(facts)),
+        outcomes={
+            system: Counter(row.outcome for row in outcome_of.values() if row.system == system) for system in systems
+        },
+        thoughts=Counter(row.system for row in outcome_of.values() if row.thought),
         left_out=sorted(Counter(row.reason for row in read_rows(quarantine, QuarantinedRow)).items()),
     )
     write_text(out, page)
+
+
+def row_scores_of(facts: Path) -> dict[Key, float]:
+    """How right each row of each system is, where that is known."""
+    table = read_table(facts, RowFact)
+    scores = table.filter(pc.equal(table["fact"], ROW_SCORE))
+    return {
+        (uid, system): value
+        for uid, system, value in zip(*(scores[name].to_pylist() for name in ("uid", "system", "value")), strict=True)
+    }
 
 
 def _cases(
@@ -180,21 +253,20 @@ def _cases(
     count: int,
     root: Path,
     systems: Sequence[str],
-    answers: Mapping[Key, Prediction],
-    outcome_of: Mapping[Key, str],
+    outcome_of: Mapping[Key, Outcome],
+    row_scores: Mapping[Key, float],
 ) -> dict[str, list[Case]]:
     """`count` cases of each task."""
 
-    def shown(system: str, row: Row) -> ShownAnswer:
-        answer = answers.get((row.uid, system))
-        return shown_answer(system, row, answer.text if answer else None, outcome_of[row.uid, system])
+    def shown(key: Key) -> ShownAnswer:
+        return shown_answer(outcome_of[key], row_scores.get(key))
 
     return {
         task: [
             Case(
                 row,
                 [thumbnail(open_image(root, image.path)) for image in row.images],
-                [shown(system, row) for system in systems],
+                [shown((row.uid, system)) for system in systems],
             )
             for row in chosen
         ]

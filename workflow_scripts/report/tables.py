@@ -1,7 +1,8 @@
 """Write the metrics as tables: everything as CSV, and what a reader compares as Markdown.
 
 The Markdown has one line a task with its primary metric, averaged over subsets (macro), and one line a subset below.
-A system's cell is `value [low, high]`; the share of valid answers stands in columns of its own.
+A system's cell is `value [low, high]`; the share of valid answers stands in columns of its own, and the last column
+says why a number is to be read with care.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ import pyarrow.csv as pv
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import atomic, write_text
+from workflow_scripts.core.metrics import NOTES, Note
 from workflow_scripts.core.provenance import write_provenance
 from workflow_scripts.core.rows import MetricValue
 from workflow_scripts.core.tables import read_table, rows_of
@@ -35,6 +37,13 @@ class HeadlineRow:
     rows: int
     clusters: int
     cells: dict[str, MetricValue | None] = field(default_factory=dict)  # by system, in their order
+
+    @property
+    def notes(self) -> list[Note]:
+        """Why the numbers are to be read with care, of any system, in the order of `NOTES`."""
+        texts = [cell.note for cell in self.cells.values() if cell is not None and cell.note]
+        named = {name for text in texts for name in text.split("; ")}
+        return [note for note in NOTES if note in named]
 
     @property
     def label(self) -> str:
@@ -84,6 +93,13 @@ def cell_text(cell: MetricValue | None) -> str:
     return " ".join(cell_parts(cell)).strip()
 
 
+def judged_share(cell: MetricValue) -> str:
+    """The share of valid rows, with the judge's abstentions and invalid replies, if any: `80% (2 abstained)`."""
+    counts = ((cell.abstained, "abstained"), (cell.invalid, "invalid"))
+    faults = ", ".join(f"{count} {name}" for count, name in counts if count)
+    return f"{cell.valid_share:.0%}" + (f" ({faults})" if faults else "")
+
+
 def number_text(value: float) -> str:
     """Three decimals below ten, one up to ten thousand, powers of ten beyond."""
     if abs(value) >= 1e4:
@@ -102,10 +118,11 @@ def spreadsheet_cell(text: str) -> str:
 
 
 def markdown_table(values: Iterable[MetricValue], systems: Sequence[str]) -> str:
-    """The table of primary metrics as Markdown."""
-    head = ["task", "subset", "metric", "n", *systems, *(f"valid {system}" for system in systems)]
+    """The table of primary metrics as Markdown; below it, what its notes mean."""
+    head = ["task", "subset", "metric", "n", *systems, *(f"valid {system}" for system in systems), "note"]
     lines = [[markdown_cell(name) for name in head], ["---"] * len(head)]
-    for line in headline(values, systems):
+    shown = headline(values, systems)
+    for line in shown:
         cells = [line.cells[system] for system in systems]
         subset = markdown_cell(line.subset)
         lines.append(
@@ -115,10 +132,19 @@ def markdown_table(values: Iterable[MetricValue], systems: Sequence[str]) -> str
                 markdown_cell(line.label),
                 str(line.rows),
                 *map(cell_text, cells),
-                *("–" if cell is None else f"{cell.valid_share:.0%}" for cell in cells),
+                *("–" if cell is None else judged_share(cell) for cell in cells),
+                ", ".join(note.replace("_", " ") for note in line.notes),
             ]
         )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    legend = "".join(f"- {name.replace('_', ' ')}: {meaning}\n" for name, meaning in notes_of(shown).items())
+    return f"{table}\n{legend}" if legend else table
+
+
+def notes_of(lines: Iterable[HeadlineRow]) -> dict[Note, str]:
+    """The notes that occur, with what they mean."""
+    occurring = {note for line in lines for note in line.notes}
+    return {note: meaning for note, meaning in NOTES.items() if note in occurring}
 
 
 def without_formulas(table: pa.Table) -> pa.Table:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModel, AutoTokenizer
 
 from workflow_scripts.core.command import run_step
@@ -21,6 +22,8 @@ from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import Prediction, ReportScore, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.judges.judgements import pairs_of
+from workflow_scripts.models.record import read_record, verify_files
+from workflow_scripts.models.runtime import first_line
 from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 
 
@@ -29,26 +32,35 @@ class Embedded(NamedTuple):
 
     vectors: torch.Tensor  # of length one, [tokens × width]
     counts: torch.Tensor  # which tokens are of the text itself, [tokens]
+    known: bool  # at least half of its tokens are in the encoder's vocabulary
 
 
 class Encoder:
     """An encoder with its tokenizer on one device."""
 
-    def __init__(self, spec: BertScore) -> None:
+    def __init__(self, spec: BertScore, record: Path | None = None) -> None:
         """Load the encoder.
 
+        Args:
+            record: what `models.fetch` wrote of it; its files are then those that the record names, or none.
+
         Raises:
-            BadFile: it cannot be loaded, has fewer layers, or the GPU is missing.
+            BadFile: it cannot be loaded, changed since the record, has fewer layers, or the GPU is missing.
         """
         if spec.gpus and not torch.cuda.is_available():
             raise BadFile("scoring.bertscore asks for a GPU (`gpus`), and there is none; set `gpus: 0`")
-        folder = Path(spec.checkpoint).expanduser()
+        folder = Path(spec.checkpoint).expanduser() if record is None else read_record(record)[1]
+        if record is not None:
+            verify_files(record)
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise BadFile(f"{folder} is not an encoder with a tokenizer: {reason}") from None
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            model = AutoModel.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+            )
+        except (OSError, ValueError, SafetensorError) as error:
+            raise BadFile(f"{folder} is not an encoder with a tokenizer: {first_line(error)}") from None
+        if record is not None:
+            verify_files(record)  # once more: files that changed while they were read
         layers = model.config.num_hidden_layers
         if spec.layer > layers:
             raise BadFile(f"scoring.bertscore.layer: {folder} has {layers} layers, and `layer` is {spec.layer}")
@@ -61,18 +73,22 @@ class Encoder:
         """Each distinct text once; those of like length share a batch. What is beyond the encoder's length is cut."""
         ordered = sorted(set(texts), key=lambda text: (-len(text), text))
         embedded = {}
+        unknown_id = self._tokenizer.unk_token_id
         for start in range(0, len(ordered), batch):
             chunk = ordered[start : start + batch]
             inputs = self._tokenizer(
                 chunk, padding=True, truncation=True, max_length=self._longest, return_tensors="pt",
-                return_special_tokens_mask=True,
+                return_special_tokens_mask=True, split_special_tokens=True,
             )  # fmt: skip
             special = inputs.pop("special_tokens_mask").bool()
             states = self._model(**inputs.to(self._model.device), output_hidden_states=True).hidden_states[self._layer]
             vectors = torch.nn.functional.normalize(states, dim=-1).cpu()
             present = inputs["attention_mask"].bool().cpu()
+            unknown = inputs["input_ids"].cpu() == (-1 if unknown_id is None else unknown_id)
             for row, text in enumerate(chunk):
-                embedded[text] = Embedded(vectors[row][present[row]], ~special[row][present[row]])
+                counts = ~special[row][present[row]]
+                known = 2 * int(unknown[row][present[row]][counts].sum()) <= int(counts.sum())
+                embedded[text] = Embedded(vectors[row][present[row]], counts, known)
         return embedded
 
 
@@ -87,15 +103,25 @@ def bertscore(reference: Embedded, hypothesis: Embedded) -> float:
 
 
 def write_bertscore(
-    *, split: Path, predictions: Path, system: str, spec: BertScore, out: Path, batch: int = 64
+    *,
+    split: Path,
+    predictions: Path,
+    system: str,
+    spec: BertScore,
+    model: Path | None = None,
+    out: Path,
+    batch: int = 64,
 ) -> None:
     """Score the reports of one system by BERTScore. A row without a prediction is an empty report.
+
+    Where most tokens of a reference are unknown to the encoder, all such texts would look alike: the row has no score.
 
     Args:
         split: table of the split's rows.
         predictions: table of the system's predictions.
         system: the system's name.
         spec: the configuration's `scoring.bertscore`.
+        model: record of the encoder; none takes the folder as it lies.
         out: table of report scores to write.
         batch: texts embedded at a time.
 
@@ -105,20 +131,22 @@ def write_bertscore(
     use_threads(TORCH_THREADS)
     texts = {prediction.uid: prediction.text for prediction in read_rows(predictions, Prediction)}
     pairs = pairs_of(read_rows(split, Row), texts)
-    encoder = Encoder(spec)
+    encoder = Encoder(spec, model)
     embedded = encoder.embed([text for pair in pairs.values() for text in (pair.reference, pair.hypothesis)], batch)
-    rows = [
-        ReportScore(
-            uid=uid,
-            system=system,
-            metric="bertscore",
-            judge=None,
-            stratum=None,
-            value=bertscore(embedded[pair.reference], embedded[pair.hypothesis]),
-            status="valid",
+    rows = []
+    for uid, pair in pairs.items():
+        reference, hypothesis = embedded[pair.reference], embedded[pair.hypothesis]
+        rows.append(
+            ReportScore(
+                uid=uid,
+                system=system,
+                metric="bertscore",
+                judge=None,
+                stratum=None,
+                value=bertscore(reference, hypothesis) if reference.known else None,
+                status="valid" if reference.known else "unreadable_script",
+            )
         )
-        for uid, pair in pairs.items()
-    ]
     write_rows(out, rows, ReportScore)
 
 

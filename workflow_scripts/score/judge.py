@@ -1,4 +1,4 @@
-"""Judge the report answers of one system: each distinct pair once per judge, ever.
+"""Judge the report answers of one system: a pair with a valid judgement is never asked for again.
 
 `python -m workflow_scripts.score.judge --split S.parquet --predictions P.parquet --name NAME --spec JSON --store DIR
 --out J.parquet`
@@ -6,6 +6,7 @@
 
 from pathlib import Path
 
+from workflow_scripts.cache.given_files import reading
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.judges import Judge, JudgeSection, RecordedJudge, RuleBasedJudge, ServerJudge
 from workflow_scripts.core.rows import JudgedPair, Prediction, Row
@@ -16,20 +17,40 @@ from workflow_scripts.judges.backends.server import Server
 from workflow_scripts.judges.judgements import Backend, Store, invalid_share, judge_pairs, pairs_of, self_pairs
 
 
-def backend_of(judge: Judge) -> Backend:
-    """The backend that a judge's section describes; what it needs is imported only now."""
+def backend_of(judge: Judge, model: Path | None = None) -> Backend:
+    """The backend that a judge's section describes; what it needs is imported only now.
+
+    Args:
+        model: record of the checkpoint, for a judge that is loaded here.
+
+    Raises:
+        Refused: the record is missing.
+    """
     if isinstance(judge, RuleBasedJudge):
         return Rules()
     if isinstance(judge, RecordedJudge):
         return RecordedReplies(judge)
     if isinstance(judge, ServerJudge):
         return Server(judge)
+    if model is None:
+        raise Refused(f"the record of {judge.checkpoint} is missing: give what models.fetch wrote with --model")
     from workflow_scripts.judges.backends.local import TransformersModel
 
-    return TransformersModel(judge)
+    return TransformersModel(judge, model)
 
 
-def judge(*, split: Path, predictions: Path, name: str, spec: JudgeSection, store: Path, out: Path) -> None:
+def judge(
+    *,
+    split: Path,
+    predictions: Path,
+    name: str,
+    spec: JudgeSection,
+    model: Path | None = None,
+    content: str = "",
+    seen: Path | None = None,
+    store: Path,
+    out: Path,
+) -> None:
     """Judge the reports of one system: one row a distinct pair.
 
     Args:
@@ -37,6 +58,9 @@ def judge(*, split: Path, predictions: Path, name: str, spec: JudgeSection, stor
         predictions: table of the system's predictions.
         name: the judge's name in the configuration.
         spec: the judge's section of the configuration.
+        model: record of the checkpoint, for a judge that is loaded here.
+        content: what the plan calls the state of a recorded judge's file.
+        seen: where to note what was read of that file, for later plans.
         store: folder of stored judgements, shared by runs.
         out: table of judged pairs to write.
 
@@ -46,7 +70,11 @@ def judge(*, split: Path, predictions: Path, name: str, spec: JudgeSection, stor
     section = spec.root
     texts = {prediction.uid: prediction.text for prediction in read_rows(predictions, Prediction)}
     pairs = list(dict.fromkeys(pairs_of(read_rows(split, Row), texts).values()))
-    backend = backend_of(section)
+    if isinstance(section, RecordedJudge) and seen is not None:
+        with reading(section.file, seen, content):
+            backend = backend_of(section)
+    else:
+        backend = backend_of(section, model)
     metrics: tuple[str, ...]
     if isinstance(section, RuleBasedJudge):
         metrics, retries, allowed = ("crimson", "green"), 0, 1.0

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from workflow_scripts.core.answers import ReadingPart, Value
+from workflow_scripts.core.answers import FinalAnswer, ReadingPart, Value, final_answer
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import Outcome, Prediction, Row
@@ -17,18 +17,27 @@ from workflow_scripts.tasks.language.text import REFUSAL
 
 TAIL = 1200
 """Characters at the end of an answer in which repetition is sought."""
+NO_ANSWER = FinalAnswer("", thought=False, unfinished=False, after_turn=False)
 
 
 def outcome_of(
-    text: str | None, finish_reason: str, strict: Value | None, lenient: Value | None, *, free_text: bool
+    text: str | None,
+    finish_reason: str,
+    strict: Value | None,
+    lenient: Value | None,
+    *,
+    free_text: bool,
+    unfinished: bool = False,
 ) -> str:
     """valid, malformed, refused, looping, truncated or missing.
 
     An answer in the expected format is valid however it ended. Free text has no format, so it is valid unless it
-    loops, is empty, refuses or was cut.
+    loops, is empty, refuses or was cut. An answer whose thought never ended is truncated.
     """
     if text is None:
         return "missing"
+    if unfinished:
+        return "truncated"
     if strict is not None and not free_text:
         return "valid"
     if is_looping(text):
@@ -69,21 +78,27 @@ def outcomes_of(rows: Iterable[Row], predictions: Mapping[str, Prediction], syst
 
 def _outcome(row: Row, prediction: Prediction | None, system: str) -> Outcome:
     reading: ReadingPart = load_part(row.task, "reading")
-    text = None if prediction is None else prediction.text
+    final = NO_ANSWER if prediction is None else final_answer(prediction.text)
+    text = None if prediction is None else final.text
     strict = None if text is None else reading.read_strict(row.expected, text)
     lenient = strict if strict is not None or text is None else reading.read_lenient(row.expected, text)
     finish_reason = "" if prediction is None else prediction.finish_reason
+    free_text = tasks()[row.task].free_text
     return Outcome(
         uid=row.uid,
         system=system,
         subset=row.subset,
         task=row.task,
         case_id=row.case_id,
-        outcome=outcome_of(text, finish_reason, strict, lenient, free_text=tasks()[row.task].free_text),
+        outcome=outcome_of(text, finish_reason, strict, lenient, free_text=free_text, unfinished=final.unfinished),
         strict=None if strict is None else json.dumps(strict),
         lenient=None if lenient is None else json.dumps(lenient),
         reference=json.dumps(reading.reference(row)),
-        text=text,
+        reference_raw=row.answer_raw,
+        percent=row.expected.percent,
+        text=None if prediction is None else prediction.text,
+        answer=text,
+        thought=final.thought,
     )
 
 

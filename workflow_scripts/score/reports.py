@@ -25,6 +25,7 @@ from workflow_scripts.judges.rule_based.judge import green_counts
 from workflow_scripts.score.findings import RULE_BASED, judgement_of, write_findings
 from workflow_scripts.tasks.report.meteor import Meteor
 from workflow_scripts.tasks.report.rule_green import rule_green
+from workflow_scripts.tasks.report.scripts import script_of
 
 
 class Score(NamedTuple):
@@ -82,8 +83,17 @@ def frozen_weights(pairs: Iterable[JudgedPair]) -> dict[str, float]:
     }
 
 
+UNREADABLE = "unreadable_script"
+"""Status of a score of a reference in a script that the metric cannot read."""
+
+
 class Lexical:
-    """BLEU-4 (sentence, effective order), ROUGE-L F1, chrF, METEOR from their libraries, and rule-GREEN; in [0, 1]."""
+    """BLEU-4 (sentence, effective order), ROUGE-L F1, chrF, METEOR from their libraries, and rule-GREEN; in [0, 1].
+
+    ROUGE's and METEOR's words are of ASCII letters and digits, and rule-GREEN's are English: none of them has a score
+    where the reference is in another script. BLEU splits Chinese into characters, and has no score in other scripts
+    without spaces. chrF reads characters of any script.
+    """
 
     def __init__(self, nltk_data: Path | None = None) -> None:
         """Load the scorers.
@@ -94,15 +104,26 @@ class Lexical:
         self._meteor = Meteor(nltk_data)
         self._rouge = RougeScorer(["rougeL"], use_stemmer=False)
         self._bleu = sacrebleu.BLEU(effective_order=True)
+        self._chinese_bleu = sacrebleu.BLEU(effective_order=True, tokenize="zh")
         self._chrf = sacrebleu.CHRF()
 
     def scores(self, pair: Pair) -> list[Score]:
         """Scores of one pair; the libraries' in lower case."""
         reference, hypothesis = pair.reference.lower(), pair.hypothesis.lower()
+        script = script_of(pair.reference)
+        bleu = self._chinese_bleu if script == "han" else self._bleu
+        chrf = Score("chrf", self._chrf.sentence_score(hypothesis, [reference]).score / 100)
+        if script == "unspaced":
+            first = Score("bleu", None, status=UNREADABLE)
+        else:
+            first = Score("bleu", bleu.sentence_score(hypothesis, [reference]).score / 100)
+        if script != "latin":
+            unread = ("rouge_l", self._meteor.name, "rule_green_2025")
+            return [first, chrf, *(Score(metric, None, status=UNREADABLE) for metric in unread)]
         return [
-            Score("bleu", self._bleu.sentence_score(hypothesis, [reference]).score / 100),
+            first,
+            chrf,
             Score("rouge_l", self._rouge.score(reference, hypothesis)["rougeL"].fmeasure),
-            Score("chrf", self._chrf.sentence_score(hypothesis, [reference]).score / 100),
             Score(self._meteor.name, self._meteor.score(reference, hypothesis)),
             Score("rule_green_2025", rule_green(pair.reference, pair.hypothesis)["overall"]),
         ]

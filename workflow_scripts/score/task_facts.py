@@ -9,12 +9,15 @@ import pyarrow as pa
 
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.metrics import Facts, Metric, ScoredAnswer, Sums
+from workflow_scripts.core.metrics import ROW_SCORE, Facts, Metric, Note, ScoredAnswer, Sums
 from workflow_scripts.core.rows import MetricValue, Outcome, RowFact
 from workflow_scripts.core.tables import schema_of
 from workflow_scripts.core.tasks import load_part, tasks
 from workflow_scripts.score.statistics import interval, resampled, seed_for, sum_of, sums_by_cluster
 from workflow_scripts.tasks.report.metrics import ReportScores, headline_of
+
+FEW_ROWS = 20
+"""Below so many rows a number is noted as one of few rows."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,9 @@ def _scored(outcome: Outcome) -> ScoredAnswer:
         strict,
         lenient,
         json.loads(outcome.reference),
-        outcome.text,
+        outcome.answer,
+        outcome.reference_raw,
+        outcome.percent,
     )
 
 
@@ -146,7 +151,9 @@ def metric_values(task: TaskFacts, system: str, scoring: Scoring) -> list[Metric
                 sampled = metric.interval and count > 1
                 limits = interval(float(value), resamples, scoring.confidence) if sampled else (None, None)
                 sums = points.get(subset, pooled_point)
-                values.append(_value(task.task, system, subset, metric, float(value), limits, count, sums))
+                parts_in = list(points.values()) if subset == "macro" else []
+                note = _note(metric, sums, parts_in)
+                values.append(_value(task.task, system, subset, metric, float(value), limits, count, sums, note))
     return values
 
 
@@ -159,6 +166,7 @@ def _value(
     limits: tuple[float | None, float | None],
     clusters: int,
     sums: Sums,
+    note: str | None,
 ) -> MetricValue:
     rows = float(sums[metric.rows])
     return MetricValue(
@@ -179,24 +187,42 @@ def _value(
         unread=int(sums[metric.unread]),
         definition=metric.definition,
         primary=metric.primary,
+        abstained=int(sums[metric.abstained]) if metric.abstained else 0,
+        invalid=int(sums[metric.invalid]) if metric.invalid else 0,
+        note=note,
     )
 
 
+def _note(metric: Metric, sums: Sums, subsets: Sequence[Sums]) -> str | None:
+    """Why a value is to be read with care: by its own sums, and by those of the subsets that a mean is made of."""
+    notes: list[Note] = ["few_rows"] if float(sums[metric.rows]) < FEW_ROWS else []
+    if metric.caution is not None:
+        notes += [note for place in (sums, *subsets) if (note := metric.caution(place))]
+    return "; ".join(dict.fromkeys(notes)) or None
+
+
 def row_facts(task: TaskFacts, system: str) -> pa.Table:
-    """RowFact table of one system on one task: what each row adds to the sums, over classes and identities together."""
+    """RowFact table of one system on one task: what each row adds to the sums, over classes and identities together.
+
+    `row_score` is no part of a sum; rows for which it is not known have none.
+    """
     columns = {
         name: column if column.ndim == 1 else column.sum(axis=1)
         for name, column in task.systems[system].columns.items()
         if name != "rows"
     }
-    count = len(task.uids)
-    return pa.table(
+    row_scores = task.systems[system].row_scores
+    if row_scores is not None:
+        columns[ROW_SCORE] = row_scores
+    values = np.concatenate(list(columns.values()))
+    table = pa.table(
         {
             "uid": task.uids * len(columns),
-            "system": [system] * count * len(columns),
-            "task": [task.task] * count * len(columns),
-            "fact": [name for name in columns for _ in range(count)],
-            "value": np.concatenate(list(columns.values())),
+            "system": [system] * len(values),
+            "task": [task.task] * len(values),
+            "fact": [name for name in columns for _ in task.uids],
+            "value": values,
         },
         schema=schema_of(RowFact),
     )
+    return table.filter(pa.array(~np.isnan(values)))

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from workflow_scripts.core.rows import Image
 
 LINE = r"[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*"
-TEXT = r"[^\s\x00-\x1f\x7f][^\x00-\x09\x0b-\x1f\x7f]*"
-r"""No control characters of ASCII. Those beyond it stay: real notes hold `\x92` for an apostrophe."""
+TEXT = r"[^\s\x00-\x1f\x7f]?[^\x00-\x1f\x7f]{0,12}\p{L}\p{L}[^\x00-\x09\x0b-\x1f\x7f]*"
+r"""Text with a word near its beginning, without ASCII's control characters; real notes hold `\x92` as an apostrophe."""
 
 
 def tokens_of_answer(max_new_tokens: int) -> int:

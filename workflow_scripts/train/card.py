@@ -1,19 +1,31 @@
-"""The model card that travels with an adapter: what it was tuned from, on and how."""
+"""What travels with an adapter: a card that says what it was tuned from, on and how, and its base's public name."""
 
 import json
 from pathlib import Path
 
 from workflow_scripts.core.config.recipes import Recipe
-from workflow_scripts.core.files import write_text
+from workflow_scripts.core.files import read_json, write_json, write_text
+from workflow_scripts.models.record import ModelRecord
 
 
-def write_card(
-    path: Path, recipe: Recipe, base: str, revision: str, data_hash: str, rows: int, log: list[dict]
-) -> None:
+def name_base(adapter: Path, record: ModelRecord) -> None:
+    """Let the settings of an adapter name its base as others know it, and not the folder that it was loaded from.
+
+    The hub's repository and commit; a local checkpoint's or the toy model's name in the configuration. What the
+    trainer leaves besides, a pickle of its arguments with paths of this machine, is removed.
+    """
+    file = adapter / "adapter_config.json"
+    settings: dict = dict(read_json(file))  # type: ignore[call-overload]
+    revision = record.revision if record.checkpoint else None
+    write_json(file, settings | {"base_model_name_or_path": record.public_name, "revision": revision})
+    (adapter / "training_args.bin").unlink(missing_ok=True)
+
+
+def write_card(path: Path, recipe: Recipe, record: ModelRecord, data_hash: str, rows: int, log: list[dict]) -> None:
     """Write the card to `path`. `log` holds the trainer's loss entries, the last one last."""
     losses = [entry for entry in log if "loss" in entry]
     last = f"{losses[-1]['loss']:.4f} after {losses[-1]['step']} steps" if losses else "not logged"
-    card = {"library_name": "peft", "tags": ["flarebench", "lora", "trl"], "base_model": base}
+    card = {"library_name": "peft", "tags": ["flarebench", "lora", "trl"], "base_model": record.public_name}
     front = "\n".join(f"{key}: {json.dumps(value)}" for key, value in card.items())
     write_text(
         path,
@@ -24,7 +36,7 @@ def write_card(
 
 | | |
 | --- | --- |
-| base | {base} at `{revision}` |
+| base | {record.public_name} at `{record.revision}` |
 | training rows | {rows}, Parquet sha256 `{data_hash}` |
 | last training loss | {last} |
 

@@ -6,37 +6,44 @@ import torch
 from peft import PeftModel
 
 from workflow_scripts.core.command import Refused
+from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.rows import Row
 from workflow_scripts.models.loading import Loaded
+from workflow_scripts.models.prompts import chat
 from workflow_scripts.train.rows import TrainingRow
 
 
-def check_rows(
-    rows: Sequence[TrainingRow], chats: Sequence[list[dict]], answers: Sequence[str], loaded: Loaded
-) -> None:
+def check_rows(sources: Sequence[Row], rows: Sequence[TrainingRow], prompt: Prompt, loaded: Loaded) -> None:
     """The inference prompt, one BOS, whole image blocks, and labels that cover exactly the answer and the end of turn.
 
+    Args:
+        sources: rows of the split.
+        rows: the same as token ids.
+
     Raises:
-        Refused: the first row that breaks a rule, by its place.
+        Refused: the first row that breaks a rule, by its uid.
     """
     family, config, tokenizer = loaded.family, loaded.base.config, loaded.processor.tokenizer
     image_token, per_image = family.image_token_id(loaded.processor), family.image_tokens(config)
-    for place, (row, chat, answer) in enumerate(zip(rows, chats, answers, strict=True)):
+    for source, row in zip(sources, rows, strict=True):
+        name = f"training row {source.uid}"
         ids, labels = row["input_ids"], row["labels"]
         images = len(row["image_hashes"])
         shown = ids.count(image_token)
         if shown != per_image * images:
-            raise Refused(f"training row {place} has {shown} image tokens for {images} images")
+            raise Refused(f"{name} has {shown} image tokens for {images} images")
         count, bos_place = ids.count(tokenizer.bos_token_id), family.bos_place(config, images)
         if count != 1 or ids[bos_place] != tokenizer.bos_token_id:
-            raise Refused(f"training row {place} has {count} BOS tokens, expected one, at place {bos_place}")
+            raise Refused(f"{name} has {count} BOS tokens, expected one, at place {bos_place}")
         learned = [label for label in labels if label != -100]
         if labels[-len(learned) :] != learned or learned != ids[-len(learned) :]:
-            raise Refused(f"training row {place}: the labels are not the end of the row")
+            raise Refused(f"{name}: the labels are not the end of the row")
         text = tokenizer.decode(learned)
-        if text != answer + family.end_of_answer(loaded.processor):
-            raise Refused(f"training row {place}: the labels read {text!r}, expected the answer and the end of turn")
-        if ids[: -len(learned)] != family.prompt_ids(loaded.processor, chat):
-            raise Refused(f"training row {place}: its prompt is not the one that inference will ask")
+        if text != source.answer + family.end_of_answer(loaded.processor):
+            raise Refused(f"{name}: the labels read {text!r}, expected the answer and the end of turn")
+        inference_prompt = family.prompt_ids(loaded.processor, chat(source.question, len(source.images), prompt.system))
+        if ids[: -len(learned)] != inference_prompt:
+            raise Refused(f"{name}: its prompt is not the one that inference will ask")
 
 
 def check_batch(batch: dict[str, torch.Tensor], loaded: Loaded) -> None:

@@ -28,13 +28,12 @@ from workflow_scripts.core.rows import Row, TrainingStep
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.models.kernels import speed_up_training
 from workflow_scripts.models.loading import Loaded, load
-from workflow_scripts.models.prompts import chat
 from workflow_scripts.models.record import read_record
 from workflow_scripts.models.runtime import identity_of_runtime
 from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 from workflow_scripts.models.vision_features import FeatureStore
 from workflow_scripts.train.callbacks import SaveOnSignal, StopWhenLost
-from workflow_scripts.train.card import write_card
+from workflow_scripts.train.card import name_base, write_card
 from workflow_scripts.train.memory import TYPICAL, card_gib, micro_batch, token_parts
 from workflow_scripts.train.preflight import check_adapter, check_batch, check_rows
 from workflow_scripts.train.rows import Collator, LikeLengths, TrainingRow, hold_back, part_of, training_row
@@ -170,8 +169,7 @@ def tune(
         inputs.verify()
     loaded = load(model, quantisation=recipe.quantisation)
     examples = [training_row(row, prompt, loaded) for row in rows]
-    chats = [chat(row.question, len(row.images), prompt.system) for row in rows]
-    check_rows(examples, chats, [row.answer for row in rows], loaded)
+    check_rows(rows, examples, prompt, loaded)
     folder = checkpoints / cache_key("checkpoints", **{name: part for name, part in parts.items() if name != "job"})
     note_job(folder, key)
     workers = max(0, threads - 2) if loaded.device.type == "cuda" else 0
@@ -196,12 +194,14 @@ def tune(
     trainer.save_model(str(unfinished))
     loaded.processor.save_pretrained(unfinished)
     log = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
-    write_card(unfinished / "README.md", recipe, model.stem, loaded.revision, data_hash, len(rows), log)
+    record, _ = read_record(model)
+    name_base(unfinished, record)
+    write_card(unfinished / "README.md", recipe, record, data_hash, len(rows), log)
     provenance = {
         "recipe": recipe.model_dump(mode="json"),
         "prompt": prompt.model_dump(mode="json"),
-        "base": model.stem,
-        "revision": loaded.revision,
+        "base": record.public_name,
+        "revision": record.revision,
         "rows": len(rows),
         "rows_sha256": data_hash,
     }

@@ -20,7 +20,7 @@ class SubsetConventions(Section):
 
 
 class Policies(Section):
-    """What to do with rows that have a defect; what was done is told row by row in the audit."""
+    """What to do with rows that have a defect; the audit says row by row what was done."""
 
     missing_image: Literal["quarantine", "repair"] = Field(
         "quarantine", description="repair: a row of several images goes on with those that are there."
@@ -33,7 +33,7 @@ class Policies(Section):
         "quarantine", description="keep: the answer stays as it is."
     )
     invalid_box: Literal["quarantine", "repair"] = Field(
-        "quarantine", description="repair: put corners in order and cut to the picture."
+        "quarantine", description="repair: put corners in order and cut to the image."
     )
     outlier: Literal["quarantine", "keep"] = Field(
         "quarantine", description="Values far out of the range of their question."
@@ -44,6 +44,11 @@ class Policies(Section):
     duplicate: Literal["quarantine", "keep"] = Field("quarantine", description="The first of equal rows is kept.")
     contradiction: Literal["quarantine", "keep"] = Field(
         "quarantine", description="Equal images and question, other answers: all of them. Reports may differ."
+    )
+    deep_images: Literal["percentile", "range"] = Field(
+        "percentile",
+        description="How grey of more than 8 bits becomes 8: stretched from the 0.5th to the 99.5th percentile, or "
+        "from the least to the greatest value (range).",
     )
     conventions: dict[str, SubsetConventions] = Field(
         {}, description="How a subset writes its answers, by its name; what is set here is not learned from its rows."

@@ -1,5 +1,6 @@
 """Judges of report answers: rules, a model loaded here, a model behind a server, or recorded replies."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, RootModel
@@ -36,6 +37,11 @@ class RecordedJudge(_ModelJudge):
 
     backend: Literal["recorded"] = "recorded"
     path: str = Field(description="File of the replies.")
+
+    @property
+    def file(self) -> Path:
+        """The file, a leading `~` resolved."""
+        return Path(self.path).expanduser()
 
 
 class ServerJudge(_ModelJudge):

@@ -1,5 +1,6 @@
 """Which network: `models` names a checkpoint at a full revision, and the family that knows how to drive it."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -24,8 +25,22 @@ class HubModel(Section):
     family: Family = Field(description="How it is prompted, loaded and adapted.")
     checkpoint: str = Field(description="Repository on the hub, or a local folder.")
     revision: Revision | None = Field(None, description="Full commit; null for a local folder only.")
-    gated: bool = Field(True, description="Whether HF_TOKEN must be set.")
+    gated: bool = Field(True, description="Whether a token is needed: HF_TOKEN, or that of `hf auth login`.")
     gpus: int = Field(1, ge=0, description="GPUs of a job that loads this model.")
 
 
 Model = Annotated[SyntheticModel | HubModel, Field(discriminator="source")]
+
+
+class Checkpoint(Section):
+    """What is fetched before a job reads it, for a model, a judge or an encoder."""
+
+    family: str  # of a model; judge or encoder
+    checkpoint: str
+    revision: Revision | None = None
+    gated: bool = False
+
+    @property
+    def local(self) -> bool:
+        """Whether it is a folder of this machine."""
+        return Path(self.checkpoint).expanduser().is_dir()

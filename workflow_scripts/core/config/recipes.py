@@ -21,7 +21,7 @@ class Lora(Section):
 
 
 class Evaluation(Section):
-    """Loss on rows held back from the training split, whole cases, spread over data sets and tasks."""
+    """Loss on rows held back from the training split, whole cases, spread over subsets and tasks."""
 
     every: int = Field(200, ge=1, description="Steps between evaluations.")
     rows: int = Field(256, ge=1, description="Rows to hold back, about.")

@@ -6,21 +6,21 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
 
 from workflow_scripts.core.config.datasets import Dataset, LocalDataset, Split
 from workflow_scripts.core.config.engines import ServerEngine
-from workflow_scripts.core.config.judges import Judge
-from workflow_scripts.core.config.models import Model
+from workflow_scripts.core.config.judges import Judge, TransformersJudge
+from workflow_scripts.core.config.models import Checkpoint, HubModel, Model
+from workflow_scripts.core.config.places import faults_of_places
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.report import Report
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.config.section import Name, Section
-from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, System
+from workflow_scripts.core.config.systems import ModelSystem, System
 from workflow_scripts.core.tasks import tasks
 
 
@@ -178,6 +178,29 @@ class Configuration(Section):
         assert isinstance(entry, LocalDataset)
         return Path(entry.path or self.dataset_path or "").expanduser()
 
+    def loads(self, model: str) -> bool:
+        """Whether a job loads the model: to answer, or to tune it for a server."""
+        systems = (system for system in self.systems.values() if isinstance(system, ModelSystem))
+        return any(s.model == model and (s.engine is None or s.recipe is not None) for s in systems)
+
+    def checkpoints(self) -> dict[str, Checkpoint]:
+        """Every checkpoint that jobs may read, by the name of its record: MODEL, judges/JUDGE, encoders/bertscore."""
+        keys = {"family", "checkpoint", "revision", "gated"}
+        fetched = {
+            name: Checkpoint(**model.model_dump(include=keys))
+            for name, model in self.models.items()
+            if isinstance(model, HubModel)
+        }
+        for name, judge in self.judges.items():
+            if isinstance(judge, TransformersJudge):
+                fetched[f"judges/{name}"] = Checkpoint(
+                    family="judge", checkpoint=judge.checkpoint, revision=judge.revision
+                )
+        if self.scoring.bertscore is not None:
+            checkpoint = self.scoring.bertscore.checkpoint
+            fetched["encoders/bertscore"] = Checkpoint(family="encoder", checkpoint=checkpoint)
+        return fetched
+
 
 def _known(place: str, name: str, section: str, entries: Mapping[str, object]) -> None:
     if name not in entries:
@@ -194,41 +217,11 @@ def load_configuration(raw: dict[str, object], origin: str) -> Configuration:
     try:
         configuration = Configuration.model_validate(raw)
     except ValidationError as error:
-        faults = "\n".join(f"{origin}: {_sentence(fault)}" for fault in error.errors())
-        raise ConfigurationError(faults) from None
-    for name, dataset in configuration.datasets.items():
-        if isinstance(dataset, LocalDataset):
-            check_root(f"{origin}: datasets.{name}.path", configuration.folder_of(name))
-    for name, system in configuration.systems.items():
-        if isinstance(system, ImportedSystem) and not system.file.is_file():
-            raise ConfigurationError(
-                f"{origin}: systems.{name}.predictions: {system.file} is not a file; give the file of predictions, "
-                "relative to the folder in which Snakemake runs"
-            )
-    scoring = configuration.scoring
-    needed = {
-        "nltk_data": scoring.nltk_data,
-        "bertscore.checkpoint": scoring.bertscore.checkpoint if scoring.bertscore else None,
-    }
-    for key, folder in needed.items():
-        if folder is not None and not Path(folder).expanduser().is_dir():
-            raise ConfigurationError(f"{origin}: scoring.{key}: {folder} is not a directory; download it, or set null")
+        sentences = (f"{origin}: {_sentence(fault)}" for fault in error.errors())
+        raise ConfigurationError("\n".join(sentences)) from None
+    if faults := [f"{origin}: {fault}" for fault in faults_of_places(configuration)]:
+        raise ConfigurationError("\n".join(faults))
     return configuration
-
-
-def check_root(place: str, folder: Path) -> None:
-    """Stop early where a local folder cannot be a dataset.
-
-    Raises:
-        ConfigurationError: the folder is missing or holds no question file.
-    """
-    if not folder.is_dir():
-        raise ConfigurationError(f"{place}: {folder} does not exist; give the folder that holds `training/`")
-    if next(folder.glob("*/*/*/*.json"), None) is None:
-        raise ConfigurationError(
-            f"{place}: {folder} holds no question file; expected {{training,validation-public,…}}/"
-            "<Modality>/<subset>/*.json below it"
-        )
 
 
 def read_configuration(path: Path) -> Configuration:
@@ -248,7 +241,7 @@ def read_configuration(path: Path) -> Configuration:
     return load_configuration(raw, str(path))
 
 
-def _sentence(fault: ErrorDetails) -> str:
+def _sentence(fault: Any) -> str:
     """One pydantic fault as a sentence with the place and, for a wrong key, the allowed ones."""
     if fault["type"] == "value_error" and not fault["loc"]:
         return str(fault["ctx"]["error"])
@@ -267,6 +260,13 @@ def _sentence(fault: ErrorDetails) -> str:
         return f"{where}: required key is missing"
     if fault["type"] in ("tuple_type", "list_type"):
         return f"{where}: expected a list, as in [a, b] (given: {fault['input']!r})"
+    if fault["type"] in ("dict_type", "model_type", "model_attributes_type"):
+        return f"{where}: expected a mapping, as in {{key: value}} (given: {fault['input']!r})"
+    if fault["type"].startswith("union_tag_"):
+        key = fault["ctx"]["discriminator"].strip("'")
+        if fault["type"] == "union_tag_not_found":
+            return f"{where}.{key}: required key is missing"
+        return f"{where}.{key}: {fault['ctx']['tag']!r} is not known; allowed: {fault['ctx']['expected_tags']}"
     given = fault.get("input")
     shown = "" if isinstance(given, dict | BaseModel) else f" (given: {given!r})"
     return f"{where}: {fault['msg'].removeprefix('Value error, ')}{shown}"

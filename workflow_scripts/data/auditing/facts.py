@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import median
 
-from workflow_scripts.core.rows import AuditFinding, Box, LabelCount, QuarantinedRow, Row, SubsetSummary
-from workflow_scripts.data.case_groups import Tie, ties
+from workflow_scripts.core.rows import AuditFinding, Box, ImageFacts, LabelCount, QuarantinedRow, Row, SubsetSummary
+from workflow_scripts.data.auditing.near_duplicates import Look, near_duplicates
+from workflow_scripts.data.case_groups import Pixels, Tie, pixels_of, ties
 
 ORDER = ("training", "validation-public", "validation-hidden", "testing")
 """A leak is reported of the earlier folder's row: that is the one to leave out."""
@@ -23,8 +24,17 @@ def approximate_tokens(text: str) -> int:
     return sum(1 for _ in _PIECES.finditer(text))
 
 
-def audit_findings(rows: Sequence[Row], quarantine: Sequence[QuarantinedRow]) -> list[AuditFinding]:
-    """Everything to report of single rows, sorted by place."""
+def audit_findings(
+    rows: Sequence[Row], quarantine: Sequence[QuarantinedRow], images: Sequence[ImageFacts]
+) -> list[AuditFinding]:
+    """Everything to report of single rows, sorted by place.
+
+    Args:
+        rows: of all split folders.
+        quarantine: what became no row.
+        images: what is known of each image of the rows.
+    """
+    pixels = pixels_of(images)
     findings = [
         AuditFinding(
             entry.reason,
@@ -42,7 +52,12 @@ def audit_findings(rows: Sequence[Row], quarantine: Sequence[QuarantinedRow]) ->
         for note in row.notes:
             kind, _, detail = note.partition(": ")
             findings.append(_finding(row, kind, "repaired" if kind == "repaired" else "kept", detail))
-    findings += _leaks([row for row in rows if row.has_answer])  # the others are neither trained on nor scored
+    answered = [row for row in rows if row.has_answer]  # the others are neither trained on nor scored
+    leaks = _leaks(answered, pixels)
+    findings += leaks
+    leaking = {finding.uid for finding in leaks}
+    findings += _near([row for row in answered if row.uid not in leaking], images, pixels)
+    findings += _of_images(rows, images)
     findings += _swapped(rows)
     return sorted(findings, key=lambda f: (f.source_file, -1 if f.source_row is None else f.source_row, f.kind))
 
@@ -51,21 +66,67 @@ def _finding(row: Row, kind: str, action: str, detail: str) -> AuditFinding:
     return AuditFinding(kind, action, row.subset, row.folder, row.uid, row.source_file, row.source_row, detail)
 
 
-def _leaks(rows: Sequence[Row]) -> list[AuditFinding]:
+def _leaks(rows: Sequence[Row], pixels: Pixels) -> list[AuditFinding]:
     """Rows that share an image or a case with a later split folder."""
     last: dict[Tie, tuple[int, str]] = {}
     for row in rows:
         place = (ORDER.index(row.folder), row.uid)
-        for tie in ties(row):
+        for tie in ties(row, pixels):
             if place[0] > last.get(tie, (-1, ""))[0]:
                 last[tie] = place
     findings = []
     for row in rows:
         order = ORDER.index(row.folder)
-        for tie in sorted(ties(row), reverse=True):  # the image before the case
+        for tie in sorted(ties(row, pixels), reverse=True):  # the image before the case
             if last[tie][0] > order:
                 findings.append(_finding(row, f"leaked_{tie[0]}", "left out", f"shared with {last[tie][1]}"))
                 break
+    return findings
+
+
+def _near(rows: Sequence[Row], images: Sequence[ImageFacts], pixels: Pixels) -> list[AuditFinding]:
+    """Rows of `rows` with an image that looks like one of a later split folder and is not the same."""
+    by_path = {image.path: image for image in images}
+    first: dict[str, tuple[int, Row, ImageFacts]] = {}  # by pixels: an image's latest folder, and a row there
+    for row in rows:
+        order = ORDER.index(row.folder)
+        for image in row.images:
+            facts = by_path.get(image.path)
+            if facts is not None and order > first.get(facts.pixel_sha256, (-1,))[0]:
+                first[facts.pixel_sha256] = (order, row, facts)
+    looks = [Look(facts.dhash, facts.dhash_fine, order) for order, _, facts in first.values() if facts.dhash]
+    shown = [(row, facts) for _, row, facts in first.values() if facts.dhash]
+    nearest = {shown[pair.one][1].pixel_sha256: pair for pair in near_duplicates(looks)}
+    findings = []
+    for row in rows:
+        for image in row.images:
+            pair = nearest.get(pixels.get(image.sha256, image.sha256))
+            if pair is not None:
+                other_row, other = shown[pair.other]
+                detail = f"{image.path} looks like {other.path} of {other_row.uid} ({pair.bits} of 256 bits differ)"
+                findings.append(_finding(row, "near_duplicate", "kept", detail))
+                break
+    return findings
+
+
+def _of_images(rows: Sequence[Row], images: Sequence[ImageFacts]) -> list[AuditFinding]:
+    """What was done to bring an image to 8 bits and one frame, once an image: of its first row."""
+    by_path = {image.path: image for image in images if image.depth > 8 or image.frames > 1}
+    findings = []
+    for row in rows if by_path else ():
+        for image in row.images:
+            facts = by_path.pop(image.path, None)
+            if facts is None:
+                continue
+            if facts.frames > 1:
+                detail = f"{facts.path}: the first of {facts.frames} frames is used"
+                findings.append(_finding(row, "first_frame", "kept", detail))
+            if facts.low is not None and facts.high is not None:
+                detail = f"{facts.path}: of {facts.depth} bits, {facts.low:g} to {facts.high:g} are stretched to 8 bits"
+                findings.append(_finding(row, "stretched_image", "kept", detail))
+            elif facts.depth > 8:
+                detail = f"{facts.path}: of {facts.depth} bits a colour, the upper 8 are used"
+                findings.append(_finding(row, "deep_colours", "kept", detail))
     return findings
 
 

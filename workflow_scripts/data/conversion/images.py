@@ -1,30 +1,36 @@
 """The images of a subset: finding them by the names that rows use, hashing and decoding each once."""
 
 import posixpath
+import re
+import unicodedata
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from urllib.parse import unquote
 
 from tqdm import tqdm
 
-from workflow_scripts.core.files import sha256_of
-from workflow_scripts.core.images import ARCHIVE_FAULTS, BadImage, decode_image, image_bytes, member_path
+from workflow_scripts.core.images import ARCHIVE_FAULTS, Deep, member_path
+from workflow_scripts.core.manifest import IMAGE_ENDINGS, QUESTION_ENDINGS, is_image_name
+from workflow_scripts.data.conversion.probes import Probe, probe_images
 from workflow_scripts.data.conversion.process_pool import ProcessPool
 from workflow_scripts.data.downloading.archives import inner_path
 
 CHUNK = 256
 """Images a worker reads at a time: long enough that handing over costs little, short enough for an even end."""
 
+HINTS = 3
+"""Near names that are shown of a name that no image has."""
 
-class Probe(NamedTuple):
-    """What one reading of an image tells. `fault` is None where it decodes; sizes are after EXIF's turn."""
-
-    sha256: str
-    width: int
-    height: int
-    fault: str | None = None
+_STEPS: Mapping[str, Callable[[str], str]] = {
+    "percent escapes": unquote,
+    "letter case": str.casefold,
+    "underscores, hyphens or spaces": lambda text: re.sub(r"[\s_-]+", "-", text),
+    "ending": lambda text: posixpath.splitext(text)[0] if is_image_name(text) else text,
+}
+"""In what a name and a file's may differ and still be meant, and what takes the difference away."""
 
 
 @dataclass
@@ -37,19 +43,84 @@ class Index:
     paths: dict[str, str] = field(default_factory=dict)
     by_name: dict[str, list[str]] = field(default_factory=dict)
     bad_archives: dict[str, str] = field(default_factory=dict)
+    zipped_questions: list[str] = field(default_factory=list)  # members whose names are question files', below the root
+    _by_folded: dict[str, list[str]] | None = None
 
     def _add(self, inner: str, path: str) -> None:
         if inner not in self.paths:
             self.paths[inner] = path
-            self.by_name.setdefault(posixpath.basename(inner), []).append(inner)
+            self.by_name.setdefault(_composed(posixpath.basename(inner)), []).append(inner)
 
     def find(self, name: str) -> list[str]:
-        """Paths below the root that `name` may mean: the exact one, or all of which one is the other's ending."""
+        """Paths below the root that `name` may mean: the exact one, or all of which one is the other's ending.
+
+        Names that differ in Unicode's composition alone are equal.
+        """
         wanted = posixpath.normpath(name.strip().replace("\\", "/"))
         if wanted in self.paths:
             return [self.paths[wanted]]
-        near = self.by_name.get(posixpath.basename(wanted), ())
-        return [self.paths[inner] for inner in near if inner.endswith(f"/{wanted}") or wanted.endswith(f"/{inner}")]
+        wanted = _composed(wanted)
+        near = [(inner, _composed(inner)) for inner in self.by_name.get(posixpath.basename(wanted), ())]
+        exact = [self.paths[inner] for inner, composed in near if composed == wanted]
+        return exact or [
+            self.paths[inner]
+            for inner, composed in near
+            if composed.endswith(f"/{wanted}") or wanted.endswith(f"/{composed}")
+        ]
+
+    def near(self, name: str) -> str:
+        """Images that are nearly called `name`, and in what they differ, as the end of a sentence; else empty."""
+        wanted = _composed(posixpath.normpath(name.strip().replace("\\", "/")))
+        if self._by_folded is None:
+            self._by_folded = {}
+            for basename, inners in self.by_name.items():
+                self._by_folded.setdefault(_folded(basename), []).extend(inners)
+        inners = self._by_folded.get(_folded(posixpath.basename(wanted)), [])
+        shared = {inner: _shared_parts(wanted, inner) for inner in inners}
+        most = max(shared.values(), default=0)
+        best = [inner for inner in inners if shared[inner] == most]
+        if not best:
+            ending = posixpath.splitext(wanted)[1]
+            known = is_image_name(wanted) or not ending
+            return "" if known else f"; {ending} is none of the endings of images that are read ({_endings()})"
+        shown = [f"{inner} ({_difference(wanted, inner)})" for inner in best[:HINTS]]
+        return f"; near: {' or '.join(shown)}" + (f" or {len(best) - HINTS} others" if len(best) > HINTS else "")
+
+
+def _endings() -> str:
+    return ", ".join(IMAGE_ENDINGS)
+
+
+def _composed(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _folded(text: str, without: str | None = None) -> str:
+    """`text` with all differences of `_STEPS` taken away, or all but one."""
+    for difference, step in _STEPS.items():
+        if difference != without:
+            text = step(text)
+    return text
+
+
+def _shared_parts(one: str, other: str) -> int:
+    """How many parts of two paths agree from their ends, letter case and the like aside."""
+    count = 0
+    for a, b in zip(reversed(one.split("/")), reversed(other.split("/")), strict=False):
+        if _folded(_composed(a)) != _folded(_composed(b)):
+            break
+        count += 1
+    return count
+
+
+def _difference(wanted: str, inner: str) -> str:
+    """In what the name of a row and the path of an image differ."""
+    parts = min(wanted.count("/"), inner.count("/")) + 1
+    a, b = ("/".join(_composed(path).split("/")[-parts:]) for path in (wanted, inner))
+    if _folded(a) != _folded(b):
+        return "another folder"
+    needed = [step for step in _STEPS if _folded(a, step) != _folded(b, step)]
+    return "other " + (", ".join(needed) or "letter case")  # an ending in other letters: either step takes it away
 
 
 def index_images(root: Path, subset_folder: str, files: Iterable[str]) -> Index:
@@ -60,50 +131,46 @@ def index_images(root: Path, subset_folder: str, files: Iterable[str]) -> Index:
     index = Index()
     archives = []
     for path in files:
-        inner = path[len(subset_folder) + 1 :]
-        ending = posixpath.splitext(inner)[1].lower()
-        if ending == ".zip":
+        if path.lower().endswith(".zip"):
             archives.append(path)
-        elif ending != ".json":
-            index._add(inner, path)
+        elif is_image_name(path):
+            index._add(path[len(subset_folder) + 1 :], path)
     for path in archives:
         try:
             with zipfile.ZipFile(root / path) as archive:
-                names = archive.namelist()
+                members = archive.infolist()
         except (OSError, *ARCHIVE_FAULTS) as error:
             index.bad_archives[path] = str(error)
             continue
         folder = posixpath.splitext(path[len(subset_folder) + 1 :])[0]
-        for member in names:
-            if not member.endswith("/"):
-                index._add(f"{folder}/{inner_path(Path(path), member)}", member_path(path, member))
+        for info in members:
+            member, name = info.filename, _name_of(info)
+            if any(part == "__MACOSX" or part.startswith(".") for part in name.split("/")):
+                continue
+            if is_image_name(name):
+                index._add(f"{folder}/{inner_path(Path(path), name)}", member_path(path, member))
+            elif name.lower().endswith(QUESTION_ENDINGS):
+                index.zipped_questions.append(member_path(path, member))
     return index
 
 
-def probe(root: Path, path: str) -> Probe:
-    """Read, hash and decode one image."""
-    try:
-        data = image_bytes(root, path)
-    except BadImage as error:
-        return Probe("", 0, 0, str(error))
-    try:
-        image = decode_image(data, path)
-    except BadImage as error:
-        return Probe(sha256_of(data), 0, 0, str(error))
-    return Probe(sha256_of(data), image.width, image.height)
+def _name_of(info: zipfile.ZipInfo) -> str:
+    """A member's path with slashes; many tools write UTF-8 and do not say so."""
+    name = info.filename
+    if not name.isascii() and not info.flag_bits & 0x800:
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return name.replace("\\", "/")
 
 
-def _probe_chunk(root: Path, paths: Sequence[str]) -> list[Probe]:
-    return [probe(root, path) for path in paths]
-
-
-def probe_all(root: Path, paths: Iterable[str], pool: ProcessPool) -> dict[str, Probe]:
+def probe_all(root: Path, paths: Iterable[str], pool: ProcessPool, deep: Deep) -> dict[str, Probe]:
     """Read, hash and decode each of `paths` once."""
     ordered = sorted(set(paths))
     chunks = [ordered[i : i + CHUNK] for i in range(0, len(ordered), CHUNK)]
     probes: dict[str, Probe] = {}
     with tqdm(total=len(ordered), desc="read images", unit="image", mininterval=1, disable=not ordered) as bar:
-        for chunk, results in zip(chunks, pool.each(_probe_chunk, [(root, chunk) for chunk in chunks]), strict=True):
+        tasks = [(root, chunk, deep) for chunk in chunks]
+        for chunk, results in zip(chunks, pool.each(probe_images, tasks), strict=True):
             probes.update(zip(chunk, results, strict=True))
             bar.update(len(chunk))
     return probes

@@ -1,21 +1,27 @@
 """Question files: which of a dataset's files they are, read in any of FLARE's shapes, each row a raw record."""
 
+import gzip
 import json
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from workflow_scripts.core.images import ARCHIVE_FAULTS, split_member
 from workflow_scripts.core.json_values import loads
+from workflow_scripts.core.manifest import QUESTION_ENDINGS, SPLIT_FOLDERS
 
-FOLDERS = {
-    "training": "training",
-    "validation-public": "validation-public",
-    "validation_public": "validation-public",
-    "validation-hidden": "validation-hidden",
-    "validation_hidden": "validation-hidden",
-    "testing": "testing",
-}
-"""Split folders as datasets spell them, and their one name."""
+PARTS = 4
+"""Parts of a question file's path: split folder, modality, subset, name."""
+
+REMEDY = "put its rows as plain .json into {split folder}/<Modality>/<subset>/"
+
+SNIFFED = 64 * 2**10
+"""Bytes from its start in which a file that lies elsewhere shows that it holds questions."""
+
+LARGEST_QUESTIONS = 256 * 2**20
+"""Bytes of a question file that is read; its rows take about eight times as much memory."""
 
 ROOTS = ("questions", "data", "annotations", "items")
 RECORD_LENGTH = 2000
@@ -38,7 +44,7 @@ class QuestionFile:
     @property
     def folder(self) -> str:
         """The split folder under its one name."""
-        return FOLDERS[self.path.split("/")[0]]
+        return SPLIT_FOLDERS[self.path.split("/")[0]]
 
     @property
     def modality(self) -> str:
@@ -71,22 +77,87 @@ def question_files(paths: Iterable[str]) -> list[QuestionFile]:
     files = []
     for path in sorted(paths):
         parts = path.split("/")
-        if len(parts) == 4 and parts[0] in FOLDERS and parts[3].lower().endswith(".json"):
+        if len(parts) == PARTS and parts[0] in SPLIT_FOLDERS and parts[3].lower().endswith(".json"):
             files.append(QuestionFile(path))
     return files
+
+
+def misplaced_files(root: Path, paths: Iterable[str], zipped: Iterable[str]) -> dict[str, str]:
+    """Files with questions that `question_files` does not list, by path, with the reason and the remedy.
+
+    Args:
+        root: folder of the dataset.
+        paths: of its files.
+        zipped: paths of members of zips whose names are question files'.
+    """
+    misplaced: dict[str, str] = {}
+    for path in paths:
+        name, depth = path.lower(), path.count("/")
+        if name.endswith(".zip") and depth < PARTS - 1:
+            misplaced[path] = "is a zip above the subsets' folders: unpack it, or put it into its subset's folder"
+        if not name.endswith(QUESTION_ENDINGS) or (depth == PARTS - 1 and name.endswith(".json")):
+            continue
+        if _holds_questions(root, path):
+            where = "is deeper" if depth >= PARTS else "is higher" if depth < PARTS - 1 else ""
+            form = "" if name.endswith(".json") else f"is {'gzip' if name.endswith('.gz') else 'JSON Lines'}"
+            misplaced[path] = f"{' and '.join(filter(None, (where, form)))}: {REMEDY}"
+    for path in zipped:
+        if _holds_questions(root, path):
+            misplaced[path] = f"is in a zip: {REMEDY}"
+    return misplaced
+
+
+def _holds_questions(root: Path, path: str) -> bool:
+    """Whether the start of a file, or of a zip's member, names the field `Question`; so too where it cannot be read."""
+    file, member = split_member(path)
+    try:
+        if member is not None:
+            with zipfile.ZipFile(root / file) as archive, archive.open(member) as stream:
+                start = stream.read(SNIFFED)
+        elif path.lower().endswith(".gz"):
+            with gzip.open(root / path) as stream:
+                start = stream.read(SNIFFED)
+        else:
+            with (root / path).open("rb") as stream:
+                start = stream.read(SNIFFED)
+    except (OSError, *ARCHIVE_FAULTS):
+        return True
+    return b'"Question"' in start
+
+
+class DoubledKeys(dict[str, Any]):
+    """A raw row in which a key, or one further inside, stands more than once: a value of it is lost."""
+
+    def __init__(self, values: dict[str, Any], keys: Iterable[str], text: str) -> None:
+        super().__init__(values)
+        self.doubled = sorted(set(keys))
+        self.text = text  # JSON as it stands, both values of a key at its top in it
 
 
 def read_rows(root: Path, file: QuestionFile) -> list[object]:
     """The raw rows of a question file: its root list, or the list under one of `ROOTS`.
 
-    An integer of more than 300 digits becomes text.
+    An integer of more than 300 digits becomes text; a row with a key that stands twice becomes `DoubledKeys`.
 
     Raises:
-        BadQuestions: the file is missing, is not valid JSON, is nested too deeply, or holds no list of rows.
+        BadQuestions: the file is missing, too large, not valid JSON, nested too deeply, or it holds no list of rows,
+            or more than one.
     """
+    doubled: dict[int, list[tuple[str, Any]]] = {}
+    holders: list[dict[str, Any]] = []  # objects live on: an id in `doubled` is of no other
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            doubled[id(value)] = pairs
+            holders.append(value)
+        return value
+
     try:
+        if (size := (root / file.path).stat().st_size) > LARGEST_QUESTIONS:
+            raise BadQuestions("unreadable_file", f"holds {size} bytes, of {LARGEST_QUESTIONS} at most: split it")
         text = (root / file.path).read_bytes().decode("utf-8-sig")
-        content = loads(text)
+        content = loads(text, object_of)
     except OSError as error:
         raise BadQuestions("unreadable_file", f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -96,10 +167,44 @@ def read_rows(root: Path, file: QuestionFile) -> list[object]:
     except ValueError as error:
         raise BadQuestions("unreadable_file", f"is not valid JSON: {error}") from None
     if isinstance(content, dict):
-        content = next((content[key] for key in ROOTS if isinstance(content.get(key), list)), None)
+        content = _rows_of_object(content, doubled.get(id(content), []))
     if not isinstance(content, list):
         raise BadQuestions("no_rows", f"holds neither a list nor an object with one of {', '.join(ROOTS)}")
-    return content
+    return [_marked(record, doubled) for record in content] if doubled else content
+
+
+def _rows_of_object(content: dict[str, Any], pairs: list[tuple[str, Any]]) -> object:
+    """The list of rows in a file's root object, whose keys and values are `pairs` where a key stands twice."""
+    lists = [(key, value) for key, value in pairs or content.items() if key in ROOTS and isinstance(value, list)]
+    lists.sort(key=lambda pair: ROOTS.index(pair[0]))
+    questions = [(key, value) for key, value in lists if any(map(_is_question, value))]
+    if len(questions) > 1:
+        raise BadQuestions(
+            "no_rows", f"holds several lists of rows ({', '.join(key for key, _ in questions)}): join them"
+        )
+    return (questions or lists)[0][1] if lists else None
+
+
+def _is_question(record: object) -> bool:
+    return isinstance(record, dict) and "Question" in record
+
+
+def _marked(record: object, doubled: dict[int, list[tuple[str, Any]]]) -> object:
+    """`record`, or `DoubledKeys` of it where an object in it has a key twice."""
+    keys: list[str] = []
+    inside = [record]
+    for value in inside:  # grows while it is walked
+        if isinstance(value, dict):
+            names = [key for key, _ in doubled.get(id(value), ())]
+            keys += [key for key in value if names.count(key) > 1] if names else []
+            inside += value.values()
+        elif isinstance(value, list):
+            inside += value
+    if not keys or not isinstance(record, dict):
+        return record
+    pairs = doubled.get(id(record), record.items())
+    text = ", ".join(f"{record_text(key)}: {record_text(value)}" for key, value in pairs)
+    return DoubledKeys(record, keys, f"{{{text}}}"[:RECORD_LENGTH])
 
 
 def is_unicode(value: object) -> bool:
@@ -115,6 +220,8 @@ def is_unicode(value: object) -> bool:
 
 def record_text(record: object) -> str:
     """JSON of a raw row as it stands, at most 2,000 characters; what is not valid Unicode is escaped."""
+    if isinstance(record, DoubledKeys):
+        return record.text
     try:
         text = json.dumps(record, ensure_ascii=False)
     except (RecursionError, ValueError):

@@ -5,17 +5,20 @@ the audit reports besides.
 """
 
 REASONS: dict[str, str] = {
-    "unreadable_file": "the question file is not JSON that can be read",
-    "no_rows": "the JSON holds no list of rows (a list, or an object with questions, data, annotations or items)",
+    "misplaced_file": "the question file lies elsewhere than in its subset's folder, in a zip, or is of another form",
+    "unreadable_file": "the question file is not JSON that can be read, or too large",
+    "no_rows": "the JSON holds not one list of rows (a list, or an object with questions, data, annotations or items)",
     "not_an_object": "the row is not a JSON object",
+    "doubled_key": "a key stands more than once in the row, so that a value of it is lost",
     "bad_text": "the row holds text that is not valid Unicode (half a surrogate pair)",
     "unknown_task": "TaskType is not a spelling of a known task",
     "no_question": "the question is missing or empty",
+    "too_long": "the question or the answer is too long to be one",
     "superseded": "the file with answers (_withGT) has the same row",
     "no_image_named": "ImageName is missing, empty, or neither a name nor a list of names",
     "missing_image": "an image that the row names is not in the dataset",
     "ambiguous_image": "an image name fits several files",
-    "unreadable_image": "an image cannot be decoded",
+    "unreadable_image": "an image cannot be decoded, or is too large",
     "no_answer": "the answer is null, empty or None",
     "wrong_answer_type": "the answer is not of its task's type",
     "answer_not_an_option": "the answer is none of the options in the question",
@@ -28,8 +31,12 @@ REASONS: dict[str, str] = {
 """Reason and meaning, in the order in which they are looked for."""
 
 FINDINGS: dict[str, str] = {
-    "leaked_image": "the image is in an evaluated split folder too",
+    "leaked_image": "the image, or one of equal pixels, is in an evaluated split folder too",
     "leaked_case": "the case is in an evaluated split folder too",
+    "near_duplicate": "an image of an evaluated split folder looks the same: another encoding or size, or a crop",
+    "stretched_image": "the image has more than 8 bits of grey, and what lies between two values is stretched to 8",
+    "deep_colours": "the image has more than 8 bits a colour, of which the upper 8 are used",
+    "first_frame": "the image has several frames, of which the first is used",
     "swapped_boxes": "the fetal head's box is smaller than the pubic symphysis' on the same image",
     "repaired": "a policy repaired the row",
     "kept_defect": "a policy kept the row in spite of a defect",

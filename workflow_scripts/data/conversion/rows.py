@@ -11,8 +11,12 @@ from workflow_scripts.core.config.datasets import Policies
 from workflow_scripts.core.rows import ExpectedFormat, Image, QuarantinedRow, Row
 from workflow_scripts.core.tasks import load_part, normalise_task, tasks
 from workflow_scripts.data.conversion.cases import case_of
-from workflow_scripts.data.conversion.images import Index, Probe
-from workflow_scripts.data.conversion.question_files import QuestionFile, is_unicode, record_text
+from workflow_scripts.data.conversion.images import Index
+from workflow_scripts.data.conversion.probes import Probe
+from workflow_scripts.data.conversion.question_files import DoubledKeys, QuestionFile, is_unicode, record_text
+
+LONGEST_TEXT = 200_000
+"""Characters of a question, and of the JSON of an answer, that a row may have."""
 
 
 class Unfit(Exception):
@@ -74,7 +78,7 @@ def build_part(
 
     Args:
         index: images of the part's folder.
-        probes: what each image is, by path.
+        probes: what each image is, by its path in the index.
         conventions: of each task in this subset.
     """
     patterns = {subset: re.compile(pattern) for subset, pattern in policies.cases.items()}
@@ -90,7 +94,8 @@ def build_part(
                 entries.append((file, number, record, row))
             except (Unfit, BadAnswer) as error:
                 entries.append((file, number, record, Unfit(error.reason, str(error))))
-    checked = _checked_together([row for _, _, _, row in entries if isinstance(row, Row)], policies)
+    pixels = {probe.facts.sha256: probe.facts.pixel_sha256 for probe in probes.values() if probe.facts is not None}
+    checked = _checked_together([row for _, _, _, row in entries if isinstance(row, Row)], pixels, policies)
     for file, number, record, entry in entries:
         final = entry if isinstance(entry, Unfit) else checked[entry.uid]
         if isinstance(final, Row):
@@ -133,6 +138,8 @@ def _row(
     """
     if not isinstance(record, dict):
         raise Unfit("not_an_object", f"the row is {type(record).__name__}")
+    if isinstance(record, DoubledKeys):
+        raise Unfit("doubled_key", f"{', '.join(record.doubled)[:200]} stands more than once")
     if not is_unicode(record):
         raise Unfit("bad_text", "half a surrogate pair")
     task = normalise_task(record.get("TaskType"))
@@ -142,11 +149,14 @@ def _row(
     question = record.get("Question")
     if not isinstance(question, str) or not question.strip():
         raise Unfit("no_question", f"Question is {record_text(question)[:80]}")
+    try:
+        answer_raw = json.dumps(record.get("Answer"), ensure_ascii=False)
+    except RecursionError:
+        raise Unfit("wrong_answer_type", "the answer is nested too deeply") from None
+    if (longest := max(len(question), len(answer_raw))) > LONGEST_TEXT:
+        raise Unfit("too_long", f"{longest} characters, of {LONGEST_TEXT} at most")
     paths, notes = _images(record, index, policies)
-    for path in paths:
-        if fault := probes[path].fault:
-            raise Unfit("unreadable_image", fault)
-    images = tuple(Image(path, probes[path].sha256, probes[path].width, probes[path].height) for path in paths)
+    images = tuple(_image(probes[path]) for path in paths)
     part: AnswersPart = load_part(task, "answers")
     expected = part.expected_format(question, conventions[task])
     if expected.box_convention is not None:
@@ -165,7 +175,7 @@ def _row(
         images=images,
         image_name=json.dumps(record["ImageName"], ensure_ascii=False),
         answer=answer.text,
-        answer_raw=json.dumps(record.get("Answer"), ensure_ascii=False),
+        answer_raw=answer_raw,
         source_file=file.path,
         source_row=number,
         notes=(*notes, *remarks),
@@ -174,6 +184,12 @@ def _row(
         boxes=answer.boxes,
         instances=answer.instances,
     )
+
+
+def _image(probe: Probe) -> Image:
+    if probe.facts is None:
+        raise Unfit("unreadable_image", probe.fault or "")
+    return Image(probe.facts.path, probe.facts.sha256, probe.facts.width, probe.facts.height)
 
 
 def _images(record: dict[str, object], index: Index, policies: Policies) -> tuple[list[str], list[str]]:
@@ -190,7 +206,8 @@ def _images(record: dict[str, object], index: Index, policies: Policies) -> tupl
         missing += [] if candidates else [name]
     if missing and (policies.missing_image == "quarantine" or not paths):
         archives = "".join(f"; {path} is not a readable zip" for path in index.bad_archives)
-        raise Unfit("missing_image", f"{', '.join(missing[:3])} is not in the dataset{archives}")
+        described = ", ".join(name + index.near(name) for name in missing[:3])
+        raise Unfit("missing_image", f"not in the dataset: {described}{archives}")
     return paths, [f"repaired: {name} is missing and left out" for name in missing]
 
 
@@ -221,10 +238,13 @@ def _answer(
     return repaired, [f"repaired: {fault.detail}"]
 
 
-def _checked_together(rows: Sequence[Row], policies: Policies) -> dict[str, Row | Unfit]:
+def _checked_together(rows: Sequence[Row], pixels: Mapping[str, str], policies: Policies) -> dict[str, Row | Unfit]:
     """Each row by uid as it stands among the others of its part: unfit beside them, or with a note of it.
 
     Rows without an answer go together with any: each of them is to be answered.
+
+    Args:
+        pixels: hash of an image's pixels by the hash of its file: images of equal pixels are one.
     """
     checked: dict[str, Row | Unfit] = {row.uid: row for row in rows}
 
@@ -241,7 +261,7 @@ def _checked_together(rows: Sequence[Row], policies: Policies) -> dict[str, Row 
     same_question: dict[tuple[str, ...], list[Row]] = {}
     for row in answered:
         if isinstance(checked[row.uid], Row):
-            key = (row.task, " ".join(row.question.split()), *(image.sha256 for image in row.images))
+            key = (row.task, " ".join(row.question.split()), *(pixels[image.sha256] for image in row.images))
             same_question.setdefault(key, []).append(row)
     for group in same_question.values():
         if len(group) < 2:

@@ -11,13 +11,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.images import ARCHIVE_FAULTS
-
-RATIO = 200
-"""Most times that an archive may grow when it is unpacked; images hardly shrink in a zip."""
-
-ALLOWANCE = 100 * 10**6
-"""Bytes that any archive may unpack to: small archives of blank images shrink a lot."""
+from workflow_scripts.core.images import ALLOWANCE, ARCHIVE_FAULTS, RATIO
 
 BLOCK = 1 << 20
 

@@ -10,21 +10,22 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from workflow_scripts.core.config.judges import TransformersJudge
-from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.files import BadFile, sha256_of, sha256_of_file
-from workflow_scripts.core.manifest import stamps_below
+from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.engines.local.decoding import Decoder, greedily
 from workflow_scripts.judges import upstream
 from workflow_scripts.judges.judgements import JudgeDied, Judgement, Pair
 from workflow_scripts.judges.prompts import chat_of, checked, prompt_hash
 from workflow_scripts.models.kernels import speed_up_inference
-from workflow_scripts.models.record import READ
-from workflow_scripts.models.runtime import LIBRARIES, ON_GPU, compute_dtype, libraries
+from workflow_scripts.models.markup import chat_ids
+from workflow_scripts.models.record import read_record, verify_files
+from workflow_scripts.models.runtime import compute_dtype, first_line, identity_of_runtime
 
 TEMPERATURE = 0.3
 """Of a further try; the first one is greedy."""
@@ -73,20 +74,29 @@ def sample(logits: torch.Tensor) -> torch.Tensor:
 
 
 class LoadedJudge:
-    """A checkpoint with its tokenizer on one device."""
+    """A checkpoint with its tokenizer on one device, from the bytes that its record names and no others."""
 
-    def __init__(self, judge: TransformersJudge, device: str) -> None:
+    def __init__(self, judge: TransformersJudge, record: Path, device: str) -> None:
+        """Load the judge.
+
+        Raises:
+            BadFile: it cannot be loaded, wants code of its own to be run, or files changed since the record.
+        """
         self._judge = judge
+        _, folder = read_record(record)
+        verify_files(record)
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(judge.checkpoint, revision=judge.revision)
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             model = AutoModelForCausalLM.from_pretrained(
-                judge.checkpoint,
-                revision=judge.revision,
+                folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
                 dtype=compute_dtype(torch.device(device)),
             ).to(device)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise BadFile(f"judge {judge.checkpoint} cannot be loaded: {reason}") from None
+        except (OSError, ValueError, SafetensorError) as error:
+            raise BadFile(f"judge {judge.checkpoint} cannot be loaded: {first_line(error)}") from None
+        verify_files(record)  # once more: files that changed while they were read
         stops = model.generation_config.eos_token_id
         stops = {stops} if isinstance(stops, int) else set(stops or [self._tokenizer.eos_token_id])
         pad = self._tokenizer.pad_token_id
@@ -104,29 +114,33 @@ class LoadedJudge:
         return texts
 
     def _ids(self, pair: Pair) -> list[int]:
-        chat = chat_of(pair, self._judge.metric, guidelines=self._judge.guidelines)
+        """The prompt of a pair; what a report says is text, whatever the tokenizer takes for markup."""
+        chat: list[dict[str, Any]] = [*chat_of(pair, self._judge.metric, guidelines=self._judge.guidelines)]
         if self._judge.metric == "green":
-            # GREEN's judge was trained on upstream's own template, which closes an empty answer before it opens one.
-            turns = [{"from": "human", "value": chat[0]["content"]}, {"from": "gpt", "value": ""}]
-            text = self._tokenizer.apply_chat_template(
-                turns, chat_template=upstream.green_template(), tokenize=False, add_generation_prompt=True
-            )
-            ids: list[int] = self._tokenizer(text)["input_ids"]
-            return ids
-        text = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-        # The template has put the first token already.
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+            return chat_ids(self._tokenizer, chat, self._green_text, opened=False)
+        return chat_ids(self._tokenizer, chat, self._text)  # the template puts the first token
+
+    def _text(self, chat: list[dict[str, Any]]) -> str:
+        text: str = self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        return text
+
+    def _green_text(self, chat: list[dict[str, Any]]) -> str:
+        # GREEN's judge was trained on upstream's own template, which closes an empty answer before it opens one.
+        turns = [{"from": "human", "value": chat[0]["content"]}, {"from": "gpt", "value": ""}]
+        text: str = self._tokenizer.apply_chat_template(
+            turns, chat_template=upstream.green_template(), tokenize=False, add_generation_prompt=True
+        )
+        return text
 
 
 _loaded: LoadedJudge | None = None  # of a worker process
 
 
-def _load(judge: TransformersJudge, devices: "multiprocessing.Queue[str]") -> None:
+def _load(judge: TransformersJudge, record: Path, devices: "multiprocessing.Queue[str]") -> None:
     global _loaded
     device = devices.get()
     torch.cuda.set_device(device)  # kernels start on the current device
-    _loaded = LoadedJudge(judge, device)
+    _loaded = LoadedJudge(judge, record, device)
 
 
 def _answer(pairs: list[Pair], attempt: int) -> list[str]:
@@ -138,40 +152,35 @@ def _device_type(judge: TransformersJudge) -> str:
     return "cuda" if judge.gpus else "cpu"
 
 
-def _content(checkpoint: str) -> str:
-    """The repository, or a hash over the files of a local folder that loading reads."""
-    folder = Path(checkpoint).expanduser()
-    if not folder.is_dir():
-        return checkpoint
-    files = stamps_below(folder, lambda name: name.endswith(READ))
-    return sha256_of(canonical_json({name: sha256_of_file(folder / name) for name in files}).encode())
-
-
 class TransformersModel:
-    """The judge of a `transformers` section."""
+    """The judge of a `transformers` section, by the record of its checkpoint."""
 
-    def __init__(self, judge: TransformersJudge) -> None:
-        self._judge = judge
+    def __init__(self, judge: TransformersJudge, record: Path) -> None:
+        """Say what the judge is; nothing is loaded.
+
+        Raises:
+            BadFile: the record is missing, files changed since it was written, or there is no GPU as the judge asks.
+        """
+        if judge.gpus and not torch.cuda.is_available():
+            raise BadFile("the judge asks for a GPU (`gpus`), and there is none; set `gpus: 0` to judge on the CPU")
+        self._judge, self._record = judge, record
+        described, folder = read_record(record)
+        verify_files(record)
         self.identity = {
             "backend": "transformers",
             "metric": judge.metric,
-            "checkpoint": _content(judge.checkpoint),
-            "revision": judge.revision,
+            "model": described.content,
+            "runtime": identity_of_runtime(folder, device=torch.device(_device_type(judge))),
             "prompt": prompt_hash(judge.metric, guidelines=judge.guidelines),
             "template": sha256_of(upstream.green_template().encode()) if judge.metric == "green" else None,
             "max_new_tokens": judge.max_new_tokens,
             "temperature": TEMPERATURE,
-            "device": _device_type(judge),
-            "dtype": str(compute_dtype(torch.device(_device_type(judge)))),
-            "libraries": libraries(*LIBRARIES, *(ON_GPU if judge.gpus else ())),
         }
 
     @cached_property
     def loaded(self) -> LoadedJudge:
         """The judge on the one device that this process uses."""
-        if self._judge.gpus and not torch.cuda.is_available():
-            raise BadFile("the judge asks for a GPU (`gpus`), and there is none; set `gpus: 0` to judge on the CPU")
-        return LoadedJudge(self._judge, _device_type(self._judge))
+        return LoadedJudge(self._judge, self._record, _device_type(self._judge))
 
     @cached_property
     def _workers(self) -> ProcessPoolExecutor:
@@ -179,7 +188,7 @@ class TransformersModel:
         devices = context.Queue()
         for number in range(self._judge.gpus):
             devices.put(f"cuda:{number}")
-        return ProcessPoolExecutor(self._judge.gpus, context, _load, (self._judge, devices))
+        return ProcessPoolExecutor(self._judge.gpus, context, _load, (self._judge, self._record, devices))
 
     def ask(self, pairs: list[Pair], attempt: int) -> list[Judgement | None]:
         """Judgements of the pairs, in their order.

@@ -1,7 +1,6 @@
 """A judge of recorded replies: for tests, for replies from elsewhere, and to score again without a model."""
 
 import json
-from pathlib import Path
 
 from workflow_scripts.core.config.judges import RecordedJudge
 from workflow_scripts.core.files import BadFile, sha256_of_file
@@ -13,7 +12,7 @@ class RecordedReplies:
     """Replies by reference and hypothesis. Where a pair has several, each further try takes the next."""
 
     def __init__(self, judge: RecordedJudge) -> None:
-        path = Path(judge.path)
+        path = judge.file
         self._metric = judge.metric
         self._replies: dict[tuple[str, str], list[str]] = {}
         try:

@@ -7,38 +7,32 @@ the clause. Rules are few and general; the words that they look for stand in the
 import re
 from dataclasses import dataclass, replace
 
-from workflow_scripts.judges.rule_based.lexicon import Item, Lexicon
+from workflow_scripts.judges.rule_based.finding import Finding, merge
+from workflow_scripts.judges.rule_based.lexicon import Entry, Item, Lexicon
+from workflow_scripts.judges.rule_based.measures import places_of, sizes_of
+from workflow_scripts.judges.rule_based.text import sentences
 
 FOREIGN_WEIGHT = 10
 """A word of another organ counts as so many unknown words."""
 
-_SENTENCE = re.compile(r"(?<!\d)(?<=[.;:!?])\s+|(?<=\d[.])\s+(?=[A-Za-z])|\n+|(?<=[a-z]\.)(?=[A-Z])|;")
 _WORD = re.compile(r"[a-z][a-z'’/-]*")
-_SIZE = re.compile(
-    r"(\d{1,3}(?:\.\d{1,2})?)\s*(?:x\s*(\d{1,3}(?:\.\d{1,2})?)\s*)?(?:x\s*\d{1,3}(?:\.\d{1,2})?\s*)?-?\s*"
-    r"(mm|cm|millimeters?|centimeters?)\b"
-)
 _JOINT = re.compile(r",|/|\b(?:and|or|with|plus|as well as|along with|in addition to|greater than)\b")
-_PLAIN_JOINT = re.compile(r"\s*(?:,|/|and|or|,\s*and|,\s*or|and/or|as well as)\s*")
+_PLAIN_JOINT = re.compile(
+    r"\s*(?:,|/|and|or|,\s*and|,\s*or|and/or|as well as"
+    r"|,?\s*(?:and|with)\s+(?:associated|adjacent|overlying|underlying))\s*"
+)
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|remains?|appears?|persists?|shows?|demonstrates?)\b")
 _NEW_CLAUSE = re.compile(r",\s*(?:and\s+)?(?=(?:there|the|no|without|heart|lungs?|cardiac|mediastin\w+|an?)\s)")
+_PRESENT = re.compile(r"^[^,]*\b(?:is|are)\s+(?:present|seen|noted|identified|evident|visible|demonstrated)\b")
+_SIDES = {
+    "left": frozenset({"left"}),
+    "right": frozenset({"right"}),
+    "both": frozenset({"left", "right"}),
+    "bilateral": frozenset({"left", "right"}),
+}
+_ANOTHER = re.compile(r"\b(?:and|with|plus)\s+(?:an?\s+)?(?:possibl[ey]|probabl[ey]|likely|suspected|questionable)\b")
+_ATTRIBUTES = frozenset({"severity", "zone", "change"})
 _NOT = re.compile(r"\b(?:not|no|without|nor)\b")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One abnormal finding of a report."""
-
-    name: str
-    text: str
-    sides: frozenset[str] = frozenset()  # left, right
-    zones: frozenset[str] = frozenset()
-    severity: int | None = None  # 1 trace to 4 large
-    size: float | None = None  # mm
-    certain: bool = True
-    change: str | None = None  # new, worse, better, stable
-    misplaced: bool = False  # of a tube or line
-    reasons: frozenset[str] = frozenset()  # what the report takes it for: "opacity, likely atelectasis"
 
 
 @dataclass(frozen=True)
@@ -48,31 +42,40 @@ class Reading:
     findings: tuple[Finding, ...]
     denied: frozenset[str]  # names of findings said to be absent
     known: float  # share of its words that the lexicon knows
+    unread: float  # share of its sentences that hold unknown words and nothing that was read
+    unassessed: bool  # it says of something that it cannot be judged
     empty: bool
 
 
 def read_report(text: str, lexicon: Lexicon) -> Reading:
-    """Findings, denied findings and the share of known words of a report."""
+    """Findings, denied findings, and how much of a report is known and read."""
     findings: list[Finding] = []
     denied: set[str] = set()
-    words = known = 0
-    for sentence in sentences(text):
+    words = known = unread = unassessed = 0
+    parts = sentences(text, lexicon)
+    for sentence in parts:
         items = lexicon.label(sentence)
+        count, understood = _known_words(sentence, items, lexicon)
+        words += count
+        known += understood
+        cues = {item.name for item in items if item.kind == "unassessed"}
+        unassessed |= bool(cues - {"history"})
+        nothing = not cues
         for clause, inside in _clauses(sentence, items):
             present, absent = _read_clause(clause, inside, lexicon)
             findings += present
             denied |= absent
-        count, understood = _known_words(sentence, items, lexicon)
-        words += count
-        known += understood
-    merged = _merged(findings)
-    return Reading(merged, frozenset(denied), known / words if words else 0.0, not text.strip())
-
-
-def sentences(text: str) -> list[str]:
-    """Sentences in lower case with single spaces; underscores of anonymised text are dropped."""
-    parts = (" ".join(part.split()).strip(" .").casefold() for part in _SENTENCE.split(text.replace("_", " ")))
-    return [part for part in parts if part]
+            nothing &= not present and not absent
+        unread += nothing and understood < count
+    merged = merge(findings, lexicon)
+    return Reading(
+        findings=merged,
+        denied=frozenset(denied - {finding.name for finding in merged}),
+        known=known / words if words else 0.0,
+        unread=unread / len(parts) if parts else 0.0,
+        unassessed=bool(unassessed),
+        empty=not text.strip(),
+    )
 
 
 def _known_words(sentence: str, items: list[Item], lexicon: Lexicon) -> tuple[int, int]:
@@ -109,13 +112,28 @@ def _clauses(sentence: str, items: list[Item]) -> list[tuple[str, list[Item]]]:
 def _read_clause(sentence: str, items: list[Item], lexicon: Lexicon) -> tuple[list[Finding], set[str]]:
     """The findings that a clause affirms and the names that it denies."""
     spots = [item for item in items if item.kind == "finding"]
-    denied = {spot.name for spot in spots if _is_denied(sentence, items, spot)}
-    present = [spot for spot in spots if not _is_denied(sentence, items, spot)]
+    judged = [spot for spot in spots if not _is_unassessed(sentence, items, spot)]
+    denied = {spot.name for spot in judged if _is_denied(sentence, items, spot)}
+    present = [spot for spot in judged if not _is_denied(sentence, items, spot)]
     findings = [_described(sentence, items, spots, spot, lexicon) for spot in present]
     findings = _shared(sentence, present, findings)
     findings = _explained(sentence, items, present, findings, lexicon)
     denied |= _normal_anatomy(sentence, items, lexicon)
-    return findings, denied - {finding.name for finding in findings}
+    by_part = [part for finding in findings for part in _by_part(finding, lexicon)]
+    return by_part, denied - {finding.name for finding in findings}
+
+
+def _is_unassessed(sentence: str, items: list[Item], spot: Item) -> bool:
+    """Whether the clause says that it cannot tell: "limits evaluation for nodules", "nodules cannot be excluded"."""
+    for cue in items:
+        if cue.kind != "unassessed":
+            continue
+        # A history ends at a comma: "history of heart failure, now with effusions".
+        if cue.name != "after" and cue.end <= spot.start:
+            return cue.name != "history" or "," not in sentence[cue.end : spot.start]
+        if cue.name in ("after", "whole") and cue.start >= spot.end:
+            return cue.name == "whole" or not _VERB.search(sentence[spot.end : cue.start])
+    return False
 
 
 def _is_denied(sentence: str, items: list[Item], spot: Item) -> bool:
@@ -143,8 +161,10 @@ def _list_ended(sentence: str, items: list[Item], cue: Item, spot: Item) -> bool
             item.kind == "finding" and cue.end <= item.start < spot.start for item in items
         )
     last = cue.end + between.rindex(",")
-    if re.match(r",\s*(?:or|nor)\b", sentence[last:]) or re.search(r"\bor\b", sentence[spot.end :]):
+    if re.search(r"\b(?:or|nor)\b", sentence[last:]):
         return False
+    if cue.start == 0 and sentence.startswith("without") and _PRESENT.match(sentence[spot.end :]):
+        return True  # "without effusion or edema, cardiomegaly is present"
     opening = [item for item in items if last < item.start < spot.start]
     return any(item.kind in ("severity", "change", "uncertainty") for item in opening)
 
@@ -153,39 +173,80 @@ def _described(sentence: str, items: list[Item], spots: list[Item], spot: Item, 
     """The finding with the attributes of its stretch of the clause."""
     start, end = _stretch(sentence, items, spots, spot)
     mine = [item for item in items if start <= item.start < end]
+    entry = lexicon.findings[spot.name]
+    stretch, phrase = sentence[start:end], sentence[spot.start : spot.end]
     sides: set[str] = set()
     for item in mine:
         side = item.name if item.kind == "side" else lexicon.zone_sides.get(sentence[item.start : item.end])
-        sides |= {"left", "right"} if side == "both" else {side} if side else set()
-    for word in ("left", "right"):  # inside the phrase itself: "elevation of the right hemidiaphragm"
-        if re.search(rf"\b{word}\b", sentence[spot.start : spot.end]):
-            sides.add(word)
-    if lexicon.findings[spot.name].midline:
-        sides = set()
+        sides |= _SIDES.get(side or "", frozenset())
+    for word in re.findall(r"\b(?:left|right|bilateral)\b", phrase):
+        sides |= _SIDES[word]  # inside the phrase itself: "elevation of the right hemidiaphragm"
+    if not sides and any(item.kind == "side" and item.name == "diffuse" for item in mine):
+        sides = {"left", "right"}
+    inside = lexicon.label(phrase, _ATTRIBUTES) if " " in phrase and not entry.device else []
     levels = [int(item.name) for item in mine if item.kind == "severity"] or [
-        int(item.name) for item in lexicon.label(sentence[spot.start : spot.end], {"severity"})
+        int(item.name) for item in inside if item.kind == "severity"
     ]
-    changes = [item.name for item in mine if item.kind == "change"]
+    changes = [item.name for item in [*mine, *inside] if item.kind == "change"]
+    zones = frozenset(item.name for item in [*mine, *inside] if item.kind == "zone")
+    sizes = sizes_of(stretch)
+    # Of a tube the first number is where it lies, later ones how far to move it; of a lesion the largest counts.
+    size = (sizes[0] if entry.device else max(sizes)) if sizes else None
     return Finding(
         name=spot.name,
-        text=sentence[start:end].strip(" ,"),
-        sides=frozenset(sides),
-        zones=frozenset(item.name for item in mine if item.kind == "zone"),
-        severity=max(levels) if levels else None,
-        size=_size(sentence[start:end]),
+        text=stretch.strip(" ,"),
+        sides=frozenset() if entry.midline else frozenset(sides),
+        zones=zones if entry.device or not entry.midline else frozenset(),
+        severity=max(levels) if levels and not entry.device else None,
+        size=size,
         certain=not any(item.kind == "uncertainty" for item in mine),
         change=next((change for change in changes if change != "stable"), changes[0] if changes else None),
-        misplaced=any(item.kind == "misplaced" for item in mine),
+        misplaced=_is_misplaced(stretch, size, entry, lexicon),
+        places=places_of(stretch, entry.numbering) if entry.numbering else frozenset(),
+        number=_number(mine, phrase) if entry.numbering else None,
     )
 
 
-def _size(text: str) -> float | None:
-    """The largest measure of a stretch in mm."""
-    sizes = [
-        max(float(number) for number in match.groups()[:2] if number) * (10 if match.group(3).startswith("c") else 1)
-        for match in _SIZE.finditer(text)
-    ]
-    return max(sizes) if sizes else None
+def _is_misplaced(stretch: str, size: float | None, entry: Entry, lexicon: Lexicon) -> bool:
+    """Whether a device is where it should not be: said in words, or its tip too near to its landmark or too far off."""
+    if entry.device is None:
+        return False
+    if entry.distance and size and not entry.distance[0] <= size <= entry.distance[1]:
+        return True
+    groups = {group for item in lexicon.label(stretch, frozenset({"misplaced"})) for group in item.name.split()}
+    return bool(groups & {"any", entry.device})
+
+
+def _number(items: list[Item], noun: str) -> str | None:
+    """Whether a phrase counts one or many; a bare plural leaves it open."""
+    names = [item.name for item in items if item.kind == "number"]
+    return names[0] if names else None if noun.endswith("s") else "one"
+
+
+def _by_part(finding: Finding, lexicon: Lexicon) -> list[Finding]:
+    """One finding for each part of the body that it is at: "fractures of the left clavicle and fourth rib"."""
+    entry = lexicon.findings[finding.name]
+    spots = sorted(
+        (match.start(), name)
+        for name, words in entry.parts.items()
+        if (match := words.search(finding.text)) is not None
+    )
+    if not spots:
+        return [finding]
+    parts = []
+    for start, name in spots:
+        own = re.findall(r"\b(left|right|bilateral)\b", finding.text[:start])
+        sides = finding.sides if len(spots) == 1 or not own else _SIDES[own[-1]]
+        part = lexicon.findings[name]
+        parts.append(
+            replace(
+                finding,
+                name=name,
+                sides=frozenset() if part.midline else sides,
+                places=places_of(finding.text, part.numbering) if part.numbering else frozenset(),
+            )
+        )
+    return parts
 
 
 def _stretch(sentence: str, items: list[Item], spots: list[Item], spot: Item) -> tuple[int, int]:
@@ -231,11 +292,18 @@ def _explained(
             folded.append(finding)
             continue
         between = [item for item in items if spots[place - 1].end <= item.start < spots[place].start]
-        doubt = any(item.kind == "uncertainty" for item in between)
-        joined = folding and bool(
-            re.search(r"\b(?:or|and|versus|vs|and/or)\b|/|,", sentence[spots[place - 1].end : spots[place].start])
-        )
+        text = sentence[spots[place - 1].end : spots[place].start]
         head = folded[-1]
+        pair = frozenset((head.name, finding.name))
+        doubt = (
+            any(item.kind == "uncertainty" for item in between)
+            and not _ANOTHER.search(text)
+            and (pair in lexicon.related or pair in lexicon.same_disease)
+        )
+        joined = folding and (
+            re.search(r"\b(?:or|versus|vs|and/or)\b|/", text) is not None
+            or (pair in lexicon.same_disease and re.search(r"\band\b|,", text) is not None)
+        )
         if (doubt or joined) and head.name in lexicon.explains and finding.name != head.name:
             folding = True
             folded[-1] = replace(
@@ -254,47 +322,14 @@ def _explained(
 def _normal_anatomy(sentence: str, items: list[Item], lexicon: Lexicon) -> set[str]:
     """What a statement of normality denies: "lungs are clear", "no acute cardiopulmonary abnormality"."""
     # "Mediastinal contours are stable", with no finding beside it, says that nothing is wrong with them.
-    steady = any(item.kind == "change" and item.name == "stable" for item in items)
+    steady = any(item.kind == "change" and sentence[item.start : item.end] in lexicon.steady for item in items)
     normal = any(item.kind == "normal" for item in items) or (
         steady and not any(item.kind == "finding" for item in items)
     )
     general = any(item.kind == "general" and _is_denied(sentence, items, item) for item in items)
     if not normal and not general:
         return set()
-    return {name for item in items if item.kind == "anatomy" for name in lexicon.denies[item.name]}
-
-
-def _merged(findings: list[Finding]) -> tuple[Finding, ...]:
-    """One finding for what a report says twice: in findings and impression, or as "opacity, likely X" and as X."""
-    merged: list[Finding] = []
-    for finding in dict.fromkeys(findings):
-        for place, other in enumerate(merged):
-            same = finding.name == other.name or finding.name in other.reasons or other.name in finding.reasons
-            if same and _compatible(finding, other):
-                merged[place] = _union(other, finding)
-                break
-        else:
-            merged.append(finding)
-    # What was merged may now meet another one: "left", "right", and then "bilateral".
-    return tuple(merged) if len(merged) == len(findings) else _merged(merged)
-
-
-def _compatible(one: Finding, two: Finding) -> bool:
-    sides = not one.sides or not two.sides or bool(one.sides & two.sides)
-    zones = not one.zones or not two.zones or bool(one.zones & two.zones)
-    sizes = one.size is None or two.size is None or one.size == two.size
-    return sides and zones and sizes
-
-
-def _union(one: Finding, two: Finding) -> Finding:
-    return replace(
-        one,
-        sides=one.sides | two.sides,
-        zones=one.zones | two.zones,
-        severity=max(filter(None, (one.severity, two.severity)), default=None),
-        size=one.size or two.size,
-        certain=one.certain or two.certain,
-        change=one.change or two.change,
-        misplaced=one.misplaced or two.misplaced,
-        reasons=one.reasons | two.reasons,
-    )
+    anatomy = [item for item in items if item.kind == "anatomy" and not _is_unassessed(sentence, items, item)]
+    if general and not anatomy and not any(item.kind in ("finding", "unassessed") for item in items):
+        return set(lexicon.denies["chest"])  # "no acute findings"
+    return {name for item in anatomy for name in lexicon.denies[item.name]}

@@ -16,7 +16,9 @@ from workflow_scripts.core.files import BadFile
 
 TABLE = Path(__file__).with_name("lexicon.yaml")
 
-_WORD = re.compile(r"[a-z0-9][a-z0-9'’/-]*")
+_WORD = re.compile(r"[a-z0-9][a-z0-9'/-]*")
+_GAP = r"(?:\s+(?!(?:with|without|no|normal|clear|unremarkable)\b)[a-z0-9/-]+){0,4}?"
+"""Up to four words; none that ends what is said of an organ ("the heart is normal with a large effusion")."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Related:
 
     vague: str | None
     severity: Literal["significant", "negligible"]
+    diffuse: bool  # only where neither is on one side alone
+    reason: bool  # one may be given as the reason of the other, but is never matched with it
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,11 @@ class Entry:
     by_severity: dict[str, str]  # significance at a severity, 1 to 4
     by_change: dict[str, str]
     midline: bool  # it has no side
-    device: bool  # misplaced, it is urgent
+    device: str | None  # its group of devices
+    distance: tuple[float, float] | None  # of a tube's tip from its landmark, mm; outside, it is misplaced
+    numbering: str | None  # how many there are matters: "spine" and "rib" have numbered places, "lung" has none
+    parts: dict[str, re.Pattern[str]]  # finding that it is at a part of the body: "fracture" of a rib
+    trivial: bool  # seeing it, or not, says nothing about a report
 
 
 Phrase = tuple[re.Pattern[str], str, str]
@@ -60,14 +68,25 @@ class Lexicon:
     findings: dict[str, Entry]
     denies: dict[str, tuple[str, ...]]
     related: dict[frozenset[str], Related]
+    same_disease: frozenset[frozenset[str]]  # findings that are one where a report names both at one place
+    misplacement: dict[str, str]  # significance of a misplaced device by its group
     neighbours: frozenset[frozenset[str]]
     zone_sides: dict[str, str]  # words of a zone that name a side too
-    explains: frozenset[str]  # findings that take in what a sentence gives as their reason
+    explains: tuple[str, ...]  # findings that take in what a sentence gives as their reason, vaguest first
+    spellings: dict[str, str]
+    headers: re.Pattern[str]  # of a section, colon included
+    skipped_sections: frozenset[str]
+    steady: frozenset[str]
     neutral: frozenset[str]
     foreign: frozenset[str]
 
-    def label(self, sentence: str, kinds: frozenset[str] | set[str] = frozenset()) -> list[Item]:
-        """Non-overlapping labelled phrases of a lower-case sentence, the longest at each place; of `kinds` if given."""
+    def label(self, sentence: str, kinds: frozenset[str] = frozenset()) -> list[Item]:
+        """Non-overlapping labelled phrases of a lower-case sentence, the longest at each place.
+
+        Args:
+            sentence: the text.
+            kinds: what to look for. By default all but "misplaced", whose phrases mean it beside a device only.
+        """
         items = []
         end = 0
         for word in _WORD.finditer(sentence):
@@ -75,7 +94,8 @@ class Lexicon:
                 continue
             best: Item | None = None
             for pattern, kind, name in self._candidates(word.group()):
-                match = None if kinds and kind not in kinds else pattern.match(sentence, word.start())
+                wanted = kind in kinds if kinds else kind != "misplaced"
+                match = pattern.match(sentence, word.start()) if wanted else None
                 if match and (best is None or match.end() > best.end):
                     best = Item(kind, name, word.start(), match.end())
             if best:
@@ -114,15 +134,23 @@ def load_lexicon(path: Path = TABLE) -> Lexicon:
 
     for name, entry in table["findings"].items():
         add("finding", name, entry["terms"])
-    for kind in ("severity", "side", "zone", "negation", "change"):
+    for kind in ("severity", "side", "zone", "negation", "unassessed", "change", "number"):
         for name, terms in table[kind].items():
             add(kind, str(name), terms)
+    groups: dict[str, list[str]] = {}
+    for group, terms in table["misplaced"].items():
+        for phrase in terms:
+            groups.setdefault(phrase, []).append(group)
+    for phrase, names in groups.items():
+        add("misplaced", " ".join(names), [phrase])
     for name, entry in table["anatomy"].items():
         add("anatomy", name, entry["terms"])
-    for kind in ("uncertainty", "misplaced", "normal", "general"):
+    for kind in ("uncertainty", "normal", "inert", "general"):
         add(kind, kind, table[kind])
     references = {name for entry in table["anatomy"].values() for name in entry["denies"]}
     references |= {name for entry in table["related"] for name in entry["findings"]} | set(table["explains"])
+    references |= {name for pair in table["same_disease"] for name in pair}
+    references |= {name for entry in table["findings"].values() for name in entry.get("parts", ())}
     if undefined := sorted(references - set(table["findings"])):
         raise BadFile(f"{path}: {', '.join(undefined)} named but not defined under `findings`")
     return Lexicon(
@@ -130,11 +158,20 @@ def load_lexicon(path: Path = TABLE) -> Lexicon:
         findings={name: _entry(entry) for name, entry in table["findings"].items()},
         denies={name: tuple(entry["denies"]) for name, entry in table["anatomy"].items()},
         related={
-            frozenset(entry["findings"]): Related(entry.get("vague"), entry["severity"]) for entry in table["related"]
+            frozenset(entry["findings"]): Related(
+                entry.get("vague"), entry["severity"], "diffuse" in entry, "reason" in entry
+            )
+            for entry in table["related"]
         },
+        same_disease=frozenset(frozenset(pair) for pair in table["same_disease"]),
+        misplacement=table["misplacement"],
         neighbours=frozenset(frozenset(pair) for pair in table["neighbours"]),
         zone_sides={word: side for side, words in table["zone_sides"].items() for word in words},
-        explains=frozenset(table["explains"]),
+        explains=tuple(table["explains"]),
+        spellings=table["spellings"],
+        headers=_headers([*table["sections"]["skipped"], *table["sections"]["read"]]),
+        skipped_sections=frozenset(table["sections"]["skipped"]),
+        steady=frozenset(table["steady"]),
         neutral=frozenset(table["neutral"]),
         foreign=frozenset(table["foreign"]),
     )
@@ -146,8 +183,17 @@ def _entry(entry: dict[str, Any]) -> Entry:
         by_severity=entry.get("by_severity", {}),
         by_change=entry.get("by_change", {}),
         midline="midline" in entry,
-        device="device" in entry,
+        device=entry.get("device"),
+        distance=(float(entry["distance"][0]), float(entry["distance"][1])) if "distance" in entry else None,
+        numbering=entry.get("numbering"),
+        parts={name: re.compile(rf"\b(?:{'|'.join(words)})\b") for name, words in entry.get("parts", {}).items()},
+        trivial="trivial" in entry,
     )
+
+
+def _headers(names: Sequence[str]) -> re.Pattern[str]:
+    longest_first = sorted(map(re.escape, names), key=len, reverse=True)
+    return re.compile(rf"(?<![a-z])({'|'.join(longest_first)})\s*(?:\([^)]{{0,40}}\)\s*)?:", re.IGNORECASE)
 
 
 def _first_words(phrase: str) -> list[str]:
@@ -159,16 +205,27 @@ def _first_words(phrase: str) -> list[str]:
 
 def _compiled(phrase: str) -> re.Pattern[str]:
     """A phrase as a pattern: gaps, optional groups, and the plural of the last word."""
+    words = re.findall(r"\([^)]*\)|\S+", phrase)
     body = ""
-    for word in re.findall(r"\([^)]*\)|\S+", phrase):
+    for place, word in enumerate(words):
         space = r"\s+" if body else ""
+        last = place == len(words) - 1
         if word == "~":
-            body += r"(?:\s+[a-z0-9/-]+){0,4}?"
+            body += _GAP
         elif word.startswith("("):
             options = [option for option in word[1:-1].split("|") if option]
-            group = "|".join(re.escape(option).replace(r"\ ", r"\s+") for option in options)
-            body += f"(?:{space}(?:{group}))" + ("?" if len(options) < word.count("|") + 1 else "")
+            group = "|".join(_word(option, plural=last) for option in options)
+            optional = "?" if len(options) < word.count("|") + 1 else ""
+            body += f"(?:{space}(?:{group})){optional}"
+            if optional and last:
+                body += r"(?:e?s)?"  # the word before it is the last one where the group is absent
         else:
-            body += space + re.escape(word)
-    body = body[:-1] + "(?:y|ies)" if body.endswith("y") else body + "(?:e?s)?"
+            body += space + _word(word, plural=last)
     return re.compile(body + r"(?![a-z0-9])")
+
+
+def _word(words: str, *, plural: bool) -> str:
+    body = re.escape(words).replace(r"\ ", r"\s+")
+    if not plural:
+        return body
+    return body[:-1] + "(?:y|ies)" if body.endswith("y") else body + "(?:e?s)?"

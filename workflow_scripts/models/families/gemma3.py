@@ -11,6 +11,8 @@ import torch
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from workflow_scripts.models.markup import chat_ids, text_ids
+
 MODEL = Gemma3ForConditionalGeneration
 
 KEEP_UNQUANTISED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
@@ -55,14 +57,17 @@ def end_of_answer(processor: Gemma3Processor) -> str:
 
 def prompt_ids(processor: Gemma3Processor, chat: list[dict]) -> list[int]:
     """Token ids of `chat` up to where the model's answer begins, image tokens expanded, one BOS."""
-    text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-    text = text.replace(processor.boi_token, processor.full_image_sequence)
-    return processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def write(chat: list[dict]) -> str:
+        text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        return text.replace(processor.boi_token, processor.full_image_sequence)
+
+    return chat_ids(processor.tokenizer, chat, write)
 
 
 def answer_ids(processor: Gemma3Processor, answer: str) -> list[int]:
     """Token ids of an answer and the end of the model's turn."""
-    return processor.tokenizer(answer + end_of_answer(processor), add_special_tokens=False)["input_ids"]
+    return text_ids(processor.tokenizer, answer, end_of_answer(processor))
 
 
 def token_types(

@@ -11,6 +11,8 @@ import torch
 from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from workflow_scripts.models.markup import chat_ids, text_ids
+
 MODEL = PaliGemmaForConditionalGeneration
 
 KEEP_UNQUANTISED = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
@@ -54,16 +56,19 @@ def end_of_answer(processor: PaliGemmaProcessor) -> str:
 
 def prompt_ids(processor: PaliGemmaProcessor, chat: list[dict]) -> list[int]:
     """Token ids of `chat` up to where the answer begins: image tokens, one BOS, the turns' texts a line each."""
-    content = [part for turn in chat for part in turn["content"]]
-    texts = [part["text"] for part in content if part["type"] == "text"]
-    images = processor.image_token * processor.image_seq_length * (len(content) - len(texts))
-    prefix = images + processor.tokenizer.bos_token + "\n".join(texts) + "\n"
-    return processor.tokenizer(prefix, add_special_tokens=False)["input_ids"]
+
+    def write(chat: list[dict]) -> str:
+        content = [part for turn in chat for part in turn["content"]]
+        texts = [part["text"] for part in content if part["type"] == "text"]
+        images = processor.image_token * processor.image_seq_length * (len(content) - len(texts))
+        return images + processor.tokenizer.bos_token + "\n".join(texts) + "\n"
+
+    return chat_ids(processor.tokenizer, chat, write)
 
 
 def answer_ids(processor: PaliGemmaProcessor, answer: str) -> list[int]:
     """Token ids of an answer and the end of the text."""
-    return processor.tokenizer(answer + end_of_answer(processor), add_special_tokens=False)["input_ids"]
+    return text_ids(processor.tokenizer, answer, end_of_answer(processor))
 
 
 def token_types(

@@ -26,6 +26,11 @@ def share_of(hits: str, whole: str) -> Callable[[Sums], np.ndarray]:
     return lambda s: ratio(_total(s[hits], s[whole]), s[whole], empty=0.0)
 
 
+def row_f1(hits: np.ndarray, reference: np.ndarray, predicted: np.ndarray, unread: np.ndarray) -> np.ndarray:
+    """F1 of each row, [rows]; 1 where nothing is to be found and the answer says so, 0 where it cannot be read."""
+    return np.where(unread > 0, 0.0, ratio(2 * hits, reference + predicted, empty=1.0))
+
+
 def _total(hits: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return hits.sum(axis=-1) if np.ndim(hits) > np.ndim(whole) else hits
 

@@ -1,16 +1,20 @@
 """Classification metrics, equal to scikit-learn's where it defines them.
 
-Exact match follows FLARE 2026: the whole answer, stripped and in lower case. An answer that cannot be read names no
-class: it is wrong, and it takes precision from none.
+Exact match is FLARE 2026's: the whole answer, stripped and in lower case. An answer that cannot be read names no class:
+it is wrong, and it takes precision from none. `balanced_accuracy_official` is FLARE 2026's to the last row: it compares
+with the source's own text (`D.` is not `D`) and leaves out rows that were not predicted.
 """
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from workflow_scripts.core.metrics import (
     Facts,
     Metric,
+    Note,
     Reading,
     ScoredAnswer,
     Sums,
@@ -22,7 +26,10 @@ from workflow_scripts.core.metrics import (
 
 
 def facts(answers: Sequence[ScoredAnswer]) -> Facts:
-    """Support, hits and predictions of each reference class, by exact match and by the lenient reader."""
+    """Support, hits and predictions of each reference class, by exact match and by the lenient reader.
+
+    A row's score is 1 for an exact match.
+    """
     references = [str(answer.reference).strip().lower() for answer in answers]
     classes = {name: place for place, name in enumerate(sorted(set(references)))}
     truth = np.array([classes[name] for name in references], dtype=int)
@@ -36,7 +43,40 @@ def facts(answers: Sequence[ScoredAnswer]) -> Facts:
         columns[f"named {reading}"] = _one_hot(places, len(classes))
         columns[f"hits {reading}"] = _one_hot(np.where(places == truth, places, -1), len(classes))
         metrics += of_reading(_metrics(f"named {reading}", f"hits {reading}"), reading)
-    return Facts(columns, [*metrics, wrong_format()])
+    columns |= _official_facts(answers)
+    row_scores = columns["hits strict"].sum(axis=1)
+    return Facts(columns, [*metrics, _official_metric(), wrong_format()], row_scores)
+
+
+def _official_facts(answers: Sequence[ScoredAnswer]) -> dict[str, np.ndarray]:
+    """Support and hits of each class that the source's values of predicted rows name."""
+    pairs = [
+        None if answer.text is None else (_official_name(json.loads(answer.reference_raw)), answer.text.strip().lower())
+        for answer in answers
+    ]
+    classes = {name: place for place, name in enumerate(sorted({pair[0] for pair in pairs if pair is not None}))}
+    truth = np.array([-1 if pair is None else classes[pair[0]] for pair in pairs], dtype=int)
+    hits = np.array([pair is not None and pair[0] == pair[1] for pair in pairs], dtype=bool)
+    return {
+        "support official": _one_hot(truth, len(classes)),
+        "hits official": _one_hot(np.where(hits, truth, -1), len(classes)),
+        "unread_official": np.array([pair is None for pair in pairs], dtype=float),
+    }
+
+
+def _official_name(value: object) -> str:
+    return "" if value is None else str(value).strip().lower()
+
+
+def _official_metric() -> Metric:
+    return Metric(
+        "balanced_accuracy_official",
+        lambda s: _balanced(s["hits official"], s["support official"]),
+        direction="higher",
+        definition="FLARE 2026",
+        unread="unread_official",
+        caution=lambda s: _single_class(s["support official"]),
+    )
 
 
 def _one_hot(places: np.ndarray, width: int) -> np.ndarray:
@@ -47,11 +87,19 @@ def _one_hot(places: np.ndarray, width: int) -> np.ndarray:
     return matrix
 
 
+def _balanced(hits: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Mean recall of the classes that occur."""
+    present = support > 0
+    return ratio(np.where(present, ratio(hits, support), 0).sum(axis=-1), present.sum(axis=-1))
+
+
+def _single_class(support: np.ndarray) -> Note | None:
+    return "single_class" if (support > 0).sum() == 1 else None
+
+
 def _metrics(named: str, hits: str) -> list[Metric]:
     def balanced(s: Sums) -> np.ndarray:
-        recalls = ratio(s[hits], s["support"])
-        present = s["support"] > 0
-        return ratio(np.where(present, recalls, 0).sum(axis=-1), present.sum(axis=-1))
+        return _balanced(s[hits], s["support"])
 
     def weighted(s: Sums, share: np.ndarray) -> np.ndarray:
         return ratio((share * s["support"]).sum(axis=-1), s["support"].sum(axis=-1))
@@ -65,10 +113,17 @@ def _metrics(named: str, hits: str) -> list[Metric]:
     def accuracy(s: Sums) -> np.ndarray:
         return ratio(s[hits].sum(axis=-1), s["rows"])
 
-    return [
-        Metric("balanced_accuracy", balanced, direction="higher", definition="FLARE 2026", primary=True),
-        Metric("accuracy", accuracy, direction="higher", definition="FLARE 2025"),
-        Metric("weighted_f1", f1, direction="higher", definition="FLARE 2025"),
-        Metric("weighted_precision", precision, direction="higher", definition="FLARE 2025"),
-        Metric("weighted_recall", accuracy, direction="higher", definition="FLARE 2025"),
+    metrics = [
+        Metric(
+            "balanced_accuracy",
+            balanced,
+            direction="higher",
+            definition="flarebench (after FLARE 2026)",
+            primary=True,
+        ),
+        Metric("accuracy", accuracy, direction="higher", definition="flarebench (after FLARE 2025)"),
+        Metric("weighted_f1", f1, direction="higher", definition="flarebench (after FLARE 2025)"),
+        Metric("weighted_precision", precision, direction="higher", definition="flarebench (after FLARE 2025)"),
+        Metric("weighted_recall", accuracy, direction="higher", definition="flarebench (after FLARE 2025)"),
     ]
+    return [replace(metric, caution=lambda s: _single_class(s["support"])) for metric in metrics]

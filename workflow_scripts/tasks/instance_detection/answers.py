@@ -16,6 +16,7 @@ from workflow_scripts.tasks.boxes.parsing import (
     source_box,
     source_json,
 )
+from workflow_scripts.tasks.instance_detection.identities import identity_order
 from workflow_scripts.tasks.options import NOTHING
 
 MOST_IDENTITIES = 100
@@ -41,7 +42,7 @@ def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:
     learned = [Learned("box_convention", *learn_convention([row.question for row in rows], boxes, USUAL))]
     if 0 < len(identities) <= MOST_IDENTITIES:
         count = identities.total()
-        learned.append(Learned("labels", sorted(identities), count, count))
+        learned.append(Learned("labels", sorted(identities, key=identity_order), count, count))
     return learned
 
 

@@ -18,17 +18,21 @@ from workflow_scripts.core.metrics import (
     wrong_format,
 )
 from workflow_scripts.tasks.boxes.matching import matched, overlaps
-from workflow_scripts.tasks.boxes.metrics import Pair, coordinate_facts, f1_of, pooled_r2, share_of
+from workflow_scripts.tasks.boxes.metrics import Pair, coordinate_facts, f1_of, pooled_r2, row_f1, share_of
+from workflow_scripts.tasks.instance_detection.identities import identity_order
 
 OVERLAPS = (0.3, 0.4, 0.5, 0.6, 0.7)
 ByIdentity = dict[str, list[Corners]]
 
 
 def facts(answers: Sequence[ScoredAnswer]) -> Facts:
-    """Boxes matched within each identity at five overlaps, per identity, and coordinate errors of paired boxes."""
+    """Boxes matched within each identity at five overlaps, per identity, and coordinate errors of paired boxes.
+
+    A row's score is its F1 at the lowest overlap, as the strict reader reads it.
+    """
     references = [cast(ByIdentity, answer.reference) for answer in answers]
     columns = count_facts(answers)
-    identities = sorted({identity for reference in references for identity in reference}, key=_identity_order)
+    identities = sorted({identity for reference in references for identity in reference}, key=identity_order)
     columns["reference"] = _sizes(references, identities)
     columns["reference_all"] = columns["reference"].sum(axis=1)
     metrics: list[Metric] = []
@@ -53,11 +57,9 @@ def facts(answers: Sequence[ScoredAnswer]) -> Facts:
             columns[f"hits {threshold} {reading}"] = hits[place]
         metrics += of_reading(_metrics(identities, reading), reading)
     columns |= coordinate_facts([_paired(answer) for answer in answers])
-    return Facts(columns, [*metrics, pooled_r2(), wrong_format()])
-
-
-def _identity_order(identity: str) -> tuple[int, str]:
-    return (int(identity), "") if identity.isascii() and identity.isdigit() else (10**9, identity)
+    hits = columns[f"hits {OVERLAPS[0]} strict"].sum(axis=1)
+    row_scores = row_f1(hits, columns["reference_all"], columns["predicted_all strict"], columns["unread"])
+    return Facts(columns, [*metrics, pooled_r2(), wrong_format()], row_scores)
 
 
 def _sizes(boxes: Sequence[ByIdentity], identities: list[str]) -> np.ndarray:
@@ -92,7 +94,14 @@ def _metrics(identities: list[str], reading: Reading) -> list[Metric]:
     def metric(
         name: str, value: Callable[[Sums], np.ndarray], *, primary: bool = False, stratum: str | None = None
     ) -> Metric:
-        return Metric(name, value, direction="higher", definition="FLARE 2025", primary=primary, stratum=stratum)
+        return Metric(
+            name,
+            value,
+            direction="higher",
+            definition="flarebench (after FLARE 2025)",
+            primary=primary,
+            stratum=stratum,
+        )
 
     return [
         metric("f1_30", f1_of(hits(0.3), reference, predicted), primary=True),

@@ -160,11 +160,13 @@ def _candidates(text: str, *, measured: bool, whole: bool) -> tuple[list[_Candid
             continue
         if not (gap.strip() == "," and _TOTAL_AFTER.match(second.after)):
             joined |= {place, place + 1}
-    kept = [candidate for place, candidate in enumerate(every) if candidate is not None and place not in joined]
-    outside = [c for c in kept if not _in_parentheses(c)]
+    candidates_left = [
+        candidate for place, candidate in enumerate(every) if candidate is not None and place not in joined
+    ]
+    outside = [c for c in candidates_left if not _in_parentheses(c)]
     ends = [every[place] for place in joined]
     ranges = any(end is not None and not _in_parentheses(end) for end in ends)
-    return [c for c in outside or kept if not _DENIED.search(c.before)], ranges
+    return [c for c in outside or candidates_left if not _DENIED.search(c.before)], ranges
 
 
 def _in_parentheses(candidate: _Candidate) -> bool:

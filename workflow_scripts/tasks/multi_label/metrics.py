@@ -1,5 +1,10 @@
-"""Multi-label metrics, equal to scikit-learn's where it defines them. An unreadable answer is the empty set."""
+"""Multi-label metrics, equal to scikit-learn's where it defines them. An unreadable answer is the empty set.
 
+`micro_f1_official` is FLARE 2026's to the last row: it splits the source's own text (`None` is a label), leaves out
+rows that were not predicted or whose source is no text, and is 0 where nothing is to be named and nothing is.
+"""
+
+import json
 import re
 from collections.abc import Callable, Sequence
 
@@ -23,12 +28,12 @@ Sets = list[tuple[set[str], set[str]]]
 
 
 def facts(answers: Sequence[ScoredAnswer]) -> Facts:
-    """Shared, reference and predicted labels of each row: FLARE's split at `;` and `,`, and the lenient reader's."""
+    """Shared, reference and predicted labels of each row: FLARE's split at `;` and `,`, and the lenient reader's.
+
+    A row's score is its F1, of the labels as the strict reader reads them, or of the split ones where it reads none.
+    """
     columns = count_facts(answers)
-    official: Sets = [
-        (_flare_set("; ".join(_labels(answer.reference))), set() if answer.text is None else _flare_set(answer.text))
-        for answer in answers
-    ]
+    official: Sets = [(_flare_set("; ".join(_labels(answer.reference))), _predicted_set(answer)) for answer in answers]
     meant: Sets = [
         (
             {squeezed(label) for label in _labels(answer.reference)},
@@ -55,7 +60,51 @@ def facts(answers: Sequence[ScoredAnswer]) -> Facts:
             f"exact {reading}": np.array([reference == predicted for reference, predicted in sets], dtype=float),
         }
         metrics += of_reading(_metrics(reading), reading)
-    return Facts(columns, [*metrics, wrong_format()])
+    columns |= _official_facts(answers)
+    return Facts(columns, [*metrics, _official_metric(), wrong_format()], _row_scores(answers, official, meant))
+
+
+def _row_scores(answers: Sequence[ScoredAnswer], official: Sets, meant: Sets) -> np.ndarray:
+    scores = []
+    for answer, split, squeezed_sets in zip(answers, official, meant, strict=True):
+        reference, predicted = split if answer.strict is None else squeezed_sets
+        size = len(reference) + len(predicted)
+        unanswered = answer.strict is None and not predicted
+        scores.append(2 * len(reference & predicted) / size if size else 0.0 if unanswered else 1.0)
+    return np.array(scores)
+
+
+def _official_facts(answers: Sequence[ScoredAnswer]) -> dict[str, np.ndarray]:
+    """Shared, reference and predicted labels of each row, by the source's text."""
+    sizes = np.zeros((len(answers), 3))
+    unread = np.ones(len(answers))
+    for row, answer in enumerate(answers):
+        source = json.loads(answer.reference_raw)
+        if answer.text is not None and isinstance(source, str):
+            reference, predicted = _flare_set(source), _flare_set(answer.text)
+            sizes[row] = len(reference & predicted), len(reference), len(predicted)
+            unread[row] = 0
+    names = ("hits official", "reference official", "predicted official")
+    return dict(zip(names, sizes.T, strict=True)) | {"unread_official": unread}
+
+
+def _official_metric() -> Metric:
+    def value(s: Sums) -> np.ndarray:
+        f1 = ratio(2 * s["hits official"], s["reference official"] + s["predicted official"], empty=0.0)
+        return np.where(s["rows"] > s["missing"], f1, np.nan)
+
+    return Metric(
+        "micro_f1_official",
+        value,
+        direction="higher",
+        definition="FLARE 2026",
+        unread="unread_official",
+    )
+
+
+def _predicted_set(answer: ScoredAnswer) -> set[str]:
+    """FLARE's split of an answer; empty for a missing one, and for the word None, which says that there is no label."""
+    return set() if answer.text is None or answer.strict == [] else _flare_set(answer.text)
 
 
 def _labels(value: object) -> list[str]:
@@ -79,23 +128,35 @@ def _metrics(reading: Reading) -> list[Metric]:
             "micro_f1",
             lambda s: ratio(2 * s[hits], s[reference] + s[predicted], empty=1.0),
             direction="higher",
-            definition="FLARE 2026",
+            definition="flarebench (after FLARE 2026)",
             primary=True,
         ),
         Metric(
             "micro_precision",
             lambda s: ratio(s[hits], s[predicted], empty=0.0),
             direction="higher",
-            definition="FLARE 2026",
+            definition="flarebench (after FLARE 2026)",
         ),
         Metric(
             "micro_recall",
             lambda s: ratio(s[hits], s[reference], empty=0.0),
             direction="higher",
-            definition="FLARE 2026",
+            definition="flarebench (after FLARE 2026)",
         ),
-        Metric("sample_f1", mean_of("row_f1", labelled), direction="higher", definition="FLARE 2025"),
-        Metric("sample_precision", mean_of("row_precision", labelled), direction="higher", definition="FLARE 2025"),
-        Metric("sample_recall", mean_of("row_recall", labelled), direction="higher", definition="FLARE 2025"),
+        Metric(
+            "sample_f1", mean_of("row_f1", labelled), direction="higher", definition="flarebench (after FLARE 2025)"
+        ),
+        Metric(
+            "sample_precision",
+            mean_of("row_precision", labelled),
+            direction="higher",
+            definition="flarebench (after FLARE 2025)",
+        ),
+        Metric(
+            "sample_recall",
+            mean_of("row_recall", labelled),
+            direction="higher",
+            definition="flarebench (after FLARE 2025)",
+        ),
         Metric("exact_sets", mean_of("exact", "rows"), direction="higher", definition="flarebench"),
     ]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workflow_scripts.core.metrics import Facts, Metric, ScoredAnswer, Sums, count_facts, ratio
+from workflow_scripts.core.metrics import Facts, Metric, Note, ScoredAnswer, Sums, count_facts, ratio
 
 
 class ScoreKey(NamedTuple):
@@ -61,12 +61,16 @@ def facts(answers: Sequence[ScoredAnswer], scores: Scores, headline: ScoreKey | 
     Args:
         answers: the system's reports.
         scores: the system's scores.
-        headline: the primary metric, the same for all systems (`headline_of`).
+        headline: the primary metric, the same for all systems (`headline_of`); it is the score of each row, cut to
+            [0, 1].
 
     Raises:
         ValueError: a score has no definition.
     """
     columns = count_facts(answers) | _diversity(answers)
+    by_uid = scores.get(headline, {}) if headline else {}
+    row_values = [by_uid.get(answer.uid, (None, ""))[0] for answer in answers]
+    row_scores = np.array([np.nan if value is None else min(max(value, 0.0), 1.0) for value in row_values])
     metrics: list[Metric] = []
     for key in sorted(scores, key=_in_order):
         if key.metric not in EFFICACY_COUNTS:
@@ -92,13 +96,15 @@ def facts(answers: Sequence[ScoredAnswer], scores: Scores, headline: ScoreKey | 
                 interval=False,
             ),
         ],
+        row_scores,
     )
 
 
 def headline_of(scores: ReportScores, rule_based_judges: Collection[str]) -> ScoreKey | None:
-    """The column that heads the tables: CRIMSON by a model judge, else by a rule-based judge, else ROUGE-L.
+    """The column that heads the tables: CRIMSON by a model judge, else by a rule-based judge, else ROUGE-L, else chrF.
 
-    A judge that scored no row of any system (a rule-based one, outside chest X-ray) heads nothing.
+    A judge that scored no row of any system (a rule-based one, outside chest X-ray) heads nothing, and neither does
+    ROUGE-L where it can read less than half of the references.
 
     Args:
         scores: of all systems.
@@ -112,7 +118,14 @@ def headline_of(scores: ReportScores, rule_based_judges: Collection[str]) -> Sco
     }
     judged = sorted(key for key in scored if key.metric == "crimson" and key.judge and key.stratum is None)
     by_model = [key for key in judged if key.judge not in rule_based_judges]
-    return next(iter([*by_model, *judged, *(scored & {ScoreKey("rouge_l")})]), None)
+    texts = [key for key in (ScoreKey("rouge_l"), ScoreKey("chrf")) if _read_share(scores, key) >= 0.5]
+    return next(iter([*by_model, *judged, *texts]), None)
+
+
+def _read_share(scores: ReportScores, key: ScoreKey) -> float:
+    """Share of the records of a column that have a value; 0 where there is no record."""
+    values = [value for columns in scores.values() for value, _ in columns.get(key, {}).values()]
+    return sum(value is not None for value in values) / len(values) if values else 0.0
 
 
 def _in_order(key: ScoreKey) -> tuple[str, str, str]:
@@ -127,16 +140,29 @@ def _score(
     *,
     primary: bool,
 ) -> list[Metric]:
-    """The mean of a score over the rows that have a value, and its bounds over all rows that have a record."""
+    """The mean of a score over the rows that have a value, and its bounds over all rows that have a record.
+
+    A row is valid if its answer is, and if the judge, where there is one, gave its judgement.
+    """
     if key.metric not in DEFINITIONS:
         raise ValueError(f"report scores hold the metric {key.metric!r}, which tasks.report.metrics does not define")
-    values = [by_uid[answer.uid][0] for answer in answers if answer.uid in by_uid]
-    total, valid, without, value = _names(key, "rows", "valid", "without", "sum")
+    records = [by_uid[answer.uid] for answer in answers if answer.uid in by_uid]
+    total, scored, without, value, valid = _names(key, "rows", "scored", "without", "sum", "valid")
     columns[total] = np.array([answer.uid in by_uid for answer in answers], dtype=float)
     present = columns[total] == 1
-    columns[valid] = _spread(present, [value is not None for value in values])
-    columns[without] = columns[total] - columns[valid]
-    columns[value] = _spread(present, [0.0 if value is None else value for value in values])
+    columns[scored] = _spread(present, [value is not None for value, _ in records])
+    columns[without] = columns[total] - columns[scored]
+    columns[value] = _spread(present, [0.0 if value is None else value for value, _ in records])
+    columns[valid] = columns["valid"] * columns[scored if key.judge else total]
+    of_status: dict[str, str] = {}
+    for status in ("abstained", "invalid", "unreadable_script"):
+        if any(other == status for _, other in records):
+            (of_status[status],) = _names(key, status)
+            columns[of_status[status]] = _spread(present, [other == status for _, other in records])
+
+    def caution(s: Sums) -> Note | None:
+        name = of_status.get("unreadable_script")
+        return "unreadable_script" if name is not None and s[name] > 0 else None
 
     def metric(name: str, finish: Callable[[Sums], np.ndarray], *, primary: bool = False) -> Metric:
         return Metric(
@@ -150,6 +176,9 @@ def _score(
             rows=total,
             unread=without,
             valid=valid,
+            abstained=of_status.get("abstained"),
+            invalid=of_status.get("invalid"),
+            caution=caution,
         )
 
     def bounded(end: float) -> Callable[[Sums], np.ndarray]:
@@ -157,7 +186,7 @@ def _score(
 
     bounds = BOUNDS.get(key.metric, ()) if key.stratum is None else ()
     return [
-        metric(key.metric, lambda s: ratio(s[value], s[valid]), primary=primary),
+        metric(key.metric, lambda s: ratio(s[value], s[scored]), primary=primary),
         *(metric(bound.metric, bounded(bound.value)) for bound in bounds),
     ]
 
@@ -180,21 +209,22 @@ def _efficacy(
     columns: dict[str, np.ndarray], judge: str | None, answers: Sequence[ScoredAnswer], scores: Scores
 ) -> list[Metric]:
     """Clinical efficacy: micro precision, recall and F1 over the finding classes that a rule-based judge reads."""
-    total, valid, without = _names(ScoreKey("efficacy", judge), "rows", "valid", "without")
+    total, scored, without, valid = _names(ScoreKey("efficacy", judge), "rows", "scored", "without", "valid")
     hits, reference, predicted = (_names(ScoreKey(count, judge), "sum")[0] for count in EFFICACY_COUNTS)
     for name, count in zip((hits, reference, predicted), EFFICACY_COUNTS, strict=True):
         by_uid = scores[ScoreKey(count, judge)]
         columns[name] = np.array([by_uid.get(answer.uid, (0.0, ""))[0] or 0.0 for answer in answers])
     columns[total] = np.ones(len(answers))
-    columns[valid] = np.array([answer.uid in scores[ScoreKey("efficacy_hits", judge)] for answer in answers], float)
-    columns[without] = columns[total] - columns[valid]
+    columns[scored] = np.array([answer.uid in scores[ScoreKey("efficacy_hits", judge)] for answer in answers], float)
+    columns[without] = columns[total] - columns[scored]
+    columns[valid] = columns["valid"] * columns[scored]
 
     def metric(name: str, finish: Callable[[Sums], np.ndarray]) -> Metric:
         return Metric(
             name,
             finish,
             direction="higher",
-            definition="FLARE 2025",
+            definition="flarebench (after FLARE 2025)",
             judge=judge,
             rows=total,
             unread=without,

@@ -1,0 +1,108 @@
+"""What a configuration names outside itself: folders, files and repositories, checked before anything is planned."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workflow_scripts.core.config.datasets import HubDataset, LocalDataset
+from workflow_scripts.core.config.judges import RecordedJudge, TransformersJudge
+from workflow_scripts.core.config.models import HubModel
+from workflow_scripts.core.config.systems import ImportedSystem
+from workflow_scripts.core.manifest import SPLIT_FOLDERS
+
+if TYPE_CHECKING:
+    from workflow_scripts.core.config.workflow import Configuration
+
+RELATIVE = "relative to the folder in which Snakemake runs"
+
+
+def faults_of_places(configuration: "Configuration") -> Iterator[str]:
+    """One sentence for each place that is not there or cannot be what it is named as, with the key that names it."""
+    for name, dataset in configuration.datasets.items():
+        if isinstance(dataset, LocalDataset):
+            yield from _faults_of_dataset(configuration, name, dataset)
+        elif isinstance(dataset, HubDataset) and dataset.mirror is not None and not _folder(dataset.mirror):
+            remedy = "give one that holds `training/`, or null for the hub"
+            yield f"datasets.{name}.mirror: {dataset.mirror} is not a directory; {remedy}"
+    for name, model in configuration.models.items():
+        if isinstance(model, HubModel) and configuration.loads(name):  # else it is for the server to find
+            yield from _faults_of_checkpoint(f"models.{name}", model.checkpoint, model.revision)
+    for name, judge in configuration.judges.items():
+        if isinstance(judge, TransformersJudge):
+            yield from _faults_of_checkpoint(f"judges.{name}", judge.checkpoint, judge.revision)
+        elif isinstance(judge, RecordedJudge) and not judge.file.is_file():
+            yield f"judges.{name}.path: {judge.file} is not a file; give the file of the recorded replies, {RELATIVE}"
+    for name, system in configuration.systems.items():
+        if isinstance(system, ImportedSystem) and not system.file.is_file():
+            yield f"systems.{name}.predictions: {system.file} is not a file; give the file of predictions, {RELATIVE}"
+    scoring = configuration.scoring
+    needed = {
+        "nltk_data": scoring.nltk_data,
+        "bertscore.checkpoint": scoring.bertscore.checkpoint if scoring.bertscore else None,
+    }
+    for key, folder in needed.items():
+        if folder is not None and not _folder(folder):
+            yield f"scoring.{key}: {folder} is not a directory; download it, or set null"
+
+
+def _folder(path: str) -> bool:
+    return Path(path).expanduser().is_dir()
+
+
+def _faults_of_checkpoint(place: str, checkpoint: str, revision: str | None) -> Iterator[str]:
+    """A checkpoint is a folder here, or a repository at its full commit."""
+    if revision is not None or _folder(checkpoint):
+        return
+    if checkpoint.startswith(("/", "~", ".")):
+        yield f"{place}.checkpoint: {checkpoint} is not a directory; give the folder of the checkpoint"
+    else:
+        yield (
+            f"{place}.revision: {checkpoint} is not a directory here, and a repository of the hub needs its full "
+            "commit: 40 hexadecimal digits"
+        )
+
+
+def _faults_of_dataset(configuration: "Configuration", name: str, dataset: LocalDataset) -> Iterator[str]:
+    """The folder, and what splits and policies name in it."""
+    root, place = configuration.folder_of(name), f"datasets.{name}"
+    if not root.is_dir():
+        yield f"{place}.path: {root} does not exist; give the folder that holds `training/`"
+        return
+    if next(root.glob("*/*/*/*.json"), None) is None:
+        yield (
+            f"{place}.path: {root} holds no question file; expected {{training,validation-public,…}}/"
+            "<Modality>/<subset>/*.json below it"
+        )
+        return
+    subsets = _subsets_of(root)
+    for split_name, split in configuration.splits.items():
+        if split.dataset != name:
+            continue
+        if split.folder not in subsets:
+            yield f"splits.{split_name}.folder: {root} has no {split.folder}; it has {', '.join(sorted(subsets))}"
+        else:
+            yield from _unknown(f"splits.{split_name}.only", split.only, subsets[split.folder])
+    every = set().union(*subsets.values())
+    yield from _unknown(f"{place}.policies.conventions", dataset.policies.conventions, every)
+    yield from _unknown(f"{place}.policies.cases", dataset.policies.cases, every)
+
+
+def _subsets_of(root: Path) -> dict[str, set[str]]:
+    """The names of the subsets of each split folder that is there."""
+    subsets: dict[str, set[str]] = {}
+    for spelling, folder in SPLIT_FOLDERS.items():
+        if (root / spelling).is_dir():
+            below = {path.name for path in (root / spelling).glob("*/*") if path.is_dir()}
+            subsets.setdefault(folder, set()).update(below)
+    return subsets
+
+
+def _unknown(place: str, names: Iterable[str], subsets: set[str]) -> Iterator[str]:
+    """Names that are no subset's, each with the nearest one or all that there are."""
+    for name in names:
+        if name not in subsets:
+            by_form = {subset.casefold(): subset for subset in sorted(subsets)}
+            near = difflib.get_close_matches(name.casefold(), by_form, n=1)
+            hint = f"did you mean {by_form[near[0]]!r}? " if near else ""
+            yield f"{place}: {name!r} is not a subset there; {hint}there are: {', '.join(sorted(subsets)) or 'none'}"
