@@ -2,7 +2,6 @@
 
 import gc
 from inspect import signature
-from tempfile import gettempdir
 
 from snakemake.exceptions import WorkflowError
 
@@ -14,6 +13,7 @@ from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, BaselineSystem
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.files import BadFile, temporary_folder
 from workflow_scripts.infer.shards import finished_shards
 from workflow_scripts.cache.given_files import identity_of_file
 
@@ -30,8 +30,11 @@ except ConfigurationError as error:
 R = CONFIG.results
 STORE = CONFIG.store or f"{R}/store"
 CONDA = "../envs/flarebench.yaml"
-# Snakemake's default is a function that it calls for every job.
-TMPDIR = gettempdir()
+# Snakemake's default is a function that it calls for every job; its scheduler fails where nothing can be written.
+try:
+    TMPDIR = temporary_folder()
+except BadFile as error:
+    raise WorkflowError(str(error)) from None
 
 
 def named(entries, kind):

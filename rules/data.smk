@@ -1,7 +1,6 @@
 # take stock of a dataset or download it; convert it to rows; audit and split them; write them for SFT
 
 from workflow_scripts.cache.folders import identity_of_files
-from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.manifest import dataset_stamps
 
 

@@ -30,9 +30,9 @@ rule models_fetch:
     params:
         code=code("workflow_scripts.models.fetch"),
         spec=lambda w: CHECKPOINTS[w.model].spec(),
-        content=lambda w: state_of_checkpoint(w.model),
+        content=lambda w: option("--content", state_of_checkpoint(w.model) or []),
     message:
         "Fetching {wildcards.model} at its revision [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.models.fetch --spec {params.spec:q} --record {output.record:q}"
-        " --content {params.content:q} 2>&1 | tee {log:q}"
+        " {params.content:q} 2>&1 | tee {log:q}"

@@ -75,9 +75,12 @@ rule score_judge:
         spec=lambda w: CONFIG.judges[w.judge].spec(),
         prompt=lambda w: prompt_of_judge(w.judge),
         model=with_signature(lambda w, input: option("--model", input.model)),
-        content=lambda w: "".join(
-            state_of_file(file, f"{R}/scores/{w.split}/{w.system}/{w.judge}.seen.json")
-            for file in replies_of_judge(w.judge)
+        content=lambda w: option(
+            "--content",
+            [
+                state_of_file(file, f"{R}/scores/{w.split}/{w.system}/{w.judge}.seen.json")
+                for file in replies_of_judge(w.judge)
+            ],
         ),
         seen=f"{R}/scores/{{split}}/{{system}}/{{judge}}.seen.json",
     message:
@@ -86,7 +89,7 @@ rule score_judge:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.score.judge"
         " --split {input.split:q} --predictions {input.predictions:q}"
         " --name {wildcards.judge:q} --spec {params.spec:q} {params.model:q}"
-        " --content {params.content:q} --seen {params.seen:q} --store {resources.store:q}"
+        " {params.content:q} --seen {params.seen:q} --store {resources.store:q}"
         " --out {output.judgements:q} 2>&1 | tee {log:q}"
 
 

@@ -1,7 +1,16 @@
 """flarebench: what the rules call, and what it stands on."""
 
+import os
 from pathlib import Path
 
 PACKAGE = "workflow_scripts"
 ROOT = Path(__file__).resolve().parents[1]
 """The checkout, or the folder that the package is installed in."""
+
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+"""OpenMP's threads sleep while they wait for each other. They spin by default: on two cores that other processes keep
+busy, a training step then took 5 times as long (docs/performance.md), and small layers 20 to 45 times."""
+
+# Here, because torch reads these variables when it is imported, and this module is imported before any step's torch.
+for _name, _value in WAITING.items():
+    os.environ.setdefault(_name, _value)

@@ -1,4 +1,4 @@
-"""A file that somebody gives is known by its bytes: whatever replaces it, older or newer, is seen, and a touch is not."""
+"""A file that somebody gives is known by its bytes: what replaces it, older or newer, is seen, and a touch is not."""
 
 import os
 import shutil
@@ -68,13 +68,12 @@ def test_nothing_else_in_the_files_folder_is_looked_at(given):
 
 def test_a_file_that_changes_while_it_is_read_stops_the_job(given):
     file, record = given
-    with pytest.raises(BadFile, match=r"theirs\.jsonl changed while it was read; run again when it rests"):
-        with reading(file, record, "identity"):
-            file.write_text("again")
+    sentence = r"theirs\.jsonl changed while it was read; run again when it rests"
+    with pytest.raises(BadFile, match=sentence), reading(file, record, "identity"):
+        file.write_text("again")
 
 
 def test_a_file_that_is_not_there_is_the_readers_to_report(tmp_path):
     assert identity_of_file(tmp_path / "nowhere", tmp_path / "seen.json") == ""
-    with pytest.raises(KeyError):
-        with reading(tmp_path / "nowhere", tmp_path / "seen.json", ""):
-            raise KeyError
+    with pytest.raises(KeyError), reading(tmp_path / "nowhere", tmp_path / "seen.json", ""):
+        raise KeyError

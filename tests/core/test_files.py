@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from collections import namedtuple
 from types import UnionType
 from typing import get_args, get_origin, get_type_hints
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import make_row
 from workflow_scripts.core import rows as rows_module
-from workflow_scripts.core.files import BadFile, atomic, read_json
+from workflow_scripts.core.files import BadFile, atomic, read_json, temporary_folder
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, read_table, rows_of, table_of, write_rows
 
@@ -88,3 +89,20 @@ def test_deeply_nested_json_is_a_bad_file(tmp_path):
     (tmp_path / "a.json").write_text("[" * 100_000)
     with pytest.raises(BadFile, match="not valid JSON"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_full_folder_for_temporary_files_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert temporary_folder() == str(tmp_path)
+    usage = namedtuple("usage", "total used free")(1 << 30, 1 << 30, 4096)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(BadFile, match=r"where temporary files go, is full: free some space, or set TMPDIR"):
+        temporary_folder()
+
+
+@pytest.mark.parametrize("place", ["nowhere", "a-file"])
+def test_a_folder_for_temporary_files_that_is_none_is_named(tmp_path, monkeypatch, place):
+    (tmp_path / "a-file").write_text("")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / place))
+    with pytest.raises(BadFile, match=rf"{place} cannot be written to \(.*\): set TMPDIR to a folder that can"):
+        temporary_folder()

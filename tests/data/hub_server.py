@@ -15,11 +15,12 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Fault:
-    """What to do to one answer: a status, or cut the connection after `cut` bytes, or bend one byte."""
+    """What to do to one answer: a status, cut the connection after `cut` bytes, bend one byte, or send more."""
 
     status: int | None = None
     cut: int | None = None
     damage: bool = False
+    more: int = 0  # bytes that follow the file
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -33,6 +34,7 @@ class Hub:
         self.pause = 0.0  # seconds between blocks of 16 KiB
         self.revision = REVISION
         self.faults: dict[str, list[Fault]] = {}
+        self.sent = 0  # bytes of files
         self.seen: list[tuple[str, str, str | None]] = []  # method, path, Range
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -105,6 +107,7 @@ class Hub:
                 body = data[start:]
                 if fault and fault.damage:
                     body = bytes([body[0] ^ 1]) + body[1:]
+                body += bytes(fault.more if fault else 0)
                 self.send_response(206 if start else 200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -114,6 +117,7 @@ class Hub:
                         self.close_connection = True
                         return None
                     self.wfile.write(body[i : i + 16384])
+                    hub.sent += len(body[i : i + 16384])
                     if hub.pause:
                         time.sleep(hub.pause)
                 return None

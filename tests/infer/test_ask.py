@@ -470,7 +470,7 @@ def test_an_answer_of_another_model_is_refused(split, root, tmp_path):
     with ChatServer(lambda body: Reply("3", model="other")) as server:
         server.models.append({"id": "other", "root": "/somewhere"})
         with pytest.raises(
-            Refused, match="was question_of for 'base' and answered as 'other': name the model as the server"
+            Refused, match="was asked for 'base' and answered as 'other': name the model as the server"
         ):
             run(split, root, server, tmp_path / "all.parquet", workers=1)
         assert len(server.bodies) == 1
@@ -512,7 +512,7 @@ def test_a_packed_answer_is_read_though_none_is_asked_for(split, root, tmp_path,
         rows = run(split, root, server, tmp_path / "all.parquet", workers=1)
         assert (rows[0].text, rows[1:]) == ("3", undisturbed[1:])
         server.faults.append(Fault(200, b"?", {"Content-Encoding": "br"}))
-        with pytest.raises(Refused, match="answered in the encoding 'br', which was not question_of for"):
+        with pytest.raises(Refused, match="answered in the encoding 'br', which was not asked for"):
             run(split, root, server, tmp_path / "more.parquet", workers=1)
 
 

@@ -4,13 +4,16 @@ import shutil
 
 import bitsandbytes
 import pytest
+from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.models import HubModel
+from workflow_scripts.core.config.models import Checkpoint
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.models import fetch as module
 from workflow_scripts.models.fetch import fetch
 from workflow_scripts.models.loading import load
-from workflow_scripts.models.record import write_record
+from workflow_scripts.models.record import read_record, write_record
 
 
 def test_nf4_covers_the_language_model_and_nothing_else(tiny):
@@ -64,20 +67,75 @@ def test_weights_that_are_none_are_one_sentence(tiny, tmp_path):
         load(tmp_path / "tiny.json")
 
 
-def test_a_gated_model_without_a_token_is_refused_with_the_page(tmp_path, monkeypatch):
+MEDGEMMA = Checkpoint(family="gemma3", checkpoint="google/medgemma-1.5-4b-it", revision="e" * 40, gated=True)
+
+
+@pytest.fixture
+def logged_out(tmp_path, monkeypatch):
+    """No token of the hub, in the environment or stored, and an empty cache."""
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    spec = HubModel(family="gemma3", checkpoint="google/medgemma-1.5-4b-it", revision="e" * 40)
-    with pytest.raises(Refused, match=r"accept its terms at https://huggingface\.co/google/medgemma-1\.5-4b-it"):
+    for name in ("HF_TOKEN_PATH", "HF_STORED_TOKENS_PATH", "HF_HUB_CACHE"):
+        monkeypatch.setattr(constants, name, str(tmp_path / name))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+
+def test_a_gated_model_without_a_token_is_refused_with_the_page(logged_out, tmp_path):
+    with pytest.raises(
+        Refused,
+        match=r"is gated and HF_TOKEN is not set: accept its terms at https://huggingface\.co/google/medgemma-1\.5-4b-it"
+        r", then export HF_TOKEN or run `hf auth login`",
+    ):
+        fetch(spec=MEDGEMMA, record=tmp_path / "medgemma.json")
+
+
+@pytest.mark.parametrize("place", ["the environment", "what `hf auth login` stored"])
+def test_a_token_is_as_good_from_a_login_as_from_the_environment(place, logged_out, tiny, tmp_path, monkeypatch):
+    if place == "the environment":
+        monkeypatch.setenv("HF_TOKEN", "hf_token")
+    else:
+        (tmp_path / "HF_TOKEN_PATH").write_text("hf_token\n")
+    monkeypatch.setattr(module, "snapshot_download", lambda *_, **__: str(tiny.with_suffix("")))
+    fetch(spec=MEDGEMMA, record=tmp_path / "medgemma.json")
+    record, _ = read_record(tmp_path / "medgemma.json")
+    assert (record.checkpoint, record.revision) == (MEDGEMMA.checkpoint, MEDGEMMA.revision)
+
+
+def test_without_a_connection_the_remedy_names_the_variable_that_says_so(logged_out, tmp_path, monkeypatch):
+    """The cache is asked, token or not; what it lacks is to be downloaded by a run that may."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(
+        Refused, match=r"is not in the hub's cache here, and HF_HUB_OFFLINE is set: unset it"
+    ) as refusal:
+        fetch(spec=MEDGEMMA, record=tmp_path / "medgemma.json")
+    assert "network" not in str(refusal.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence_with_that_remedy(logged_out, tmp_path, monkeypatch):
+    def unreachable(*_, **__):
+        raise LocalEntryNotFoundError("Got: ConnectError\nPlease check your internet connection.")
+
+    monkeypatch.setattr(module, "snapshot_download", unreachable)
+    spec = MEDGEMMA.model_copy(update={"gated": False})
+    with pytest.raises(
+        Refused, match=r"could not be downloaded: Got: ConnectError Please .*; check the network and run"
+    ):
         fetch(spec=spec, record=tmp_path / "medgemma.json")
 
 
+def test_a_token_with_a_typographic_dash_is_named_by_the_character_and_not_shown(logged_out, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret–part")
+    with pytest.raises(Refused, match="holds '–', which no token does: copy it again") as refusal:
+        fetch(spec=MEDGEMMA, record=tmp_path / "medgemma.json")
+    assert "secret" not in str(refusal.value)
+
+
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    spec = HubModel(family="gemma3", checkpoint=str(tmp_path / "nowhere"), gated=False)
+    spec = Checkpoint(family="gemma3", checkpoint=str(tmp_path / "nowhere"))
     with pytest.raises(Refused, match="nowhere is neither a directory here nor the name of a repository of the hub"):
         fetch(spec=spec, record=tmp_path / "mine.json")
 
 
 def test_a_local_checkpoint_is_recorded_as_it_is(tiny, tmp_path):
-    spec = HubModel(family="gemma3", checkpoint=str(tiny.with_suffix("")), gated=False)
+    spec = Checkpoint(family="gemma3", checkpoint=str(tiny.with_suffix("")))
     fetch(spec=spec, record=tmp_path / "mine.json")
     assert load(tmp_path / "mine.json").model.config.model_type == "gemma3"

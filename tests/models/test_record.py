@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.models import HubModel
+from workflow_scripts.core.config.models import Checkpoint
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.models import runtime
 from workflow_scripts.models.fetch import fetch
@@ -39,7 +39,7 @@ def record(checkpoint, tmp_path):
 
 def take(checkpoint, record):
     """What a plan and its job do; the record."""
-    spec = HubModel(family="gemma3", checkpoint=str(checkpoint), gated=False)
+    spec = Checkpoint(family="gemma3", checkpoint=str(checkpoint))
     fetch(spec=spec, record=record, content=checkpoint_identity(str(checkpoint), record))
     return record
 
@@ -145,6 +145,13 @@ def test_a_sharded_checkpoint_has_a_revision_of_all_its_files(checkpoint, tmp_pa
     )
     (checkpoint / "chat_template.jinja").write_text("another")
     assert read_record(take(checkpoint, tmp_path / "b.json"))[0].revision != first.revision
+    (checkpoint / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(Refused, match=r"mine lacks model-00002-of-00002\.safetensors of its weights: copy or download"):
+        take(checkpoint, tmp_path / "c.json")
+    (checkpoint / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(BadFile, match=r"index\.json is not an index of weights; copy or download the checkpoint whole"):
+        take(checkpoint, tmp_path / "c.json")
+    assert not (tmp_path / "c.json").exists()
 
 
 def test_pickles_alone_are_refused_with_the_way_to_convert_them(checkpoint, tmp_path):
@@ -161,11 +168,23 @@ def test_a_hub_checkpoint_of_pickles_is_refused_with_the_way_to_convert_it(tmp_p
     (tmp_path / "snapshot").mkdir()
     (tmp_path / "snapshot/config.json").write_text("{}")
     monkeypatch.setattr("workflow_scripts.models.fetch.snapshot_download", lambda *_, **__: str(tmp_path / "snapshot"))
-    spec = HubModel(family="gemma3", checkpoint="some/model", revision="e" * 40, gated=False)
+    spec = Checkpoint(family="gemma3", checkpoint="some/model", revision="e" * 40)
     with pytest.raises(
         Refused, match=r"some/model at e{40} has no safetensors weights.*convert them .*name that commit"
     ):
         fetch(spec=spec, record=tmp_path / "a.json")
+
+
+def test_a_record_says_what_others_call_the_model_and_that_is_no_part_of_what_it_is(checkpoint, tmp_path):
+    record = take(checkpoint, tmp_path / "models/mine.json")
+    ours = read_record(record)[0]
+    theirs = write_record(tmp_path / "b.json", "b", "gemma3", checkpoint, ours.revision, checkpoint="org/model")
+    assert (ours.public_name, theirs.public_name) == ("mine", "org/model")
+    assert ours.content == theirs.content
+    before = json.loads(record.read_text())
+    del before["checkpoint"]  # as records were before
+    record.write_text(json.dumps(before))
+    assert read_record(record)[0] == ours
 
 
 def test_hidden_files_and_files_that_no_loader_reads_are_no_part_of_a_model(checkpoint, tmp_path):
@@ -180,7 +199,7 @@ def test_hidden_files_and_files_that_no_loader_reads_are_no_part_of_a_model(chec
 def test_an_adapter_is_its_weights_and_settings_wherever_its_base_lies(tmp_path):
     for name, settings in {
         "a": {"r": 4, "target_modules": ["x", "y"], "base_model_name_or_path": "/a"},
-        "b": {"target_modules": ["y", "x"], "r": 4, "base_model_name_or_path": "/b"},
+        "b": {"target_modules": ["y", "x"], "r": 4, "base_model_name_or_path": "/b", "revision": "e" * 40},
         "c": {"r": 4, "lora_alpha": 8, "target_modules": ["x", "y"]},
     }.items():
         (tmp_path / name).mkdir()

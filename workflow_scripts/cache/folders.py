@@ -71,7 +71,8 @@ def identity_of_files(root: Path, record: Path, stamps: dict[str, Stamp]) -> str
     """`identity_of` for those files of `root` whose `stamps` are given, by relative path."""
     seen = read_seen(record)
     if seen is None:
-        return sha256_of(canonical_json(stamps).encode())[:16]
+        look = ["anew", stamps] if record.exists() else stamps  # a damaged record: look again, though nothing changed
+        return sha256_of(canonical_json(look).encode())[:16]
     if stamps == seen.stamps:
         return seen.identity
     if changes := changed_files(root, seen, stamps):

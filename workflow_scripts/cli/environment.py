@@ -4,9 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
-"""OpenMP's threads sleep while they wait for each other. They spin by default: on two cores that other processes keep
-busy, a training step then took 5 times as long (docs/performance.md)."""
+from workflow_scripts import WAITING
 
 
 def use_this_interpreter(checkout: str) -> None:

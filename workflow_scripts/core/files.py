@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,29 @@ def disk_fault(error: Exception) -> str | None:
     if number in (errno.EROFS, errno.EACCES, errno.EPERM) or "os error 30" in said:
         return f"{place} cannot be read or written: {os.strerror(number or errno.EROFS)}; check its owner and mount"
     return None
+
+
+LEAST_FREE = 16 * 2**20
+"""Bytes that must be free where temporary files go before a run starts."""
+
+
+def temporary_folder() -> str:
+    """The folder for temporary files: what TMPDIR names, or the system's.
+
+    Raises:
+        BadFile: nothing can be written there.
+    """
+    named = os.environ.get("TMPDIR")
+    try:
+        folder = named or tempfile.gettempdir()
+        with tempfile.NamedTemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        place = named or "the system's folder for temporary files"
+        raise BadFile(f"{place} cannot be written to ({error.strerror}): set TMPDIR to a folder that can") from None
+    if free < LEAST_FREE:
+        raise BadFile(f"{folder}, where temporary files go, is full: free some space, or set TMPDIR to another folder")
+    return folder
 
 
 @contextmanager

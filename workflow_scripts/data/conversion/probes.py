@@ -98,9 +98,11 @@ def difference_hashes(grids: Sequence[bytes]) -> list[tuple[str, str]]:
     A bit says whether brightness rises from one point to the next of a row, on grids of 8 × 9 and 16 × 17 points: it
     outlives new encodings, other sizes and brightness, and crops of a few percent.
     """
+    if not grids:
+        return []
     fine = np.frombuffer(b"".join(grids), np.uint8).reshape(-1, ROWS, COLUMNS)
     coarse = fine.reshape(-1, ROWS // 2, 2, COLUMNS // 2, 2).sum(axis=(2, 4), dtype=np.int32)
-    flat = np.ptp(fine.reshape(len(grids), -1), axis=1) < FLAT if grids else ()
+    flat = np.ptp(fine.reshape(len(grids), -1), axis=1) < FLAT
     bits = [
         np.packbits((points[:, :, 1:] > points[:, :, :-1]).reshape(len(grids), -1), axis=1)
         for points in (coarse, fine[:, :, :-1])

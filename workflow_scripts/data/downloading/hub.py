@@ -204,7 +204,7 @@ def _attempt(
         present = 0
     url = hf_hub_url(spec.repo, file.path, repo_type="dataset", revision=revision)
     headers = build_hf_headers() | {"Accept-Encoding": "identity"}  # a range of compressed bytes is none of the file's
-    progress: Any = bind(_Progress, report)
+    progress: Any = bind(_Progress, report, file.size)
     try:
         with partial.open("ab") as stream:
             http_get(url, stream, resume_size=present, headers=headers, expected_size=file.size, tqdm_class=progress)
@@ -226,10 +226,11 @@ def _attempt(
 
 
 class _Progress:
-    """What the library takes for a progress bar: reports the bytes of the file that are there."""
+    """What the library takes for a progress bar: reports the bytes that are there, and ends with the file."""
 
-    def __init__(self, report: Callable[[int], None], *, initial: int = 0, **_: object) -> None:
+    def __init__(self, report: Callable[[int], None], size: int, *, initial: int = 0, **_: object) -> None:
         self._report = report
+        self._size = size
         self._present = initial
         report(initial)
 
@@ -240,8 +241,14 @@ class _Progress:
         pass
 
     def update(self, count: int) -> None:
-        """`count` more bytes are there; fewer where the server starts over."""
+        """`count` more bytes are there; fewer where the server starts over.
+
+        Raises:
+            OSError: more than the file has, before they are written: a server may send without end.
+        """
         self._present += count
+        if self._present > self._size:
+            raise OSError("longer than the hub says")
         self._report(self._present)
 
 
