@@ -1,8 +1,8 @@
 """flarebench: from the gated FLARE-MLLM-2D data to a table of results.
 
 Paths below the results folder follow one grammar:
-    data/{dataset}/       manifest.json, rows.parquet, quarantine.parquet, conventions.parquet, audit/
-    splits/{split}/       rows.parquet, left_out.parquet, sft.jsonl
+    data/{dataset}/       manifest.json, rows, quarantine, images and conventions (.parquet), audit/
+    splits/{split}/       rows.parquet, left_out.parquet, sft.jsonl, sft.parquet
     models/{model}.json   record of a model, its files beside it
     features/{model}/{split}/index.parquet
     systems/{system}/     adapter/, history.parquet

@@ -67,7 +67,7 @@ def test_everything_that_is_missing_is_one_sentence_with_each_command_once(tmp_p
         "tracking needs tensorboard, which is not installed; recipes.qlora needs bitsandbytes, which is not installed; "
         "judges.crimson needs the package CRIMSON, which is not installed; judges.crimson needs the token in "
         "JUDGE_TOKEN, which is not set; judges.green needs the package radeval, which is not installed; "
-        f"scoring.nltk_data needs WordNet, which {tmp_path}/nltk does not hold: "
+        f"scoring.nltk_data needs WordNet, which {tmp_path}/nltk does not hold; remedies: "
         f"`pip install tensorboard`, `pip install -r {ROOT}/envs/requirements.txt`, "
         f"`pip install --no-deps -r {ROOT}/envs/requirements-judges.txt`, `export JUDGE_TOKEN=…`, "
         f"`python -m nltk.downloader -d {tmp_path}/nltk wordnet`"
@@ -117,12 +117,12 @@ def test_gated_repositories_need_a_token_once_for_all_that_are_not_here(tmp_path
     settings = configuration(tmp_path)
     (tmp_path / "b.json").touch()
     assert unmet_needs(settings, gated(tmp_path), EVERY) == (
-        "a/c is gated and HF_TOKEN is not set: accept its terms at https://hub/a/c, then export HF_TOKEN or run "
+        "a/c is gated and HF_TOKEN is not set: accept its terms at https://hub/a/c; remedies: `export HF_TOKEN=…` or "
         "`hf auth login`"
     )
     (tmp_path / "b.json").unlink()
     assert unmet_needs(settings, gated(tmp_path), EVERY).startswith(
-        "a/b is gated and HF_TOKEN is not set; a/c is gated"
+        "a/b is gated and HF_TOKEN is not set: accept its terms at https://hub/a/b; a/c is gated and HF_TOKEN is not"
     )
 
 

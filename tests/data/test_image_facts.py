@@ -200,8 +200,8 @@ def test_files_of_equal_pixels_are_one_image(tmp_path, form):
     training = [each for each in result.rows if each.folder == "training"]
     evaluated = [each for each in result.rows if each.folder != "training"]
     assert training[0].images[0].sha256 != evaluated[0].images[0].sha256
-    kept, left_out = split_rows(result.rows, TRAINING, evaluated, pixels_of(result.images))
-    assert [entry.reason for entry in left_out] == ["leaked_image"] and kept == training[1:]
+    rest, left_out = split_rows(result.rows, TRAINING, evaluated, pixels_of(result.images))
+    assert [entry.reason for entry in left_out] == ["leaked_image"] and rest == training[1:]
     assert [(f.kind, f.uid) for f in findings_of(result)] == [("leaked_image", training[0].uid)]
 
 
@@ -241,8 +241,8 @@ def test_an_image_that_looks_the_same_in_an_evaluated_folder_is_a_finding(tmp_pa
     (finding,) = findings_of(result)
     assert (finding.kind, finding.action, finding.folder) == ("near_duplicate", "kept", "training")
     assert "imagesTr/a.png looks like" in finding.detail and "imagesVal/b.png of validation-public" in finding.detail
-    kept, left_out = split_rows(result.rows, TRAINING, [], pixels_of(result.images))
-    assert len(kept) == 1 and left_out == []
+    rest, left_out = split_rows(result.rows, TRAINING, [], pixels_of(result.images))
+    assert len(rest) == 1 and left_out == []
 
 
 def test_different_images_are_no_finding(tmp_path):

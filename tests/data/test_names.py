@@ -295,3 +295,15 @@ def test_what_failed_is_in_a_table_or_quarantined_with_the_near_name(failed, tmp
     result = converted(failed / name, tmp_path)
     assert (len(result.rows), [entry.reason for entry in result.quarantine]) == (rows, reasons)
     assert all("; near: imagesTr/" in entry.detail for entry in result.quarantine)
+
+
+def test_a_zip_is_opened_once_whatever_the_number_of_its_json_files(root, tmp_path, monkeypatch):
+    with zipfile.ZipFile(root / SUBSET / "all.zip", "w") as archive:
+        for number in range(50):
+            archive.writestr(f"boxes/{number}.json", '{"boxes": []}')
+        archive.writestr("q.json", QUESTIONS)
+    opened = []
+    real = zipfile.ZipFile
+    monkeypatch.setattr("zipfile.ZipFile", lambda file, *more: opened.append(file) or real(file, *more))
+    (entry,) = converted(root, tmp_path).quarantine
+    assert entry.source_file == f"{SUBSET}/all.zip!q.json" and len(opened) == 2

@@ -1,5 +1,6 @@
 """Running Snakemake as its users do, and reading which jobs it plans."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,12 @@ def checkout(folder: Path, source: Path = ROOT) -> Path:
         else:
             shutil.copyfile(part, folder / name)
     return folder
+
+
+def logged_out() -> dict[str, str]:
+    """This environment without a token of the hub, set or stored by `hf auth login`, and with a connection."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("HF_TOKEN", "HF_HUB_OFFLINE")}
+    return environment | {"HF_TOKEN_PATH": "/nowhere/token"}
 
 
 def snakemake(folder: Path, *arguments: str, code: int = 0, **options) -> str:

@@ -105,7 +105,8 @@ def with_judge(done, name, judge):
 
 @pytest.fixture
 def checkpoint(done):
-    """Files that look like a checkpoint."""
+    """Files that look like a checkpoint, and that no run has seen."""
+    shutil.rmtree(done / RESULTS / "models", ignore_errors=True)
     folder = done / "checkpoints/judge"
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"):
@@ -113,14 +114,14 @@ def checkpoint(done):
     return folder
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "chat_template.jinja"])
-def test_a_local_judge_that_changes_in_place_is_recorded_anew_and_judges_again(done, checkpoint, name):
+def test_a_local_judge_that_changes_in_place_is_recorded_anew_and_judges_again(done, checkpoint):
     judge = {"backend": "transformers", "metric": "crimson", "checkpoint": "checkpoints/judge", "gpus": 0}
     configuration, record = with_judge(done, "local", judge), f"{RESULTS}/models/judges/mine.json"
     plan = planned(done, *configuration)
     assert plan["models_fetch"] == 1 and plan["score_judge"] == 2
     snakemake(done, record, *configuration)
     assert "models_fetch" not in planned(done, *configuration)
+    name = "chat_template.jinja"
     times = (checkpoint / name).stat()
     (checkpoint / name).write_text(name[::-1])  # of the same size and time
     os.utime(checkpoint / name, ns=(times.st_atime_ns, times.st_mtime_ns))

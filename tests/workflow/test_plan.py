@@ -1,14 +1,14 @@
 """What can be output before a run: plans without network, and refusals before any job."""
 
-import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import yaml
 
-from tests.workflow.runs import checkout, planned, refused, snakemake
+from tests.workflow.runs import checkout, logged_out, planned, refused, snakemake
 
 pytestmark = pytest.mark.workflow
 
@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["medgemma-flare", "minicourse"])
 def test_a_gated_configuration_plans_without_token_network_or_gpu(folder, name):
-    environment = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
+    environment = logged_out()
     output = snakemake(folder, "-n", "--configfile", f"config/{name}.yaml", env=environment)
     assert "Tuning tuned [2 CPU, 1 GPU, 48000 MB, 720 min]" in output
     assert "models_fetch" in output and "data_download" in output
@@ -81,9 +81,58 @@ def test_bad_input_is_one_sentence_before_any_job(folder, arguments, sentence):
 
 
 def test_a_gated_run_without_a_token_stops_before_any_job(folder):
-    environment = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
+    environment = logged_out()
     sentence = "google/medgemma-1.5-4b-it is gated and HF_TOKEN is not set: accept its terms at"
     assert sentence in refused(folder, "--configfile", "config/minicourse.yaml", env=environment)
+
+
+def test_a_token_that_a_login_stored_is_as_good_as_one_in_the_environment(folder, tmp_path):
+    (tmp_path / "token").write_text("hf_stored")
+    raw = yaml.safe_load((folder / "config/minicourse.yaml").read_text())
+    raw["datasets"]["iu_xray"]["mirror"] = str(tmp_path)
+    (folder / "config/stored.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    environment = logged_out() | {"HF_TOKEN_PATH": str(tmp_path / "token")}
+    # The mirror is empty, so that the first job fails: the run did begin.
+    begin = ("--configfile", "config/stored.yaml", "--until", "data_download")
+    output = snakemake(folder, *begin, env=environment, code=1)
+    assert "HF_TOKEN is not set" not in output and "Error in rule data_download" in output
+
+
+def test_what_the_configuration_needs_is_looked_at_before_the_first_job(folder):
+    tracker = next((name for name in ("tensorboard", "trackio", "wandb") if find_spec(name) is None), None)
+    if tracker is None:
+        pytest.skip("every tracker is installed")
+    environment = logged_out() | {"NO_SUCH_TOKEN": ""}
+    judge = "{backend: openai, metric: crimson, url: 'http://127.0.0.1:9/v1', model: m, revision: '1', "
+    judge += "token_variable: NO_SUCH_TOKEN}"
+    needs = ("--config", f"tracking={tracker}", f"judges={{crimson: {judge}}}")
+    output = refused(folder, *needs, env=environment)
+    [sentence] = [line for line in output.splitlines() if "tracking needs" in line]
+    assert f"tracking needs {tracker}, which is not installed; " in sentence
+    assert "judges.crimson needs the token in NO_SUCH_TOKEN, which is not set; remedies: `pip install" in sentence
+    # A plan, and a run of jobs that need none of it, go on.
+    assert "tracking needs" not in snakemake(folder, "-n", *needs, env=environment)
+    wanted = "results/data/toy/manifest.json"
+    snakemake(folder, wanted, *needs, "datasets={toy: {source: synthetic, scale: 0.01}}", env=environment)
+
+
+def test_the_default_configuration_is_found_from_anywhere(folder, tmp_path):
+    plan = planned(tmp_path, "-s", str(folder / "Snakefile"))
+    assert plan == planned(folder)
+    shutil.copytree(folder / "config", tmp_path / "config")
+    raw = yaml.safe_load((folder / "config/config.yaml").read_text()) | {"evaluate": ["validation"]}
+    del raw["systems"]["nearest"]
+    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump(raw))
+    assert (
+        planned(tmp_path, "-s", str(folder / "Snakefile"))["infer_baseline"] == 2
+    )  # one of the user's own comes first
+
+
+@pytest.mark.parametrize("results", ["./x/", "x//y/"])
+def test_results_are_planned_without_a_warning_however_their_folder_is_written(folder, results):
+    output = snakemake(folder, "-n", "--config", f"results={results}")
+    assert "warning" not in output.lower() and "contains double" not in output and "Relative file path" not in output
+    assert "x/report/validation/index.html" in output or "x/y/report/validation/index.html" in output
 
 
 def test_a_recipe_that_tunes_the_tower_uses_no_stored_features_of_its_system(folder):
@@ -98,10 +147,10 @@ def test_a_local_checkpoint_and_a_mirror_need_no_token(folder, tmp_path):
     raw["models"]["medgemma15"] |= {"checkpoint": str(tmp_path), "revision": None}
     raw["datasets"]["iu_xray"]["mirror"] = str(tmp_path)
     (folder / "config/offline.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
-    environment = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
-    # The mirror is empty, so that the first job fails: the run did begin.
+    environment = logged_out()
+    # Both folders are empty, so that the first job fails: the run did begin.
     output = snakemake(folder, "--configfile", "config/offline.yaml", env=environment, code=1)
-    assert "Downloading iu_xray" in output and "Error in rule data_download" in output
+    assert "Error in rule data_download" in output or "Error in rule models_fetch" in output
     assert "HF_TOKEN is not set" not in output
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.chat_server import ChatServer
-from tests.workflow.runs import checkout, planned, refused, snakemake
+from tests.workflow.runs import checkout, logged_out, planned, refused, snakemake
 
 pytestmark = pytest.mark.workflow
 ANSWERS = "results/smoke/predictions/validation/there.parquet"
@@ -68,7 +68,7 @@ def test_a_gated_model_needs_a_token_only_where_it_is_loaded(folder, tmp_path, r
         served(recipe=recipe)(raw)
         raw["datasets"]["iu_xray"]["mirror"] = str(tmp_path)
 
-    environment = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
+    environment = logged_out()
     configuration = written(folder, f"gated-{recipe}", change, like="minicourse")
     sentence = "google/medgemma-1.5-4b-it is gated and HF_TOKEN is not set"
     if needed:

@@ -42,7 +42,7 @@ def unmet_needs(configuration: Configuration, gated: Iterable[Gated], rules: Col
     if not needs:
         return None
     remedies = ", ".join(dict.fromkeys(need.remedy for need in needs))
-    return f"{'; '.join(need.sentence for need in needs)}: {remedies}"
+    return f"{'; '.join(need.sentence for need in needs)}; remedies: {remedies}"
 
 
 def slower_without(configuration: Configuration, rules: Collection[str]) -> str | None:
@@ -52,9 +52,8 @@ def slower_without(configuration: Configuration, rules: Collection[str]) -> str 
         return None
     if _installed("liger_kernel"):
         return None
-    return "liger-kernel is not installed, which training and answering on a GPU are faster with: " + _pip(
-        "-r", "requirements-gpu.txt"
-    )
+    remedy = _pip("-r", "requirements-gpu.txt")
+    return f"liger-kernel is not installed: training and answering on a GPU are slower without it; remedy: {remedy}"
 
 
 def _installed(package: str) -> bool:
@@ -75,8 +74,8 @@ def _tokens_of_the_hub(gated: Iterable[Gated]) -> Iterator[Need]:
     if get_token() is None and not constants.HF_HUB_OFFLINE:
         for entry in absent:
             yield Need(
-                f"{entry.repo} is gated and HF_TOKEN is not set",
-                f"accept its terms at {entry.page}, then export HF_TOKEN or run `hf auth login`",
+                f"{entry.repo} is gated and HF_TOKEN is not set: accept its terms at {entry.page}",
+                "`export HF_TOKEN=…` or `hf auth login`",
             )
 
 

@@ -1,9 +1,10 @@
 """Question files: which of a dataset's files they are, read in any of FLARE's shapes, each row a raw record."""
 
 import gzip
+import itertools
 import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ PARTS = 4
 """Parts of a question file's path: split folder, modality, subset, name."""
 
 REMEDY = "put its rows as plain .json into {split folder}/<Modality>/<subset>/"
+
+MARK = b'"Question"'
+"""What a file with questions holds."""
 
 SNIFFED = 64 * 2**10
 """Bytes from its start in which a file that lies elsewhere shows that it holds questions."""
@@ -101,28 +105,32 @@ def misplaced_files(root: Path, paths: Iterable[str], zipped: Iterable[str]) -> 
             where = "is deeper" if depth >= PARTS else "is higher" if depth < PARTS - 1 else ""
             form = "" if name.endswith(".json") else f"is {'gzip' if name.endswith('.gz') else 'JSON Lines'}"
             misplaced[path] = f"{' and '.join(filter(None, (where, form)))}: {REMEDY}"
-    for path in zipped:
-        if _holds_questions(root, path):
-            misplaced[path] = f"is in a zip: {REMEDY}"
+    for path in _with_questions_in_zips(root, zipped):
+        misplaced[path] = f"is in a zip: {REMEDY}"
     return misplaced
 
 
 def _holds_questions(root: Path, path: str) -> bool:
-    """Whether the start of a file, or of a zip's member, names the field `Question`; so too where it cannot be read."""
-    file, member = split_member(path)
+    """Whether the start of a file names the field `Question`; so too where it cannot be read."""
     try:
-        if member is not None:
-            with zipfile.ZipFile(root / file) as archive, archive.open(member) as stream:
-                start = stream.read(SNIFFED)
-        elif path.lower().endswith(".gz"):
-            with gzip.open(root / path) as stream:
-                start = stream.read(SNIFFED)
-        else:
-            with (root / path).open("rb") as stream:
-                start = stream.read(SNIFFED)
+        with gzip.open(root / path) if path.lower().endswith(".gz") else (root / path).open("rb") as stream:
+            return MARK in stream.read(SNIFFED)
     except (OSError, *ARCHIVE_FAULTS):
         return True
-    return b'"Question"' in start
+
+
+def _with_questions_in_zips(root: Path, members: Iterable[str]) -> Iterator[str]:
+    """Those of the paths of members that hold questions, or cannot be read; each zip is opened once."""
+    for file, paths in itertools.groupby(members, key=lambda path: split_member(path)[0]):
+        with zipfile.ZipFile(root / file) as archive:
+            for path in paths:
+                try:
+                    with archive.open(split_member(path)[1] or "") as stream:
+                        questions = MARK in stream.read(SNIFFED)
+                except (OSError, *ARCHIVE_FAULTS):
+                    questions = True
+                if questions:
+                    yield path
 
 
 class DoubledKeys(dict[str, Any]):
