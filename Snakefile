@@ -83,11 +83,11 @@ rule challenge:
 
 onstart:
     # Where Snakemake deploys environments of its own, this one says nothing about the jobs'.
-    if not workflow.deployment_settings.deployment_method:
-        planned = {job.rule.name for job in workflow.dag.needrun_jobs()}
-        if unmet := unmet_needs(CONFIG, GATED, planned):
-            raise WorkflowError(unmet)
-        if slower := slower_without(CONFIG, planned):
-            logger.warning(slower)
+    deployed = bool(workflow.deployment_settings.deployment_method)
+    planned = {job.rule.name for job in workflow.dag.needrun_jobs() if not deployed}
+    if unmet := unmet_needs(CONFIG, GATED, planned):
+        raise WorkflowError(unmet)
+    if slower := slower_without(CONFIG, planned):
+        logger.warning(slower)
     write_json(Path(R) / "configuration.json", CONFIG.model_dump(mode="json"))
     record_run()

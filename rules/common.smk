@@ -5,6 +5,10 @@ from inspect import signature
 
 from snakemake.exceptions import WorkflowError
 
+from workflow_scripts.cache.folders import identity_of_files
+from workflow_scripts.core.manifest import dataset_stamps
+from workflow_scripts.models.record import checkpoint_identity
+from workflow_scripts.judges.prompt_files import prompt_files
 from workflow_scripts.cache.fingerprints import identity as code
 from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, SyntheticDataset
 from workflow_scripts.core.config.judges import RecordedJudge, ServerJudge, TransformersJudge
@@ -196,6 +200,58 @@ def launcher(gpus):
 def gpus_of_judge(judge):
     """GPUs of a judge's job; none for a judge that loads no model."""
     return getattr(CONFIG.judges[judge], "gpus", 0)
+
+
+def state_of(dataset):
+    """Text that changes with the files of a local dataset."""
+    root = Path(root_of(dataset))
+    try:
+        stamps = dataset_stamps(root, [Path(folder) for folder in results_inside(dataset)])
+        return identity_of_files(root, Path(f"{R}/data/{dataset}/seen.json"), stamps)
+    except BadFile as error:
+        raise WorkflowError(str(error)) from None
+
+
+def results_inside(dataset):
+    """The folders that are written to and lie inside a local dataset's: they are no part of it."""
+    root = Path(root_of(dataset)).resolve()
+    return [folder for folder in dict.fromkeys([R, STORE]) if Path(folder).resolve().is_relative_to(root)]
+
+
+def images_of(split):
+    """What is known of the images of a split's dataset and of those that evaluated splits are drawn from."""
+    return [f"{R}/data/{dataset}/images.parquet" for dataset in [CONFIG.splits[split].dataset, *other_protected(split)]]
+
+
+def state_of_checkpoint(name):
+    """Text that changes with the files of a local checkpoint."""
+    try:
+        return checkpoint_identity(CHECKPOINTS[name].checkpoint, Path(f"{R}/models/{name}.json"))
+    except (BadFile, OSError) as error:
+        raise WorkflowError(str(error)) from None
+
+
+@with_signature
+def features_option(wildcards, input):
+    """The index of the vision features, where the job reads one."""
+    return option("--features", input.features)
+
+
+def model_of_judge(name):
+    """The record of the checkpoint that a judge loads."""
+    return [f"{R}/models/judges/{name}.json"] if isinstance(CONFIG.judges[name], TransformersJudge) else []
+
+
+def replies_of_judge(name):
+    """The file that a judge's replies are recorded in."""
+    judge = CONFIG.judges[name]
+    return [str(judge.file)] if isinstance(judge, RecordedJudge) else []
+
+
+def prompt_of_judge(name):
+    """Text that changes with the upstream package that words a judge's prompt."""
+    judge = CONFIG.judges[name]
+    return prompt_files(judge.metric) if isinstance(judge, ServerJudge | TransformersJudge) else ""
 
 
 LOADED = [name for name, s in CONFIG.systems.items() if isinstance(s, ModelSystem) and s.engine is None]

@@ -1,29 +1,5 @@
 # take stock of a dataset or download it; convert it to rows; audit and split them; write them for SFT
 
-from workflow_scripts.cache.folders import identity_of_files
-from workflow_scripts.core.manifest import dataset_stamps
-
-
-def state_of(dataset):
-    """Text that changes with the files of a local dataset."""
-    root = Path(root_of(dataset))
-    try:
-        stamps = dataset_stamps(root, [Path(folder) for folder in results_inside(dataset)])
-        return identity_of_files(root, Path(f"{R}/data/{dataset}/seen.json"), stamps)
-    except BadFile as error:
-        raise WorkflowError(str(error)) from None
-
-
-def results_inside(dataset):
-    """The folders that are written to and lie inside a local dataset's: they are no part of it."""
-    root = Path(root_of(dataset)).resolve()
-    return [folder for folder in dict.fromkeys([R, STORE]) if Path(folder).resolve().is_relative_to(root)]
-
-
-def images_of(split):
-    """What is known of the images of a split's dataset and of those that evaluated splits are drawn from."""
-    return [f"{R}/data/{dataset}/images.parquet" for dataset in [CONFIG.splits[split].dataset, *other_protected(split)]]
-
 
 rule data_inventory:
     """List the files of a local dataset with their hashes."""

@@ -8,12 +8,6 @@ scattergather:
 MAX_NEW_TOKENS = [str(word) for pair in CONFIG.inference.max_new_tokens.items() for word in pair]
 
 
-@with_signature
-def features_option(wildcards, input):
-    """The index of the vision features, where the job reads one."""
-    return option("--features", input.features)
-
-
 rule infer_answer:
     """Answer one shard of a split with a model that the job loads."""
     input:

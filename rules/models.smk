@@ -1,15 +1,5 @@
 # fetch the checkpoint of a model, a judge or an encoder at its revision, or take a local one as it is
 
-from workflow_scripts.models.record import checkpoint_identity
-
-
-def state_of_checkpoint(name):
-    """Text that changes with the files of a local checkpoint."""
-    try:
-        return checkpoint_identity(CHECKPOINTS[name].checkpoint, Path(f"{R}/models/{name}.json"))
-    except (BadFile, OSError) as error:
-        raise WorkflowError(str(error)) from None
-
 
 rule models_fetch:
     """Fetch a checkpoint at its revision, or take a local folder, and record the hash of each file."""

@@ -1,6 +1,5 @@
 # read the answers, judge the reports, and compute every metric with its interval
 
-from workflow_scripts.judges.prompt_files import prompt_files
 
 JUDGES = sorted(CONFIG.judges)
 REPORT_SCORES = ["report_scores", "bertscore"] if CONFIG.scoring.bertscore else ["report_scores"]
@@ -33,23 +32,6 @@ rule score_outcomes:
         " --system {wildcards.system:q} --out {output.outcomes:q} 2>&1 | tee {log:q}"
 
 
-def model_of_judge(name):
-    """The record of the checkpoint that a judge loads."""
-    return [f"{R}/models/judges/{name}.json"] if isinstance(CONFIG.judges[name], TransformersJudge) else []
-
-
-def replies_of_judge(name):
-    """The file that a judge's replies are recorded in."""
-    judge = CONFIG.judges[name]
-    return [str(judge.file)] if isinstance(judge, RecordedJudge) else []
-
-
-def prompt_of_judge(name):
-    """Text that changes with the upstream package that words a judge's prompt."""
-    judge = CONFIG.judges[name]
-    return prompt_files(judge.metric) if isinstance(judge, ServerJudge | TransformersJudge) else ""
-
-
 rule score_judge:
     """Judge the reports of a system: a pair with a valid judgement is never asked for again."""
     input:
@@ -65,6 +47,7 @@ rule score_judge:
         f"{R}/benchmarks/score_judge/{{split}}.{{system}}.{{judge}}.tsv"
     conda:
         CONDA
+    threads: lambda w: 2 if model_of_judge(w.judge) else 1
     resources:
         gpu=lambda w: gpus_of_judge(w.judge),
         mem_mb=growing(lambda w: 48000 if gpus_of_judge(w.judge) else 1500),

@@ -217,7 +217,9 @@ def test_a_metric_of_the_page_reaches_the_table_and_reruns_scoring_alone(checkou
     assert "mae" in {row.metric for row in values}
 
 
-def test_the_judges_of_the_page_are_configurations():
+def test_the_judges_of_the_page_are_configurations(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "replies.jsonl").touch()
     assert len(JUDGES) == 2
     for text in JUDGES:
         load_configuration(DEFAULT | yaml.safe_load(text), "extending.md")

@@ -469,9 +469,7 @@ def test_reasoning_beside_an_answer_is_no_fault(split, root, tmp_path, undisturb
 def test_an_answer_of_another_model_is_refused(split, root, tmp_path):
     with ChatServer(lambda body: Reply("3", model="other")) as server:
         server.models.append({"id": "other", "root": "/somewhere"})
-        with pytest.raises(
-            Refused, match="was asked for 'base' and answered as 'other': name the model as the server"
-        ):
+        with pytest.raises(Refused, match="was asked for 'base' and answered as 'other': name the model as the server"):
             run(split, root, server, tmp_path / "all.parquet", workers=1)
         assert len(server.bodies) == 1
 

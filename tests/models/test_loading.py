@@ -8,8 +8,10 @@ from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from workflow_scripts.core.command import Refused
+from workflow_scripts.core.config.datasets import HubDataset
 from workflow_scripts.core.config.models import Checkpoint
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.data.downloading.hub import DownloadFailed, plan_download
 from workflow_scripts.models import fetch as module
 from workflow_scripts.models.fetch import fetch
 from workflow_scripts.models.loading import load
@@ -107,6 +109,13 @@ def test_without_a_connection_the_remedy_names_the_variable_that_says_so(logged_
         Refused, match=r"is not in the hub's cache here, and HF_HUB_OFFLINE is set: unset it"
     ) as refusal:
         fetch(spec=MEDGEMMA, record=tmp_path / "medgemma.json")
+    assert "network" not in str(refusal.value)
+
+
+def test_a_dataset_that_is_to_be_downloaded_without_a_connection_is_told_the_same(logged_out, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DownloadFailed, match="is to be downloaded, and HF_HUB_OFFLINE is set: unset it") as refusal:
+        plan_download(HubDataset(revision="e" * 40))
     assert "network" not in str(refusal.value)
 
 

@@ -93,6 +93,15 @@ def test_batches_change_no_reply_and_keep_the_order(checkpoint):
     assert model(checkpoint).loaded.replies(PAIRS, 0) == model(checkpoint, batch=1).loaded.replies(PAIRS, 0)
 
 
+def test_a_judge_on_the_cpu_takes_as_many_threads_as_its_job_whatever_the_machine_has(checkpoint, monkeypatch):
+    import torch
+
+    taken = []
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    _ = model(checkpoint).loaded
+    assert taken == [2]
+
+
 def test_the_same_pairs_load_no_model_again(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("workflow_scripts.judges.backends.local.checked", lambda reply, _: Judgement("valid", reply))
     first = model(checkpoint)

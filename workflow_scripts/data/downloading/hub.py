@@ -111,6 +111,11 @@ def explain(error: Exception, spec: HubDataset) -> str:
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     page = f"{endpoint}/datasets/{spec.repo}"
     status = _status(error)
+    if isinstance(error, OfflineModeIsEnabled):
+        return (
+            f"{spec.repo} is to be downloaded, and HF_HUB_OFFLINE is set: unset it and run again where there is a "
+            "connection, or name a `mirror` folder"
+        )
     if isinstance(error, GatedRepoError):
         return f"{spec.repo} is gated: accept its terms at {page} and set HF_TOKEN to a token of the same account"
     if isinstance(error, RevisionNotFoundError):

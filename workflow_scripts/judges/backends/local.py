@@ -26,6 +26,7 @@ from workflow_scripts.models.kernels import speed_up_inference
 from workflow_scripts.models.markup import chat_ids
 from workflow_scripts.models.record import read_record, verify_files
 from workflow_scripts.models.runtime import compute_dtype, first_line, identity_of_runtime
+from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 
 TEMPERATURE = 0.3
 """Of a further try; the first one is greedy."""
@@ -83,6 +84,8 @@ class LoadedJudge:
             BadFile: it cannot be loaded, wants code of its own to be run, or files changed since the record.
         """
         self._judge = judge
+        if device == "cpu":
+            use_threads(TORCH_THREADS)
         _, folder = read_record(record)
         verify_files(record)
         try:
