@@ -286,7 +286,8 @@ def test_real_outputs_are_read_fast_and_without_an_exception(system):
             cmmd[named, lenient is not None] += 1
         elif task == "classification":
             letters[lenient is not None] += 1
-    assert sorted(times)[int(0.99 * len(times))] < 0.001
+    # Under a millisecond on an idle machine of 2024; machines that other work keeps busy are several times slower.
+    assert sorted(times)[int(0.99 * len(times))] < 0.005
     if system == "base":
         assert letters[True] / letters.total() >= 0.99
     assert cmmd[True, False] == 0
