@@ -56,6 +56,7 @@ def undisturbed(tmp_path_factory, split, root, tiny, features):
     return folder, time.monotonic() - started
 
 
+@pytest.mark.extended
 def test_killed_at_ten_random_moments_it_ends_with_the_same_adapter(undisturbed, tmp_path, split, root, tiny, features):
     whole, seconds = undisturbed
     moments = random.Random(7)
