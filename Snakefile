@@ -7,7 +7,7 @@ Paths below the results folder follow one grammar:
     features/{model}/{split}/index.parquet
     systems/{system}/     adapter/, history.parquet
     predictions/{split}/{system}.parquet, its shards in {group}/, {system}.unmatched.parquet, {system}.json
-    scores/{split}/…      outcomes, judgements, report scores, metrics
+    scores/{split}/       judgements/{judge}.{shard}.parquet, metrics, comparisons; {system}/ outcomes, report scores
     report/{split}/       table.csv, table.md, table.provenance.json, index.html
     store/                cache keyed by content: features, adapters, answers, judgements
     configuration.json    of the last run that was started

@@ -1,7 +1,9 @@
 """The configuration, and what the rules ask of it. Nothing here imports torch."""
 
 import gc
+from functools import cache
 from inspect import signature
+
 
 from snakemake.exceptions import WorkflowError
 
@@ -11,13 +13,13 @@ from workflow_scripts.models.record import checkpoint_identity
 from workflow_scripts.judges.prompt_files import prompt_files
 from workflow_scripts.cache.fingerprints import identity as code
 from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, SyntheticDataset
-from workflow_scripts.core.config.judges import RecordedJudge, ServerJudge, TransformersJudge
+from workflow_scripts.core.config.judges import RecordedJudge, ServerJudge, CheckpointJudge
 from workflow_scripts.core.config.models import HubModel, SyntheticModel
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, BaselineSystem
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
-from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.files import BadFile, temporary_folder
+from workflow_scripts.core.tasks import tasks
 from workflow_scripts.infer.shards import finished_shards
 from workflow_scripts.cache.given_files import identity_of_file
 
@@ -197,6 +199,31 @@ def launcher(gpus):
     return f"python -m workflow_scripts.cli.devices {gpus} -- {several if gpus > 1 else 'python -m'}"
 
 
+def shards_of_judge(judge):
+    """The jobs that share a judge's pairs, `K-of-N` each."""
+    count = getattr(CONFIG.judges[judge], "shards", 1)
+    return [f"{number + 1}-of-{count}" for number in range(count)]
+
+
+def pairs_at_most(split, judge):
+    """How many pairs of a split a judge has to judge at most, in words: known once the split is written."""
+    rows = Path(f"{R}/splits/{split}/rows.parquet")
+    if not rows.is_file():
+        return "pairs are known once the split is written"
+    frozen = getattr(CONFIG.judges[judge], "metric", None) == "crimson" and CONFIG.judges[judge].freeze_references
+    return f"at most {reports_of_split(rows, rows.stat().st_mtime_ns) * (len(CONFIG.systems) + frozen):,} pairs"
+
+
+@cache
+def reports_of_split(rows, changed):
+    """Rows of a split whose answers are judged; `changed` is the file's time."""
+    from pyarrow.parquet import read_table  # slow to import, and of use to later plans alone
+
+    free_text = {task.name for task in tasks().values() if task.free_text}
+    column = read_table(rows, columns=["task"])["task"].value_counts().to_pylist()
+    return sum(entry["counts"] for entry in column if entry["values"] in free_text)
+
+
 def gpus_of_judge(judge):
     """GPUs of a judge's job; none for a judge that loads no model."""
     return getattr(CONFIG.judges[judge], "gpus", 0)
@@ -223,6 +250,14 @@ def images_of(split):
     return [f"{R}/data/{dataset}/images.parquet" for dataset in [CONFIG.splits[split].dataset, *other_protected(split)]]
 
 
+def size_of_checkpoint(name):
+    """What fetching a checkpoint downloads, in words."""
+    entry = CHECKPOINTS[name]
+    if entry.local:
+        return "a local folder"
+    return f"about {entry.gigabytes} GB" if entry.gigabytes else "of unknown size"
+
+
 def state_of_checkpoint(name):
     """Text that changes with the files of a local checkpoint."""
     try:
@@ -239,7 +274,7 @@ def features_option(wildcards, input):
 
 def model_of_judge(name):
     """The record of the checkpoint that a judge loads."""
-    return [f"{R}/models/judges/{name}.json"] if isinstance(CONFIG.judges[name], TransformersJudge) else []
+    return [f"{R}/models/judges/{name}.json"] if isinstance(CONFIG.judges[name], CheckpointJudge) else []
 
 
 def replies_of_judge(name):
@@ -251,7 +286,7 @@ def replies_of_judge(name):
 def prompt_of_judge(name):
     """Text that changes with the upstream package that words a judge's prompt."""
     judge = CONFIG.judges[name]
-    return prompt_files(judge.metric) if isinstance(judge, ServerJudge | TransformersJudge) else ""
+    return prompt_files(judge.metric) if isinstance(judge, ServerJudge | CheckpointJudge) else ""
 
 
 LOADED = [name for name, s in CONFIG.systems.items() if isinstance(s, ModelSystem) and s.engine is None]
@@ -262,6 +297,10 @@ GATED = [
     Gated(entry.checkpoint, f"https://huggingface.co/{entry.checkpoint}", f"{R}/models/{name}.json")
     for name, entry in CONFIG.models.items()
     if isinstance(entry, HubModel) and entry.gated and not CHECKPOINTS[name].local and CONFIG.loads(name)
+] + [
+    Gated(entry.checkpoint, f"https://huggingface.co/{entry.checkpoint}", f"{R}/models/judges/{name}.json")
+    for name, entry in CONFIG.judges.items()
+    if isinstance(entry, CheckpointJudge) and entry.gated and not CHECKPOINTS[f"judges/{name}"].local
 ] + [
     Gated(entry.repo, f"https://huggingface.co/datasets/{entry.repo}", f"{R}/data/{name}/manifest.json")
     for name, entry in CONFIG.datasets.items()
@@ -278,3 +317,4 @@ wildcard_constraints:
     system="[A-Za-z0-9_-]+",
     group="[A-Za-z0-9_+-]+",
     judge="[A-Za-z0-9_-]+",
+    shard="[0-9]+-of-[0-9]+",

@@ -17,12 +17,13 @@ rule models_fetch:
     resources:
         mem_mb=growing(4000),
         runtime=growing(120),
+        download=lambda w: size_of_checkpoint(w.model),
     params:
         code=code("workflow_scripts.models.fetch"),
         spec=lambda w: CHECKPOINTS[w.model].spec(),
         content=lambda w: option("--content", state_of_checkpoint(w.model) or []),
     message:
-        "Fetching {wildcards.model} at its revision [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Fetching {wildcards.model} at its revision, {resources.download} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.models.fetch --spec {params.spec:q} --record {output.record:q}"
         " {params.content:q} 2>&1 | tee {log:q}"

@@ -33,18 +33,18 @@ rule score_outcomes:
 
 
 rule score_judge:
-    """Judge the reports of a system: a pair with a valid judgement is never asked for again."""
+    """Judge the reports of all systems of a split: a pair with a valid judgement is never asked for again."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
-        predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
+        predictions=expand(f"{R}/predictions/{{{{split}}}}/{{system}}.parquet", system=CONFIG.systems),
         model=lambda w: model_of_judge(w.judge),
         replies=lambda w: replies_of_judge(w.judge),
     output:
-        judgements=f"{R}/scores/{{split}}/{{system}}/{{judge}}.judgements.parquet",
+        judgements=f"{R}/scores/{{split}}/judgements/{{judge}}.{{shard}}.parquet",
     log:
-        f"{R}/logs/score_judge/{{split}}.{{system}}.{{judge}}.log",
+        f"{R}/logs/score_judge/{{split}}.{{judge}}.{{shard}}.log",
     benchmark:
-        f"{R}/benchmarks/score_judge/{{split}}.{{system}}.{{judge}}.tsv"
+        f"{R}/benchmarks/score_judge/{{split}}.{{judge}}.{{shard}}.tsv"
     conda:
         CONDA
     threads: lambda w: 2 if model_of_judge(w.judge) else 1
@@ -53,6 +53,7 @@ rule score_judge:
         mem_mb=growing(lambda w: 48000 if gpus_of_judge(w.judge) else 1500),
         runtime=growing(lambda w: 480 if gpus_of_judge(w.judge) else 60),
         store=f"{STORE}/judgements",
+        pairs=lambda w: pairs_at_most(w.split, w.judge),
     params:
         code=code("workflow_scripts.score.judge"),
         spec=lambda w: CONFIG.judges[w.judge].spec(),
@@ -61,18 +62,18 @@ rule score_judge:
         content=lambda w: option(
             "--content",
             [
-                state_of_file(file, f"{R}/scores/{w.split}/{w.system}/{w.judge}.seen.json")
+                state_of_file(file, f"{R}/scores/{w.split}/judgements/{w.judge}.{w.shard}.seen.json")
                 for file in replies_of_judge(w.judge)
             ],
         ),
-        seen=f"{R}/scores/{{split}}/{{system}}/{{judge}}.seen.json",
+        seen=f"{R}/scores/{{split}}/judgements/{{judge}}.{{shard}}.seen.json",
     message:
-        "Judging the reports of {wildcards.system} on {wildcards.split} with {wildcards.judge} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Judging the reports on {wildcards.split} with {wildcards.judge}, {wildcards.shard}: {resources.pairs} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.score.judge"
         " --split {input.split:q} --predictions {input.predictions:q}"
         " --name {wildcards.judge:q} --spec {params.spec:q} {params.model:q}"
-        " {params.content:q} --seen {params.seen:q} --store {resources.store:q}"
+        " {params.content:q} --seen {params.seen:q} --shard {wildcards.shard:q} --store {resources.store:q}"
         " --out {output.judgements:q} 2>&1 | tee {log:q}"
 
 
@@ -81,7 +82,11 @@ rule score_reports:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
-        judgements=expand(f"{R}/scores/{{{{split}}}}/{{{{system}}}}/{{judge}}.judgements.parquet", judge=JUDGES),
+        judgements=[
+            f"{R}/scores/{{split}}/judgements/{judge}.{shard}.parquet"
+            for judge in JUDGES
+            for shard in shards_of_judge(judge)
+        ],
     output:
         scores=f"{R}/scores/{{split}}/{{system}}/report_scores.parquet",
         findings=f"{R}/scores/{{split}}/{{system}}/findings.parquet",

@@ -19,7 +19,8 @@ class Counting:
 
     def ask(self, pairs, attempt):
         self.pairs += pairs
-        return [Judgement("valid", f"reply to {pair.reference}") for pair in pairs]
+        for pair in pairs:
+            yield pair, Judgement("valid", f"reply to {pair.reference}")
 
 
 def test_a_damaged_judgement_is_reported_and_asked_for_again(tmp_path, capsys):

@@ -56,8 +56,9 @@ class Scripted:
         self.pairs = 0
 
     def ask(self, pairs, attempt):
-        self.pairs += len(pairs)
-        return [self.answer(pair, attempt) for pair in pairs]
+        for pair in pairs:
+            self.pairs += 1
+            yield pair, self.answer(pair, attempt)
 
 
 PAIRS = [Pair(f"Finding {number}.", "Something.") for number in range(6)]
@@ -123,9 +124,7 @@ def test_no_reply_is_invalid_now_and_asked_for_in_the_next_run(tmp_path):
     assert {judgement.status for judgement in judgements.values()} == {"valid"}
 
 
-def test_what_a_dying_judge_said_is_stored(tmp_path, monkeypatch):
-    monkeypatch.setattr("workflow_scripts.judges.judgements.CHUNK", 2)
-
+def test_what_a_dying_judge_said_is_stored(tmp_path):
     def answer(pair, attempt):
         if pair == PAIRS[3]:
             raise JudgeDied("out of memory")
@@ -133,11 +132,11 @@ def test_what_a_dying_judge_said_is_stored(tmp_path, monkeypatch):
 
     dying = Scripted(answer)
     judgements = judge_pairs(PAIRS, Store(tmp_path, dying.identity), dying, 2)
-    assert [judgements[pair].status for pair in PAIRS] == ["valid", "valid", "invalid", "invalid", "invalid", "invalid"]
+    assert [judgements[pair].status for pair in PAIRS] == ["valid", "valid", "valid", "invalid", "invalid", "invalid"]
     assert "out of memory" in judgements[PAIRS[5]].reason
     well = Scripted(lambda pair, attempt: Judgement("valid", "x"))
     judge_pairs(PAIRS, Store(tmp_path, dying.identity), well, 2)
-    assert well.pairs == 4
+    assert well.pairs == 3
 
 
 def recorded(tmp_path, replies: dict[tuple[str, str], str], **changes) -> RecordedJudge:
@@ -155,7 +154,7 @@ def test_recorded_replies_below_the_users_folder_are_read_and_noted(tmp_path, ta
     monkeypatch.chdir(tmp_path)
     split, answers = tables([row(0, "report", "Pneumothorax.")], [prediction("u0000", "Pneumothorax.")])
     section = recorded(tmp_path, {("Pneumothorax.", "Pneumothorax."): reply()}, path="~/replies.jsonl")
-    seen, files = tmp_path / "seen.json", {"split": split, "predictions": answers, "store": tmp_path / "s"}
+    seen, files = tmp_path / "seen.json", {"split": split, "predictions": [answers], "store": tmp_path / "s"}
     planned = identity_of_file(section.file, seen)
     judge(**files, name="panel", spec=JudgeSection(section), content=planned, seen=seen, out=tmp_path / "j")
     assert [pair.status for pair in read_rows(tmp_path / "j", JudgedPair)] == ["valid"]
@@ -175,7 +174,7 @@ def judged(split, predictions, name: str, section: Judge, folder):
     """The table of judged pairs that the step writes."""
     out = folder / f"{name}.judgements.parquet"
     spec = JudgeSection(section)
-    judge(split=split, predictions=predictions, name=name, spec=spec, store=folder / "store", out=out)
+    judge(split=split, predictions=[predictions], name=name, spec=spec, store=folder / "store", out=out)
     return out
 
 

@@ -118,7 +118,7 @@ def test_a_judge_that_abstained_makes_no_row_valid_and_is_counted(tables, tmp_pa
     split, answers = tables(rows, [prediction(r.uid, text) for r, text in zip(rows, texts, strict=True)])
     judgements, scores = tmp_path / "j", tmp_path / "s"
     spec = JudgeSection(RuleBasedJudge())
-    judge(split=split, predictions=answers, name="rules", spec=spec, store=tmp_path / "store", out=judgements)
+    judge(split=split, predictions=[answers], name="rules", spec=spec, store=tmp_path / "store", out=judgements)
     write_reports(split=split, predictions=answers, judgements=[judgements], out=scores, findings=tmp_path / "fi")
     more = {"report_scores": [scores], "rule_based_judges": ["rules"]}
     crimson = primary_of(tables, tmp_path, rows, texts, **more)["macro"]

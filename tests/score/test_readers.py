@@ -19,7 +19,7 @@ from workflow_scripts.core.answers import Value
 from workflow_scripts.core.rows import ExpectedFormat, Instance, Option
 from workflow_scripts.core.tasks import load_part, tasks
 from workflow_scripts.score.outcomes import is_looping, outcome_of, outcomes_of
-from workflow_scripts.tasks.language.text import REFUSAL
+from workflow_scripts.tasks.language.refusals import REFUSAL
 
 
 class Form(NamedTuple):

@@ -58,8 +58,8 @@ def judge(url: str, **changes) -> ServerJudge:
 def test_replies_come_in_the_order_of_the_pairs_and_a_failed_request_gives_none(server):
     url, requests = server
     pairs = [Pair("Pneumothorax.", "Fine."), Pair("Broken.", "Fine."), Pair("Effusion.", "Fine.")]
-    answers = Server(judge(url)).ask(pairs, 0)
-    assert [answer and answer.status for answer in answers] == ["valid", None, "valid"]
+    answers = dict(Server(judge(url)).ask(pairs, 0))
+    assert [answers[pair] and answers[pair].status for pair in pairs] == ["valid", None, "valid"]
     path, token, body = requests[0]
     assert path == "/v1/chat/completions"
     assert token is None
@@ -68,7 +68,7 @@ def test_replies_come_in_the_order_of_the_pairs_and_a_failed_request_gives_none(
 
 
 def test_a_server_that_is_not_there_gives_no_reply():
-    assert Server(judge("http://127.0.0.1:9/v1")).ask([Pair("a", "b")], 0) == [None]
+    assert list(Server(judge("http://127.0.0.1:9/v1")).ask([Pair("a", "b")], 0)) == [(Pair("a", "b"), None)]
 
 
 def test_the_token_comes_from_the_environment_and_stays_out_of_the_identity(server, monkeypatch):
@@ -77,7 +77,7 @@ def test_the_token_comes_from_the_environment_and_stays_out_of_the_identity(serv
         Server(judge(url, token_variable="JUDGE_TOKEN"))
     monkeypatch.setenv("JUDGE_TOKEN", "secret")
     backend = Server(judge(url, token_variable="JUDGE_TOKEN"))
-    backend.ask([Pair("a", "b")], 0)
+    list(backend.ask([Pair("a", "b")], 0))
     assert requests[0][1] == "Bearer secret"
     assert "secret" not in json.dumps(backend.identity)
 
@@ -86,8 +86,8 @@ def test_a_request_that_a_further_try_mends_is_a_reply():
     faults = [Fault(503), Fault(429, "", {"Retry-After": "0"}), Fault(cut=10), Fault(200, "<html>"), Fault(500)]
     with ChatServer(lambda _: Reply(reply())) as server:
         server.faults.extend(faults)
-        answers = Server(judge(server.url)).ask([Pair("a", "b"), Pair("c", "d"), Pair("e", "f")], 0)
-    assert [answer.status for answer in answers] == ["valid"] * 3
+        answers = list(Server(judge(server.url)).ask([Pair("a", "b"), Pair("c", "d"), Pair("e", "f")], 0))
+    assert [answer.status for _, answer in answers] == ["valid"] * 3
     assert len(server.bodies) == 3 + len(faults)
 
 

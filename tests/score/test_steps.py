@@ -76,7 +76,7 @@ def scored(tmp_path_factory):
         write_rows(answers, [prediction(r.uid, text, system) for r, text in zip(rows, texts, strict=True)], Prediction)
         outcomes.append(outcomes_file(folder, split, answers, system))
         section = JudgeSection(RuleBasedJudge())
-        judge(split=split, predictions=answers, name=RULES, spec=section, store=folder / "store", out=judged)
+        judge(split=split, predictions=[answers], name=RULES, spec=section, store=folder / "store", out=judged)
         findings = folder / f"{system}.findings"
         write_reports(split=split, predictions=answers, judgements=[judged], out=scores, findings=findings)
         report_scores.append(scores)
@@ -329,3 +329,21 @@ def test_outcomes_hold_plain_json(tables, tmp_path):
     split, answers = tables(rows, [prediction(r.uid, r.answer) for r in rows])
     for r in read_rows(outcomes_file(tmp_path, split, answers, "base"), Outcome):
         assert json.loads(r.strict) == json.loads(r.lenient) == json.loads(r.reference)
+
+
+def test_a_rule_based_judge_heads_no_run_that_has_a_model_judge_even_where_that_one_scored_nothing():
+    text = {ScoreKey("rouge_l"): {"u": (0.1, "valid")}}
+    rules = {ScoreKey("crimson", "rules"): {"u": (0.5, "valid")}, ScoreKey("green", "rules"): {"u": (0.5, "valid")}}
+    green = {ScoreKey("green", "model"): {"u": (0.4, "valid")}}
+    unread = {ScoreKey("crimson", "model"): {"u": (None, "invalid")}}
+    assert headline_of({"base": rules | text | green}, ["rules"]) == ScoreKey("green", "model")
+    assert headline_of({"base": rules | text | unread}, ["rules"]) == ScoreKey("rouge_l")
+    assert headline_of({"base": rules | text}, ["rules"]) == ScoreKey("crimson", "rules")
+
+
+def test_a_judge_that_abstained_on_most_rows_heads_nothing():
+    values = {f"u{n}": (1.0 if n < 2 else None, "valid" if n < 2 else "abstained") for n in range(5)}
+    scores = {
+        "base": {ScoreKey("crimson", "rules"): values, ScoreKey("rouge_l"): dict.fromkeys(values, (0.1, "valid"))}
+    }
+    assert headline_of(scores, ["rules"]) == ScoreKey("rouge_l")

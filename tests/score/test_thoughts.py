@@ -55,7 +55,7 @@ def test_judges_and_text_metrics_see_the_final_answer(tables, tmp_path):
     assert {(pair.reference, pair.hypothesis) for pair in pairs.values()} == {(report, report)}
     judgements, scores = tmp_path / "judgements", tmp_path / "scores"
     spec = JudgeSection(RuleBasedJudge())
-    judge(split=split, predictions=answers, name="rules", spec=spec, store=tmp_path / "store", out=judgements)
+    judge(split=split, predictions=[answers], name="rules", spec=spec, store=tmp_path / "store", out=judgements)
     assert len(read_rows(judgements, JudgedPair)) == 1
     write_reports(split=split, predictions=answers, judgements=[judgements], out=scores, findings=tmp_path / "findings")
     values = {(s.metric, s.judge): s.value for s in read_rows(scores, ReportScore) if s.stratum is None}

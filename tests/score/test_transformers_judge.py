@@ -81,7 +81,7 @@ def judged(checkpoint, tables, folder, **changes):
     split, answers = tables([row(0, "report", "Cardiomegaly.")], [prediction("u0000", "Normal.")])
     spec, record = JudgeSection(section(checkpoint, invalid_share=1.0, **changes)), record_of(checkpoint)
     judge(
-        split=split, predictions=answers, name="random", spec=spec, model=record, store=folder / "s", out=folder / "j"
+        split=split, predictions=[answers], name="random", spec=spec, model=record, store=folder / "s", out=folder / "j"
     )
     return read_rows(folder / "j", JudgedPair)
 
@@ -222,5 +222,5 @@ def test_markup_in_a_report_is_text_to_the_judge(checkpoint):
 def test_without_its_record_a_judge_is_refused_by_name(checkpoint, tables, tmp_path):
     split, answers = tables([row(0, "report", "Cardiomegaly.")], [prediction("u0000", "Normal.")])
     with pytest.raises(Refused, match=r"the record of .* is missing: give what models\.fetch wrote with --model"):
-        judge(split=split, predictions=answers, name="random", spec=JudgeSection(section(checkpoint)),
+        judge(split=split, predictions=[answers], name="random", spec=JudgeSection(section(checkpoint)),
               store=tmp_path / "s", out=tmp_path / "j")  # fmt: skip

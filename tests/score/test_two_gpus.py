@@ -44,6 +44,7 @@ def test_two_gpus_reply_as_one(tmp_path):
         section = TransformersJudge(
             metric="crimson", checkpoint=str(tmp_path), gpus=gpus, batch=1, max_new_tokens=24, retries=0
         )
-        return [judgement.reply for judgement in TransformersModel(section, record).ask(pairs, 0)]
+        by_pair = dict(TransformersModel(section, record).ask(pairs, 0))
+        return [by_pair[pair].reply for pair in pairs]
 
     assert replies(2) == replies(1)

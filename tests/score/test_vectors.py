@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.score.upstream_green import read_green_upstream
 from workflow_scripts.judges import upstream
-from workflow_scripts.judges.crimson import InvalidJudgement, crimson, faults_of
-from workflow_scripts.judges.green import green
-from workflow_scripts.judges.replies import read_crimson, read_green, read_green_upstream
+from workflow_scripts.judges.crimson import crimson, faults_of, read_crimson
+from workflow_scripts.judges.green import green, read_green
+from workflow_scripts.judges.replies import InvalidJudgement
 from workflow_scripts.tasks.report.rule_green import rule_green
 
 

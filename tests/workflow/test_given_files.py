@@ -86,9 +86,9 @@ def test_recorded_replies_in_the_place_of_the_first_are_read_and_a_touch_plans_n
     snakemake(done, *CONFIG)
     replaced(done, "replies.jsonl", lambda name: write_replies(done, "benign_expected", name))
     plan = planned(done, *CONFIG)
-    assert plan.keys() == OF_JUDGEMENTS | TABLES and plan["score_judge"] == 2
+    assert plan.keys() == OF_JUDGEMENTS | TABLES and plan["score_judge"] == 1
     snakemake(done, *CONFIG)
-    pairs = read_rows(done / RESULTS / "scores/validation/theirs/panel.judgements.parquet", JudgedPair)
+    pairs = read_rows(done / RESULTS / "scores/validation/judgements/panel.1-of-1.parquet", JudgedPair)
     assert pairs and all("benign_expected" in pair.reply for pair in pairs)
     for name in ("theirs.jsonl", "replies.jsonl"):
         (done / name).touch()
@@ -118,7 +118,7 @@ def test_a_local_judge_that_changes_in_place_is_recorded_anew_and_judges_again(d
     judge = {"backend": "transformers", "metric": "crimson", "checkpoint": "checkpoints/judge", "gpus": 0}
     configuration, record = with_judge(done, "local", judge), f"{RESULTS}/models/judges/mine.json"
     plan = planned(done, *configuration)
-    assert plan["models_fetch"] == 1 and plan["score_judge"] == 2
+    assert plan["models_fetch"] == 1 and plan["score_judge"] == 1
     snakemake(done, record, *configuration)
     assert "models_fetch" not in planned(done, *configuration)
     name = "chat_template.jinja"
@@ -144,7 +144,7 @@ def test_another_prompt_of_the_upstream_package_plans_the_judge_again_and_asks_a
     [installed] = find_spec("CRIMSON").submodule_search_locations
     source = shutil.copytree(installed, tmp_path / "CRIMSON") / "prompt_parts.py"
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    target = f"{RESULTS}/scores/validation/theirs/mine.judgements.parquet"
+    target = f"{RESULTS}/scores/validation/judgements/mine.1-of-1.parquet"
     with ChatServer(lambda _: Reply(reply())) as server:
         judge = {"backend": "openai", "metric": "crimson", "url": server.url, "model": "base", "revision": "1"}
         arguments = (target, *with_judge(done, "server", judge | {"freeze_references": False}))

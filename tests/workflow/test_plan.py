@@ -47,7 +47,7 @@ def test_the_default_plans_every_stage_once(folder):
         "report_page": 1,
         "report_tables": 1,
         "score_comparisons": 1,
-        "score_judge": 5,
+        "score_judge": 1,
         "score_metrics": 1,
         "score_outcomes": 5,
         "score_reports": 5,

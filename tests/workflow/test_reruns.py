@@ -33,8 +33,8 @@ CONTRACT, GROUPS = cells("after a change of"), cells("name")
 def globs(cell):
     """The globs of a cell, groups spelled out."""
     patterns = []
-    for glob, group, system in re.findall(r"`([^`]+)`|\*((?:answers of (\w+))|tables)\*", cell):
-        of_group = GROUPS["*answers of SYSTEM*" if system else "*tables*"] if group else ""
+    for glob, group, system in re.findall(r"`([^`]+)`|\*((?:answers of (\w+))|tables|judgements)\*", cell):
+        of_group = GROUPS["*answers of SYSTEM*" if system else f"*{group}*"] if group else ""
         patterns += [glob] if glob else [g.replace("SYSTEM", system) for g in globs(of_group)]
     return patterns
 

@@ -23,13 +23,13 @@ OF_A_SYSTEM = {
     "infer_gather": 1,
     "score_outcomes": 1,
     "score_judge": 1,
-    "score_reports": 1,
+    "score_reports": 3,
     "score_comparisons": 1,
     "score_metrics": 1,
     "report_tables": 1,
     "report_page": 1,
 }
-"""The jobs that answers of one system lead to."""
+"""The jobs that answers of one system lead to; the reports of all systems are judged together."""
 
 
 @pytest.fixture(scope="module")

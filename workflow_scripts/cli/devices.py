@@ -2,7 +2,8 @@
 
 Snakemake counts GPUs and assigns none. This takes a lock on as many devices as the job asks for, shows the command
 these alone, and becomes the command: the locks end with its process, however that ends. Under SLURM, which assigns
-devices itself, and where `FLAREBENCH_DEVICE=cpu` asks for the CPU, nothing is done.
+devices itself, and where `FLAREBENCH_DEVICE=cpu` asks for the CPU, it takes none. The command never reaches for the
+hub: whatever it loads was fetched by a rule that runs where Snakemake runs.
 """
 
 import fcntl
@@ -86,6 +87,7 @@ def run_on_devices(count: Positional[int], command: Positional[list[str]]) -> No
         devices = take(count, Path(tempfile.gettempdir()) / f"flarebench-devices-{os.getuid()}")
         os.environ[VARIABLE] = ",".join(devices)
         print(f"GPUs of this job: {os.environ[VARIABLE]}", flush=True)
+    os.environ["HF_HUB_OFFLINE"] = "1"
     os.execvp(command[0], command)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from workflow_scripts import ROOT
-from workflow_scripts.core.config.judges import ServerJudge, TransformersJudge
+from workflow_scripts.core.config.judges import CheckpointJudge, ServerJudge
 from workflow_scripts.core.config.systems import ModelSystem
 from workflow_scripts.core.config.workflow import Configuration
 from workflow_scripts.judges.prompt_files import FILES
@@ -102,7 +102,7 @@ def _tokens_of_engines(configuration: Configuration) -> Iterator[Need]:
 
 def _of_judges(configuration: Configuration) -> Iterator[Need]:
     for name, judge in configuration.judges.items():
-        if not isinstance(judge, ServerJudge | TransformersJudge):
+        if not isinstance(judge, ServerJudge | CheckpointJudge):
             continue
         package, _ = FILES[judge.metric]
         if not _installed(package):

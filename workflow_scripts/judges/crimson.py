@@ -1,12 +1,20 @@
-"""CRIMSON's score as a pure function of a judgement.
+"""CRIMSON: reads a judge's reply, and scores the judgement in it, as pure functions. `score(reply)` does both.
 
 Formula: upstream rajpurkarlab/CRIMSON. Reference findings weigh by clinical significance; a matched one earns its
 weight, less for significant attribute errors; false findings cost their weight. `upstream` mode repeats upstream's
 results, faults included; `strict` mode first asks `faults_of` and scores only a judgement without any.
+Form is repaired (fences, prose around the JSON, trailing commas, a missing bracket), content is not: a reply that
+lacks a part or names an unknown id is invalid, which is a status and not a score.
 """
 
+import json
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import json_repair
+
+from workflow_scripts.judges.replies import LONGEST, MOST, InvalidJudgement
 
 WEIGHTS = {
     "urgent": 1.0,
@@ -23,12 +31,10 @@ ERROR_TYPES = (
 LISTS = ("reference_findings", "predicted_findings", "matched_findings")
 ERROR_LISTS = ("false_findings", "missing_findings", "attribute_errors")
 Mode = Literal["strict", "upstream"]
+_THOUGHT = re.compile(r"<think>.*?</think>|<unused94>.*?<unused95>", re.DOTALL)
+_FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 JudgementJSON = dict[str, Any]
 """CRIMSON's judgement of a pair of reports as its prompt asks for it: findings, matches and errors by their ids."""
-
-
-class InvalidJudgement(ValueError):
-    """A judge's reply is not a judgement; the message names the first fault."""
 
 
 @dataclass(frozen=True)
@@ -215,3 +221,65 @@ def _closed(side: str, known: set[str], matched: set[str], unmatched: set[str], 
     if known - matched - unmatched:
         faults.append(f"a {side} finding is neither matched nor {word}")
     return faults
+
+
+def read_crimson(reply: str) -> JudgementJSON:
+    """The judgement in a reply.
+
+    Raises:
+        InvalidJudgement: the reply holds none, it was cut, or it has a fault.
+    """
+    judgement: JudgementJSON = _json_in(reply)
+    faults = faults_of(judgement)
+    if faults:
+        raise InvalidJudgement(faults[0])
+    for name in ("reference_findings", "predicted_findings", "matched_findings"):
+        if len(judgement[name]) > MOST:
+            raise InvalidJudgement(f"`{name}` has {len(judgement[name])} entries")
+    return judgement
+
+
+def _json_in(reply: str) -> Any:
+    """The one JSON object of a reply, repaired in form.
+
+    Raises:
+        InvalidJudgement: no object, two objects, or an object without an end.
+    """
+    text = _THOUGHT.sub("", reply[:LONGEST]).lstrip("\ufeff").strip()
+    fence = _FENCE.search(text)
+    text = fence.group(1) if fence else text
+    start = text.find("{")
+    if start < 0:
+        raise InvalidJudgement("the reply holds no JSON object")
+    try:
+        judgement, end = json.JSONDecoder(strict=False).raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return _repaired(text[start : text.rfind("}") + 1])
+    if "{" in text[end:]:
+        raise InvalidJudgement("the reply holds two JSON objects")
+    return judgement
+
+
+def _repaired(text: str) -> Any:
+    """The value of JSON with slips of form.
+
+    A cut reply is not closed: what was cut off would be lost without a trace.
+    """
+    if text.count("{") != text.count("}") or text.count("[") != text.count("]"):
+        raise InvalidJudgement("the reply was cut, or its brackets do not match")
+    try:
+        return json_repair.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidJudgement("the reply is not valid JSON and cannot be repaired") from None
+
+
+def score(reply: str, reference_weight: float | None = None) -> float:
+    """CRIMSON of a judge's raw reply, in (-1, 1]; for instance as a reward.
+
+    Args:
+        reference_weight: see `crimson`.
+
+    Raises:
+        InvalidJudgement: the reply is not a judgement.
+    """
+    return crimson(read_crimson(reply), reference_weight=reference_weight).score

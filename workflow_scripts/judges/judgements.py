@@ -4,7 +4,7 @@ A pair is a reference, a hypothesis and their context; a judge is everything tha
 weights, prompt, decoding, table). Both are hashed, so a store never answers for another judge.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.files import sha256_of
 from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tasks import tasks
+from workflow_scripts.judges.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,12 @@ class Backend(Protocol):
     identity: dict[str, Any]
     """All that can change a reply."""
 
-    def ask(self, pairs: list[Pair], attempt: int) -> list[Judgement | None]:
-        """Judgements in the order of the pairs; None where no reply came. `attempt` counts from 0."""
+    def ask(self, pairs: list[Pair], attempt: int) -> Iterator[tuple[Pair, Judgement | None]]:
+        """Each pair with its judgement, in any order, as replies come; None where none came. `attempt` is from 0.
+
+        Raises:
+            JudgeDied: the judge cannot answer any more.
+        """
         ...
 
 
@@ -99,50 +104,52 @@ def self_pairs(pairs: Iterable[Pair]) -> list[Pair]:
     return list(dict.fromkeys(Pair(pair.reference, pair.reference, pair.context) for pair in pairs))
 
 
-CHUNK = 512
-"""Pairs asked for at a time; their judgements are stored before more are asked."""
 NO_REPLY = Judgement("invalid", "", "the judge gave no reply")
 
 
-def judge_pairs(pairs: Sequence[Pair], store: Store, backend: Backend, retries: int) -> dict[Pair, Judgement]:
+def judge_pairs(
+    pairs: Sequence[Pair], store: Store, backend: Backend, retries: int, name: str = "judge"
+) -> dict[Pair, Judgement]:
     """Judgements of distinct pairs, from the store where it has them; new ones are stored as they come.
 
     A pair with an invalid reply, or without one, is asked for again up to `retries` times in this run, and again in the
     next; so is every further pair when the judge dies. Nothing but a valid judgement or an abstention is stored.
+
+    Args:
+        name: of the judge, in what is said of the progress.
     """
     distinct = dict.fromkeys(pairs)
     judgements = {pair: stored for pair in distinct if (stored := store.get(pair)) is not None}
-    new = [pair for pair in distinct if pair not in judgements]
-    for start in range(0, len(new), CHUNK):
-        chunk = new[start : start + CHUNK]
-        death = _ask(chunk, judgements, backend, retries)
-        for pair in chunk:
-            judgement = judgements.get(pair, NO_REPLY)
-            if judgement.status != "invalid":
-                store.put(pair, judgement)
-        if death is not None:
-            lost = Judgement("invalid", "", f"the judge died: {death}")
-            return {pair: judgements.get(pair, lost) for pair in distinct}
-    return {pair: judgements[pair] for pair in distinct}
-
-
-def _ask(chunk: list[Pair], judgements: dict[Pair, Judgement], backend: Backend, retries: int) -> JudgeDied | None:
-    """Fill in `judgements` for a chunk of pairs; the judge's death if it died meanwhile."""
-    waiting = chunk
+    waiting = [pair for pair in distinct if pair not in judgements]
+    progress = Progress(name, len(distinct), len(judgements))
+    lost = NO_REPLY
     for attempt in range(retries + 1):
         if not waiting:
             break
         try:
-            answers = backend.ask(waiting, attempt)
+            for pair, reply in backend.ask(waiting, attempt):
+                judgement = judgements[pair] = reply or judgements.get(pair, NO_REPLY)
+                final = judgement.status != "invalid"
+                if final:
+                    store.put(pair, judgement)
+                else:
+                    progress.reply(pair.key, attempt, judgement.reason)
+                if final or attempt == retries:
+                    progress.done(judgement.status)
         except JudgeDied as death:
-            return death
-        for pair, judgement in zip(waiting, answers, strict=True):
-            judgements[pair] = judgement or judgements.get(pair, NO_REPLY)
+            lost = Judgement("invalid", "", f"the judge died: {death}")
+            break
         waiting = [pair for pair in waiting if judgements[pair].status == "invalid"]
-    return None
+    return {pair: judgements.get(pair, lost) for pair in distinct}
 
 
 def invalid_share(judgements: Mapping[Pair, Judgement]) -> float:
     """Share of invalid judgements among the pairs on which the judge did not abstain."""
     opinions = [judgement for judgement in judgements.values() if judgement.status != "abstained"]
     return sum(judgement.status == "invalid" for judgement in opinions) / len(opinions) if opinions else 0.0
+
+
+def in_shard(pair: Pair, shard: str) -> bool:
+    """Whether a pair belongs to a shard `K-of-N`, K from 1: by the hash of the pair, so that no pair is in two."""
+    number, _, count = shard.partition("-of-")
+    return int(pair.key[:15], 16) % int(count) == int(number) - 1

@@ -4,9 +4,10 @@ from workflow_scripts.core.config.judges import Formula
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.files import sha256_of
 from workflow_scripts.judges import upstream
-from workflow_scripts.judges.crimson import InvalidJudgement
+from workflow_scripts.judges.crimson import read_crimson
+from workflow_scripts.judges.green import read_green
 from workflow_scripts.judges.judgements import Judgement, Pair
-from workflow_scripts.judges.replies import read_crimson, read_green
+from workflow_scripts.judges.replies import InvalidJudgement
 
 
 def chat_of(pair: Pair, metric: Formula, *, guidelines: bool) -> list[dict[str, str]]:

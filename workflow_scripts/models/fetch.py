@@ -18,8 +18,8 @@ from workflow_scripts.models.record import PICKLES, READ, write_record
 CONVERTER = "https://huggingface.co/spaces/safetensors/convert"
 
 
-def fetch(*, spec: Checkpoint, record: Path, content: str = "") -> None:
-    """Make a checkpoint available and write its record.
+def fetch(*, spec: Checkpoint, record: Path, content: str = "") -> str | None:
+    """Make a checkpoint available and write its record; `main` is resolved to the commit that the record then names.
 
     Args:
         spec: the repository and its commit, or the folder
@@ -32,12 +32,11 @@ def fetch(*, spec: Checkpoint, record: Path, content: str = "") -> None:
     if spec.local:
         folder = Path(spec.checkpoint).expanduser()
         write_record(record, record.stem, spec.family, folder, spec.revision, content)
-        return
+        return None
     _check_token(spec)
     try:
-        folder = Path(
-            snapshot_download(spec.checkpoint, revision=spec.revision, allow_patterns=[f"*{ending}" for ending in READ])
-        )
+        patterns = [f"*{ending}" for ending in READ]
+        folder = Path(snapshot_download(spec.checkpoint, revision=spec.revision, allow_patterns=patterns))
     except HFValidationError:
         raise Refused(
             f"{spec.checkpoint} is neither a directory here nor the name of a repository of the hub"
@@ -66,7 +65,13 @@ def fetch(*, spec: Checkpoint, record: Path, content: str = "") -> None:
             f"{spec.checkpoint} at {spec.revision} has no safetensors weights, and pickles ({', '.join(PICKLES)}) are "
             f"never loaded: convert them ({CONVERTER} proposes a commit that holds both), and name that commit"
         )
-    write_record(record, record.stem, spec.family, folder, spec.revision, checkpoint=spec.checkpoint)
+    commit = folder.name  # the hub's cache names a snapshot by its commit
+    write_record(record, record.stem, spec.family, folder, commit, checkpoint=spec.checkpoint)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e9
+    said = f"{spec.checkpoint}: {size:.1f} GB"
+    if commit != spec.revision:
+        said += f"; {spec.revision} is now commit {commit}; to pin it: `revision: {commit}`"
+    return said
 
 
 def _check_token(spec: Checkpoint) -> None:

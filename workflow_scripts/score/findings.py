@@ -2,13 +2,10 @@
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 
 from workflow_scripts.core.config.judges import RuleBasedJudge
 from workflow_scripts.core.rows import JudgedFinding, JudgedPair
-from workflow_scripts.core.tables import read_rows, write_rows
-from workflow_scripts.judges.crimson import JudgementJSON
-from workflow_scripts.judges.replies import read_crimson
+from workflow_scripts.judges.crimson import JudgementJSON, read_crimson
 
 RULE_BASED = RuleBasedJudge().backend
 
@@ -50,7 +47,7 @@ def findings_of(pair: JudgedPair) -> list[JudgedFinding]:
     return rows
 
 
-def write_findings(judgements: Iterable[Path], out: Path) -> None:
-    """Write the findings of several tables of judged pairs; a pair that two of them hold is listed once."""
-    pairs = {(pair.judge, pair.pair): pair for path in judgements for pair in read_rows(path, JudgedPair)}
-    write_rows(out, [finding for key in sorted(pairs) for finding in findings_of(pairs[key])], JudgedFinding)
+def findings_of_pairs(pairs: Iterable[JudgedPair]) -> list[JudgedFinding]:
+    """The findings of several judged pairs, by judge and pair."""
+    ordered = sorted(pairs, key=lambda pair: (pair.judge, pair.pair))
+    return [finding for pair in ordered for finding in findings_of(pair)]

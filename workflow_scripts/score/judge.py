@@ -1,9 +1,10 @@
-"""Judge the report answers of one system: a pair with a valid judgement is never asked for again.
+"""Judge the report answers of all systems of a split: a pair with a valid judgement is never asked for again.
 
-`python -m workflow_scripts.score.judge --split S.parquet --predictions P.parquet --name NAME --spec JSON --store DIR
+`python -m workflow_scripts.score.judge --split S.parquet --predictions P.parquet … --name NAME --spec JSON --store DIR
 --out J.parquet`
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from workflow_scripts.cache.given_files import reading
@@ -14,7 +15,16 @@ from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.judges.backends.recorded import RecordedReplies
 from workflow_scripts.judges.backends.rule_based import Rules
 from workflow_scripts.judges.backends.server import Server
-from workflow_scripts.judges.judgements import Backend, Store, invalid_share, judge_pairs, pairs_of, self_pairs
+from workflow_scripts.judges.judgements import (
+    Backend,
+    Pair,
+    Store,
+    in_shard,
+    invalid_share,
+    judge_pairs,
+    pairs_of,
+    self_pairs,
+)
 
 
 def backend_of(judge: Judge, model: Path | None = None) -> Backend:
@@ -39,28 +49,42 @@ def backend_of(judge: Judge, model: Path | None = None) -> Backend:
     return TransformersModel(judge, model)
 
 
+def pairs_to_judge(split: Path, predictions: Iterable[Path], section: Judge) -> list[Pair]:
+    """Distinct pairs of all systems; for a judge of CRIMSON that freezes references, each against itself besides."""
+    rows = list(read_rows(split, Row))
+    pairs: dict[Pair, None] = {}
+    for table in predictions:
+        texts = {prediction.uid: prediction.text for prediction in read_rows(table, Prediction)}
+        pairs |= dict.fromkeys(pairs_of(rows, texts).values())
+    if not isinstance(section, RuleBasedJudge) and section.metric == "crimson" and section.freeze_references:
+        pairs |= dict.fromkeys(self_pairs(pairs))
+    return list(pairs)
+
+
 def judge(
     *,
     split: Path,
-    predictions: Path,
+    predictions: list[Path],
     name: str,
     spec: JudgeSection,
     model: Path | None = None,
     content: str = "",
     seen: Path | None = None,
+    shard: str = "1-of-1",
     store: Path,
     out: Path,
 ) -> None:
-    """Judge the reports of one system: one row a distinct pair.
+    """Judge the reports of all systems of a split: one row a distinct pair.
 
     Args:
         split: table of the split's rows.
-        predictions: table of the system's predictions.
+        predictions: tables of predictions, one a system.
         name: the judge's name in the configuration.
         spec: the judge's section of the configuration.
         model: record of the checkpoint, for a judge that is loaded here.
         content: what the plan calls the state of a recorded judge's file.
         seen: where to note what was read of that file, for later plans.
+        shard: `K-of-N`: the pairs of this job, chosen by their hash.
         store: folder of stored judgements, shared by runs.
         out: table of judged pairs to write.
 
@@ -68,8 +92,7 @@ def judge(
         Refused: more replies are invalid than the judge's section allows.
     """
     section = spec.root
-    texts = {prediction.uid: prediction.text for prediction in read_rows(predictions, Prediction)}
-    pairs = list(dict.fromkeys(pairs_of(read_rows(split, Row), texts).values()))
+    pairs = [pair for pair in pairs_to_judge(split, predictions, section) if in_shard(pair, shard)]
     if isinstance(section, RecordedJudge) and seen is not None:
         with reading(section.file, seen, content):
             backend = backend_of(section)
@@ -80,9 +103,7 @@ def judge(
         metrics, retries, allowed = ("crimson", "green"), 0, 1.0
     else:
         metrics, retries, allowed = (section.metric,), section.retries, section.invalid_share
-        if section.metric == "crimson" and section.freeze_references:
-            pairs = list(dict.fromkeys([*pairs, *self_pairs(pairs)]))
-    judgements = judge_pairs(pairs, Store(store, backend.identity), backend, retries)
+    judgements = judge_pairs(pairs, Store(store, backend.identity), backend, retries, name)
     if (share := invalid_share(judgements)) > allowed:
         reasons = sorted(str(judgement.reason) for judgement in judgements.values() if judgement.status == "invalid")
         raise Refused(

@@ -13,7 +13,7 @@ from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import Outcome, Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.core.tasks import load_part, tasks
-from workflow_scripts.tasks.language.text import REFUSAL
+from workflow_scripts.tasks.language.refusals import REFUSAL
 
 TAIL = 1200
 """Characters at the end of an answer in which repetition is sought."""

@@ -15,14 +15,13 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.rows import JudgedPair, Prediction, ReportScore, Row
+from workflow_scripts.core.rows import JudgedFinding, JudgedPair, Prediction, ReportScore, Row
 from workflow_scripts.core.tables import read_rows, write_rows
-from workflow_scripts.judges.crimson import JudgementJSON, crimson
-from workflow_scripts.judges.green import green
-from workflow_scripts.judges.judgements import Pair, pairs_of
-from workflow_scripts.judges.replies import read_crimson, read_green
+from workflow_scripts.judges.crimson import JudgementJSON, crimson, read_crimson
+from workflow_scripts.judges.green import green, read_green
+from workflow_scripts.judges.judgements import Pair, pairs_of, self_pairs
 from workflow_scripts.judges.rule_based.judge import green_counts
-from workflow_scripts.score.findings import RULE_BASED, judgement_of, write_findings
+from workflow_scripts.score.findings import RULE_BASED, findings_of_pairs, judgement_of
 from workflow_scripts.tasks.report.meteor import Meteor
 from workflow_scripts.tasks.report.rule_green import rule_green
 from workflow_scripts.tasks.report.scripts import script_of
@@ -137,13 +136,13 @@ def write_reports(
     Args:
         split: table of the split's rows.
         predictions: table of the system's predictions.
-        judgements: tables of judged pairs, one a judge.
+        judgements: tables of judged pairs, of all judges and shards, of this system's pairs among others.
         out: table of report scores to write.
         findings: table of the judges' findings to write.
         nltk_data: nltk's folder with WordNet; without it, METEOR has no synonyms.
 
     Raises:
-        BadFile: a pair of the system has no judgement in one of the tables.
+        BadFile: a judge has judged some pair, but not one of this system's.
     """
     answers = read_rows(predictions, Prediction)
     systems = sorted({answer.system for answer in answers})
@@ -152,13 +151,18 @@ def write_reports(
     pairs = pairs_of(read_rows(split, Row), {answer.uid: answer.text for answer in answers})
     lexical = Lexical(nltk_data)
     scores = {pair: lexical.scores(pair) for pair in dict.fromkeys(pairs.values())}
+    by_judge: dict[str, dict[str, JudgedPair]] = {}
     for path in judgements:
-        table = read_rows(path, JudgedPair)
-        by_key = {judged.pair: judged for judged in table}
-        weights = frozen_weights(table)
+        for judged in read_rows(path, JudgedPair):
+            by_judge.setdefault(judged.judge, {})[judged.pair] = judged
+    for judge, by_key in by_judge.items():
+        weights = frozen_weights(by_key.values())
         for pair, of_pair in scores.items():
             if pair.key not in by_key:
-                raise BadFile(f"{path} lacks a judgement of {pair.hypothesis[:40]!r}; judge these predictions again")
+                raise BadFile(
+                    f"the tables of judge {judge} ({', '.join(map(str, judgements))}) lack a judgement of "
+                    f"{pair.hypothesis[:40]!r}; judge these predictions again"
+                )
             of_pair += judged_scores(by_key[pair.key], weights.get(pair.reference))
     rows = [
         ReportScore(uid, systems[0], score.metric, score.judge, score.stratum, score.value, score.status)
@@ -166,7 +170,9 @@ def write_reports(
         for score in scores[pair]
     ]
     write_rows(out, rows, ReportScore)
-    write_findings(judgements, findings)
+    keys = {pair.key for pair in [*scores, *self_pairs(scores)]}
+    own = [judged for by_key in by_judge.values() for key, judged in by_key.items() if key in keys]
+    write_rows(findings, findings_of_pairs(own), JudgedFinding)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, RootModel
+from pydantic import ConfigDict, Discriminator, Field, RootModel, model_validator
 
 from workflow_scripts.core.config.engines import ServerURL
-from workflow_scripts.core.config.section import Revision, Section
+from workflow_scripts.core.config.section import MovingRevision, Section
 
 Formula = Literal["crimson", "green"]
 
@@ -56,17 +56,57 @@ class ServerJudge(_ModelJudge):
     timeout: float = Field(300, gt=0, description="Seconds until a request is given up.")
 
 
-class TransformersJudge(_ModelJudge):
-    """A checkpoint, loaded here: MedGemma-CRIMSON, GREEN-RadLlama2, or another causal model."""
+class CheckpointJudge(_ModelJudge):
+    """What every judge that is loaded here has."""
+
+    checkpoint: str = Field(description="Repository on the hub, or a local folder.")
+    revision: MovingRevision | None = Field(
+        None, description="Full commit, or `main`, which is resolved once and recorded; null for a local folder only."
+    )
+    gated: bool = Field(False, description="Whether a token is needed: HF_TOKEN, or that of `hf auth login`.")
+    batch: int = Field(64, ge=1, description="Pairs generated together; pairs of like length share a batch.")
+    gpus: int = Field(1, ge=0, description="GPUs of a job; its pairs are scattered over them.")
+    shards: int = Field(1, ge=1, description="Jobs that share the pairs of a split; each loads the judge once.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_folder_has_no_revision(cls, given: object) -> object:
+        """A preset's `main` is a revision of the hub; a local folder given in place of its checkpoint has none."""
+        if isinstance(given, dict) and "revision" not in given:
+            checkpoint = given.get("checkpoint")
+            if isinstance(checkpoint, str) and Path(checkpoint).expanduser().is_dir():
+                return given | {"revision": None}
+        return given
+
+
+class TransformersJudge(CheckpointJudge):
+    """A checkpoint, loaded here: any causal model that follows the metric's prompt."""
 
     backend: Literal["transformers"] = "transformers"
-    checkpoint: str = Field(description="Repository on the hub, or a local folder.")
-    revision: Revision | None = Field(None, description="Full commit; null for a local folder only.")
-    batch: int = Field(64, ge=1, description="Pairs generated together; pairs of like length share a batch.")
-    gpus: int = Field(1, ge=0, description="GPUs; the pairs are scattered over them.")
 
 
-Judge = Annotated[RuleBasedJudge | RecordedJudge | ServerJudge | TransformersJudge, Discriminator("backend")]
+class CrimsonJudge(CheckpointJudge):
+    """CRIMSON's own judge, MedGemma 4B tuned by its authors: a preset of `transformers`."""
+
+    backend: Literal["crimson"] = "crimson"
+    metric: Formula = "crimson"
+    checkpoint: str = "rajpurkarlab/medgemma-4b-it-crimson"
+    revision: MovingRevision | None = "main"
+
+
+class GreenJudge(CheckpointJudge):
+    """GREEN's own judge, RadLlama2 7B: a preset of `transformers`."""
+
+    backend: Literal["green"] = "green"
+    metric: Formula = "green"
+    checkpoint: str = "StanfordAIMI/GREEN-radllama2-7b"
+    revision: MovingRevision | None = "main"
+
+
+Judge = Annotated[
+    RuleBasedJudge | RecordedJudge | ServerJudge | CrimsonJudge | GreenJudge | TransformersJudge,
+    Discriminator("backend"),
+]
 
 
 class JudgeSection(RootModel[Judge]):

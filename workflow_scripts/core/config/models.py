@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from workflow_scripts.core.config.section import Revision, Section
+from workflow_scripts.core.config.section import MovingRevision, Revision, Section
 
 Family = Literal["gemma3", "paligemma2"]
 
@@ -32,13 +32,26 @@ class HubModel(Section):
 Model = Annotated[SyntheticModel | HubModel, Field(discriminator="source")]
 
 
+WEIGHTS_GB = {
+    "google/medgemma-1.5-4b-it": 8.6,  # 4.30 thousand million parameters in bfloat16, by its architecture
+    "rajpurkarlab/medgemma-4b-it-crimson": 7.8,  # as its authors say
+    "StanfordAIMI/GREEN-radllama2-7b": 13.5,  # 6.74 thousand million parameters in two bytes each, by its architecture
+}
+"""Gigabytes of weights of the checkpoints that shipped configurations name, for a plan."""
+
+
 class Checkpoint(Section):
     """What is fetched before a job reads it, for a model, a judge or an encoder."""
 
     family: str  # of a model; judge or encoder
     checkpoint: str
-    revision: Revision | None = None
+    revision: MovingRevision | None = None
     gated: bool = False
+
+    @property
+    def gigabytes(self) -> float | None:
+        """What the weights that are fetched amount to, where that is known."""
+        return None if self.local else WEIGHTS_GB.get(self.checkpoint)
 
     @property
     def local(self) -> bool:

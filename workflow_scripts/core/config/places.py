@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workflow_scripts.core.config.datasets import HubDataset, LocalDataset
-from workflow_scripts.core.config.judges import RecordedJudge, TransformersJudge
+from workflow_scripts.core.config.judges import CheckpointJudge, RecordedJudge
 from workflow_scripts.core.config.models import HubModel
 from workflow_scripts.core.config.systems import ImportedSystem
 from workflow_scripts.core.manifest import SPLIT_FOLDERS
@@ -29,37 +29,34 @@ def faults_of_places(configuration: "Configuration") -> Iterator[str]:
         if isinstance(model, HubModel) and configuration.loads(name):  # else it is for the server to find
             yield from _faults_of_checkpoint(f"models.{name}", model.checkpoint, model.revision)
     for name, judge in configuration.judges.items():
-        if isinstance(judge, TransformersJudge):
-            yield from _faults_of_checkpoint(f"judges.{name}", judge.checkpoint, judge.revision)
+        if isinstance(judge, CheckpointJudge):
+            yield from _faults_of_checkpoint(f"judges.{name}", judge.checkpoint, judge.revision, "commit, or `main`")
         elif isinstance(judge, RecordedJudge) and not judge.file.is_file():
             yield f"judges.{name}.path: {judge.file} is not a file; give the file of the recorded replies, {RELATIVE}"
     for name, system in configuration.systems.items():
         if isinstance(system, ImportedSystem) and not system.file.is_file():
             yield f"systems.{name}.predictions: {system.file} is not a file; give the file of predictions, {RELATIVE}"
     scoring = configuration.scoring
-    needed = {
-        "nltk_data": scoring.nltk_data,
-        "bertscore.checkpoint": scoring.bertscore.checkpoint if scoring.bertscore else None,
-    }
-    for key, folder in needed.items():
-        if folder is not None and not _folder(folder):
-            yield f"scoring.{key}: {folder} is not a directory; download it, or set null"
+    if scoring.nltk_data is not None and not _folder(scoring.nltk_data):
+        yield f"scoring.nltk_data: {scoring.nltk_data} is not a directory; download it, or set null"
+    if (encoder := scoring.bertscore) is not None:
+        yield from _faults_of_checkpoint("scoring.bertscore", encoder.checkpoint, encoder.revision, "commit, or `main`")
 
 
 def _folder(path: str) -> bool:
     return Path(path).expanduser().is_dir()
 
 
-def _faults_of_checkpoint(place: str, checkpoint: str, revision: str | None) -> Iterator[str]:
-    """A checkpoint is a folder here, or a repository at its full commit."""
-    if revision is not None or _folder(checkpoint):
+def _faults_of_checkpoint(place: str, checkpoint: str, revision: str | None, expected: str = "commit") -> Iterator[str]:
+    """A checkpoint is a folder here, or a repository at a revision."""
+    if _folder(checkpoint):
         return
     if checkpoint.startswith(("/", "~", ".")):
         yield f"{place}.checkpoint: {checkpoint} is not a directory; give the folder of the checkpoint"
-    else:
+    elif revision is None:
         yield (
             f"{place}.revision: {checkpoint} is not a directory here, and a repository of the hub needs its full "
-            "commit: 40 hexadecimal digits"
+            f"{expected}: a full commit has 40 hexadecimal digits"
         )
 
 

@@ -2,13 +2,16 @@
 
 from pydantic import Field
 
-from workflow_scripts.core.config.section import Section
+from workflow_scripts.core.config.section import MovingRevision, Section
 
 
 class BertScore(Section):
     """BERTScore of reports by a local encoder."""
 
-    checkpoint: str = Field(description="Folder of the encoder and its tokenizer.")
+    checkpoint: str = Field(description="Repository on the hub, or a local folder, of the encoder and its tokenizer.")
+    revision: MovingRevision | None = Field(
+        None, description="Full commit, or `main`, which is resolved once and recorded; null for a local folder only."
+    )
     layer: int = Field(ge=1, description="Hidden layer whose embeddings are compared, from 1.")
     gpus: int = Field(0, ge=0, le=1, description="GPUs of the job.")
 

@@ -10,6 +10,9 @@ Revision = Annotated[
     StringConstraints(pattern=r"^[0-9a-f]{40}$"),
     Field(description="Full commit of the repository: 40 hexadecimal digits."),
 ]
+MovingRevision = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{40}|main)$")]
+"""A full commit, or `main`: resolved to a commit when it is fetched, and recorded."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 """A name that becomes part of a path: letters, digits, `_` and `-`."""
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from workflow_scripts.core.config.datasets import Dataset, LocalDataset, Split
 from workflow_scripts.core.config.engines import ServerEngine
-from workflow_scripts.core.config.judges import Judge, TransformersJudge
+from workflow_scripts.core.config.judges import CheckpointJudge, Judge
 from workflow_scripts.core.config.models import Checkpoint, HubModel, Model
 from workflow_scripts.core.config.places import faults_of_places
 from workflow_scripts.core.config.recipes import Recipe
@@ -192,13 +192,12 @@ class Configuration(Section):
             if isinstance(model, HubModel)
         }
         for name, judge in self.judges.items():
-            if isinstance(judge, TransformersJudge):
-                fetched[f"judges/{name}"] = Checkpoint(
-                    family="judge", checkpoint=judge.checkpoint, revision=judge.revision
-                )
-        if self.scoring.bertscore is not None:
-            checkpoint = self.scoring.bertscore.checkpoint
-            fetched["encoders/bertscore"] = Checkpoint(family="encoder", checkpoint=checkpoint)
+            if isinstance(judge, CheckpointJudge):
+                fetched[f"judges/{name}"] = Checkpoint(family="judge", **judge.model_dump(include=keys - {"family"}))
+        if (encoder := self.scoring.bertscore) is not None:
+            fetched["encoders/bertscore"] = Checkpoint(
+                family="encoder", checkpoint=encoder.checkpoint, revision=encoder.revision
+            )
         return fetched
 
 

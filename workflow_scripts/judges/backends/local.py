@@ -5,8 +5,8 @@ first pair is asked for, so that a run whose judgements are all stored loads not
 """
 
 import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from workflow_scripts.core.config.judges import TransformersJudge
+from workflow_scripts.core.config.judges import CheckpointJudge
 from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.engines.local.decoding import Decoder, greedily
 from workflow_scripts.judges import upstream
@@ -77,7 +77,7 @@ def sample(logits: torch.Tensor) -> torch.Tensor:
 class LoadedJudge:
     """A checkpoint with its tokenizer on one device, from the bytes that its record names and no others."""
 
-    def __init__(self, judge: TransformersJudge, record: Path, device: str) -> None:
+    def __init__(self, judge: CheckpointJudge, record: Path, device: str) -> None:
         """Load the judge.
 
         Raises:
@@ -106,10 +106,10 @@ class LoadedJudge:
         self.generator = Generator(model, next(iter(stops)) if pad is None else pad, stops)
 
     def replies(self, pairs: list[Pair], attempt: int) -> list[str]:
-        """Raw replies to the pairs, in their order."""
+        """Raw replies to the pairs of one batch, in their order."""
         new = self.generator.generate(
             [self._ids(pair) for pair in pairs],
-            batch=self._judge.batch,
+            batch=len(pairs),
             max_new_tokens=self._judge.max_new_tokens,
             attempt=attempt,
         )
@@ -139,7 +139,7 @@ class LoadedJudge:
 _loaded: LoadedJudge | None = None  # of a worker process
 
 
-def _load(judge: TransformersJudge, record: Path, devices: "multiprocessing.Queue[str]") -> None:
+def _load(judge: CheckpointJudge, record: Path, devices: "multiprocessing.Queue[str]") -> None:
     global _loaded
     device = devices.get()
     torch.cuda.set_device(device)  # kernels start on the current device
@@ -151,14 +151,14 @@ def _answer(pairs: list[Pair], attempt: int) -> list[str]:
     return _loaded.replies(pairs, attempt)
 
 
-def _device_type(judge: TransformersJudge) -> str:
+def _device_type(judge: CheckpointJudge) -> str:
     return "cuda" if judge.gpus else "cpu"
 
 
 class TransformersModel:
     """The judge of a `transformers` section, by the record of its checkpoint."""
 
-    def __init__(self, judge: TransformersJudge, record: Path) -> None:
+    def __init__(self, judge: CheckpointJudge, record: Path) -> None:
         """Say what the judge is; nothing is loaded.
 
         Raises:
@@ -193,27 +193,33 @@ class TransformersModel:
             devices.put(f"cuda:{number}")
         return ProcessPoolExecutor(self._judge.gpus, context, _load, (self._judge, self._record, devices))
 
-    def ask(self, pairs: list[Pair], attempt: int) -> list[Judgement | None]:
-        """Judgements of the pairs, in their order.
+    def ask(self, pairs: list[Pair], attempt: int) -> Iterator[tuple[Pair, Judgement | None]]:
+        """Each pair with its judgement, batch by batch: pairs of like length share one, the longest come first.
 
         Raises:
             JudgeDied: the device's memory does not hold a batch, or a worker was killed.
         """
+        order = sorted(pairs, key=lambda pair: -len(pair.reference) - len(pair.hypothesis))
+        batches = [order[start : start + self._judge.batch] for start in range(0, len(order), self._judge.batch)]
         try:
-            replies = self._scattered(pairs, attempt) if self._judge.gpus > 1 else self.loaded.replies(pairs, attempt)
+            for batch, replies in self._answered(batches, attempt):
+                for pair, reply in zip(batch, replies, strict=True):
+                    yield pair, checked(reply, self._judge.metric)
         except torch.OutOfMemoryError:
             raise JudgeDied(f"a batch of {self._judge.batch} pairs does not fit; lower `batch`") from None
         except BrokenProcessPool:
             raise JudgeDied("a worker was killed") from None
-        return [checked(reply, self._judge.metric) for reply in replies]
 
-    def _scattered(self, pairs: list[Pair], attempt: int) -> list[str]:
-        """Replies from all GPUs: pairs are dealt out by length, so that each has like work."""
-        order = sorted(range(len(pairs)), key=lambda p: -len(pairs[p].reference) - len(pairs[p].hypothesis))
-        hands = [order[start :: self._judge.gpus] for start in range(self._judge.gpus)]
-        futures = [self._workers.submit(_answer, [pairs[p] for p in hand], attempt) for hand in hands if hand]
-        replies = [""] * len(pairs)
-        for hand, future in zip(filter(None, hands), futures, strict=True):
-            for place, reply in zip(hand, future.result(), strict=True):
-                replies[place] = reply
-        return replies
+    def _answered(self, batches: list[list[Pair]], attempt: int) -> Iterator[tuple[list[Pair], list[str]]]:
+        """Batches with their replies; with several GPUs, each takes the next batch when it has done one."""
+        if self._judge.gpus <= 1:
+            for batch in batches:
+                yield batch, self.loaded.replies(batch, attempt)
+            return
+        futures = {self._workers.submit(_answer, batch, attempt): batch for batch in batches}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            for future in futures:
+                future.cancel()

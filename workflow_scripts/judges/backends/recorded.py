@@ -1,6 +1,7 @@
 """A judge of recorded replies: for tests, for replies from elsewhere, and to score again without a model."""
 
 import json
+from collections.abc import Iterator
 
 from workflow_scripts.core.config.judges import RecordedJudge
 from workflow_scripts.core.files import BadFile, sha256_of_file
@@ -28,9 +29,10 @@ class RecordedReplies:
                 raise BadFile(f"{path}, line {number}: expected reference, hypothesis and reply") from None
         self.identity = {"backend": "recorded", "metric": judge.metric, "sha256": sha256_of_file(path)}
 
-    def ask(self, pairs: list[Pair], attempt: int) -> list[Judgement | None]:
-        """The recorded reply of each pair, None where there is none."""
-        return [checked(self._reply(pair, attempt), self._metric) for pair in pairs]
+    def ask(self, pairs: list[Pair], attempt: int) -> Iterator[tuple[Pair, Judgement | None]]:
+        """Each pair with its recorded reply, None where there is none."""
+        for pair in pairs:
+            yield pair, checked(self._reply(pair, attempt), self._metric)
 
     def _reply(self, pair: Pair, attempt: int) -> str | None:
         replies = self._replies.get((pair.reference, pair.hypothesis), [])

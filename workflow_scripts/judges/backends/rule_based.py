@@ -1,6 +1,7 @@
 """The rule-based judge behind the same interface as the model judges."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from workflow_scripts.core.config.section import canonical_json
@@ -17,9 +18,10 @@ class Rules:
         self.identity = {"backend": "rule_based", "sources": {path.name: sha256_of_file(path) for path in sources}}
         self._lexicon = lexicon.load_lexicon(table)
 
-    def ask(self, pairs: list[Pair], attempt: int) -> list[Judgement | None]:
-        """Judgements of the pairs; the judge is deterministic, so that `attempt` changes nothing."""
-        return [self._judgement(pair) for pair in pairs]
+    def ask(self, pairs: list[Pair], attempt: int) -> Iterator[tuple[Pair, Judgement | None]]:
+        """Each pair with its judgement; the judge is deterministic, so that `attempt` changes nothing."""
+        for pair in pairs:
+            yield pair, self._judgement(pair)
 
     def _judgement(self, pair: Pair) -> Judgement:
         try:

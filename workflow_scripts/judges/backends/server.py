@@ -1,7 +1,8 @@
 """A judge behind an OpenAI-compatible server: temperature 0, seed 42, JSON mode for CRIMSON, as upstream asks."""
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from workflow_scripts.core.config.judges import ServerJudge
@@ -12,6 +13,9 @@ from workflow_scripts.judges.prompts import chat_of, checked, prompt_hash
 SEED = 42
 TEMPERATURE = 0.3
 """Of a further try; the first one is greedy."""
+
+SILENCE = 64
+"""Requests in a row without a reply after which the server is asked no more."""
 
 RETRIES = 3
 """Further tries of a request that failed for a passing cause. A pair without a reply is asked for again besides."""
@@ -39,23 +43,37 @@ class Server:
             "seed": SEED,
         }
 
-    def ask(self, pairs: list[Pair], attempt: int) -> list[Judgement | None]:
-        """Replies to all pairs; a further try asks with another seed.
+    def ask(self, pairs: list[Pair], attempt: int) -> Iterator[tuple[Pair, Judgement | None]]:
+        """Each pair with its judgement, as replies come; a further try asks with another seed.
 
         Raises:
-            JudgeDied: no pair of the call before got a reply.
+            JudgeDied: `SILENCE` requests in a row got no reply, or no pair of the call before did.
         """
         if self._silent is not None:
             raise JudgeDied(self._silent)
-        bodies = [self._body(pair, attempt) for pair in pairs]
-        with ThreadPoolExecutor(self._judge.workers) as pool:
-            replies = list(pool.map(self._reply, bodies))
-        faults = dict.fromkeys(str(reply) for reply in replies if isinstance(reply, ServerFault))
-        for fault in faults:
-            print(f"no reply: {fault}", file=sys.stderr, flush=True)
-        if replies and all(isinstance(reply, ServerFault) for reply in replies):
-            self._silent = next(iter(faults))
-        return [None if isinstance(reply, ServerFault) else checked(reply, self._judge.metric) for reply in replies]
+        faults: set[str] = set()
+        silence = replies = 0
+        pool = ThreadPoolExecutor(self._judge.workers)
+        try:
+            requests = {pool.submit(self._reply, self._body(pair, attempt)): pair for pair in pairs}
+            for future in as_completed(requests):
+                reply = future.result()
+                if isinstance(reply, ServerFault):
+                    silence += 1
+                    if str(reply) not in faults:
+                        faults.add(str(reply))
+                        print(f"no reply: {reply}", file=sys.stderr, flush=True)
+                    if silence == SILENCE:
+                        self._silent = str(reply)
+                        raise JudgeDied(self._silent)
+                    yield requests[future], None
+                else:
+                    silence, replies = 0, replies + 1
+                    yield requests[future], checked(reply, self._judge.metric)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if faults and not replies:
+            self._silent = min(faults)
 
     def _body(self, pair: Pair, attempt: int) -> dict[str, Any]:
         body: dict[str, Any] = {

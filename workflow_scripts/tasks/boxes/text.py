@@ -8,7 +8,8 @@ from workflow_scripts.core.answers import Corners
 from workflow_scripts.core.rows import ExpectedFormat
 from workflow_scripts.tasks.boxes.conventions import BoxConvention, to_corners
 from workflow_scripts.tasks.boxes.formats import convention_of
-from workflow_scripts.tasks.language.text import LARGEST, declined_spans, lies_in
+from workflow_scripts.tasks.language.refusals import declined_spans, lies_in
+from workflow_scripts.tasks.language.text import LARGEST
 
 _DIGITS = r"-?[0-9]{1,9}(?:\.[0-9]{1,20})?"
 _NUMBER = rf"\s*[\"']?({_DIGITS})\s?(%?)[\"']?\s*"

@@ -8,7 +8,8 @@ from workflow_scripts.core.answers import Value
 from workflow_scripts.core.rows import ExpectedFormat, Row
 from workflow_scripts.tasks.language.mentions import Mention, Place, mentions_at, places_of
 from workflow_scripts.tasks.language.polarity import polarity, said_after
-from workflow_scripts.tasks.language.text import LONGEST, declined_spans, lies_in, lowered, squeezed
+from workflow_scripts.tasks.language.refusals import declined_spans, lies_in
+from workflow_scripts.tasks.language.text import LONGEST, lowered, squeezed
 from workflow_scripts.tasks.options import is_letter
 
 _SAYS = (

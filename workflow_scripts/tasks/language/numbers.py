@@ -4,7 +4,8 @@ import re
 from itertools import islice
 from typing import NamedTuple
 
-from workflow_scripts.tasks.language.text import LARGEST, declined_spans, lies_in
+from workflow_scripts.tasks.language.refusals import declined_spans, lies_in
+from workflow_scripts.tasks.language.text import LARGEST
 
 _MINUS = str.maketrans({"−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "＝": "="})
 _GROUP_SPACE = re.compile(r"(?<=[0-9])[ '’\u00a0\u2009\u202f](?=[0-9]{3}(?![0-9]))")

@@ -7,7 +7,8 @@ from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import ExpectedFormat, Row
 from workflow_scripts.tasks.language.labels import label_key, split_labels
 from workflow_scripts.tasks.language.mentions import mentions_at, places_of
-from workflow_scripts.tasks.language.text import EMPTY_ANSWER, LONGEST, REFUSAL, declined_spans, lies_in, squeezed
+from workflow_scripts.tasks.language.refusals import REFUSAL, declined_spans, lies_in
+from workflow_scripts.tasks.language.text import EMPTY_ANSWER, LONGEST, squeezed
 
 _ANSWER = re.compile(r"\banswer\b(?=\W*(?:is\b|[:=\n]))", re.IGNORECASE)
 _LONGEST_LABEL = 100

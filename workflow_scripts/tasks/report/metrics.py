@@ -101,25 +101,22 @@ def facts(answers: Sequence[ScoredAnswer], scores: Scores, headline: ScoreKey | 
 
 
 def headline_of(scores: ReportScores, rule_based_judges: Collection[str]) -> ScoreKey | None:
-    """The column that heads the tables: CRIMSON by a model judge, else by a rule-based judge, else ROUGE-L, else chrF.
+    """The column that heads the tables: CRIMSON by a model judge, else GREEN by one, else ROUGE-L, else chrF.
 
-    A judge that scored no row of any system (a rule-based one, outside chest X-ray) heads nothing, and neither does
-    ROUGE-L where it can read less than half of the references.
+    CRIMSON's formula by a rule-based judge goes before the text metrics where no model judges, and heads nothing where
+    one does. A column that has a value for less than half of the rows (of a judge that abstains outside chest X-ray; of
+    ROUGE-L in a script that it cannot read) heads nothing either.
 
     Args:
         scores: of all systems.
         rule_based_judges: names of the judges that are rules and no models.
     """
-    scored = {
-        key
-        for columns in scores.values()
-        for key, by_uid in columns.items()
-        if any(value is not None for value, _ in by_uid.values())
-    }
-    judged = sorted(key for key in scored if key.metric == "crimson" and key.judge and key.stratum is None)
+    keys = {key for columns in scores.values() for key in columns if key.stratum is None}
+    judged = sorted((key for key in keys if key.metric in ("crimson", "green") and key.judge), key=_in_order)
     by_model = [key for key in judged if key.judge not in rule_based_judges]
-    texts = [key for key in (ScoreKey("rouge_l"), ScoreKey("chrf")) if _read_share(scores, key) >= 0.5]
-    return next(iter([*by_model, *judged, *texts]), None)
+    by_rules = [key for key in judged if key.metric == "crimson"]
+    candidates = [*(by_model or by_rules), ScoreKey("rouge_l"), ScoreKey("chrf")]
+    return next((key for key in candidates if _read_share(scores, key) >= 0.5), None)
 
 
 def _read_share(scores: ReportScores, key: ScoreKey) -> float:
