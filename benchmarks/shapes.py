@@ -1,14 +1,24 @@
 """Models of the true shapes with random weights: speed and memory depend on shapes, not on values."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3ImageProcessorPil, Gemma3Processor
+from transformers import (
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3ImageProcessorPil,
+    Gemma3Processor,
+    LlamaConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from workflow_scripts.models.record import write_record
-from workflow_scripts.synthetic.pretraining import TURN, build_processor
+from workflow_scripts.synthetic.lessons import lesson
+from workflow_scripts.synthetic.pretraining import TURN, build_processor, build_tokenizer
 
 VOCABULARY = 262_208
 SIDE = 1024
@@ -49,15 +59,65 @@ def medgemma_config(processor: Gemma3Processor) -> Gemma3Config:
     )
 
 
+def llama_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    """Llama 7B's architecture, as of GREEN's judge, with the token ids of `tokenizer`."""
+    return LlamaConfig(
+        vocab_size=32_000,
+        hidden_size=4096,
+        intermediate_size=11_008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=32,
+        max_position_embeddings=4096,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+
+
+def medgemma_processor(tokenizer: PreTrainedTokenizerFast, chat_template: str) -> Gemma3Processor:
+    """MedGemma's processor: 896 × 896 pixels, 256 image tokens."""
+    return Gemma3Processor(
+        Gemma3ImageProcessorPil(size={"height": 896, "width": 896}, do_pan_and_scan=False),
+        tokenizer,
+        chat_template=chat_template,
+        image_seq_length=256,
+    )
+
+
+def tokenizer_of(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A tokenizer of `vocabulary` tokens that was trained on `texts` and on the toy dataset's questions."""
+    rng = np.random.default_rng(0)
+    corpus = [
+        f"{question}\n{answer}" for item in (lesson(rng, 5) for _ in range(600)) for question, answer in item.turns
+    ]
+    return build_tokenizer(corpus + texts * 5 + ["user\n", "model\n"] * 50, vocabulary)
+
+
+def random_model(build: Callable[[], PreTrainedModel], device: str, tokens: int) -> PreTrainedModel:
+    """A model with random weights in bfloat16 on `device`, whose greedy answers consist of the first `tokens` ids.
+
+    The rows of the head beyond them are zero, and the largest of thousands of random logits is not.
+    """
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device(device):
+            model = build()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.no_grad():
+        model.get_output_embeddings().weight[tokens:] = 0
+        for name, parameter in model.named_parameters():
+            if name.endswith("mm_input_projection_weight"):
+                torch.nn.init.normal_(parameter, std=parameter.shape[0] ** -0.5)
+    return model.to(torch.bfloat16)
+
+
 def write_medgemma(folder: Path) -> Path:
     """Write a random 4B model and its processor below `folder`; return its record."""
     small = build_processor(vocabulary=1024, seed=0)
-    processor = Gemma3Processor(
-        Gemma3ImageProcessorPil(size={"height": 896, "width": 896}, do_pan_and_scan=False),
-        small.tokenizer,
-        chat_template=small.chat_template,
-        image_seq_length=256,
-    )
+    processor = medgemma_processor(small.tokenizer, small.chat_template)
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda"):

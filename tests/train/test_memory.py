@@ -1,6 +1,8 @@
 """Rows at once follow the card and divide the batch; held-back rows are whole cases."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import make_row
 from workflow_scripts.train.memory import micro_batch, token_parts
@@ -46,4 +48,18 @@ def test_parts_keep_every_row_within_the_budget():
     parts = token_parts(lengths, 1300)
     assert sorted(place for part in parts for place in part) == list(range(7))
     assert all(len(part) * max(lengths[place] for place in part) <= 1300 or len(part) == 1 for part in parts)
-    assert token_parts(lengths, None) == [list(range(7))]
+    assert token_parts([10, 20, 30], 1300) == [[2, 1, 0]]
+
+
+@given(st.lists(st.integers(1, 3000), min_size=1, max_size=40), st.integers(100, 4000), st.data())
+def test_processes_with_other_rows_get_as_many_parts_of_every_row_once(lengths, budget, data):
+    least = data.draw(st.integers(1, len(lengths)))
+    parts = token_parts(lengths, budget, least)
+    assert len(parts) == max(least, len(token_parts(lengths, budget))) and all(parts)
+    assert sorted(place for part in parts for place in part) == list(range(len(lengths)))
+    assert all(len(part) * max(lengths[place] for place in part) <= budget or len(part) == 1 for part in parts)
+
+
+def test_fewer_rows_than_parts_are_refused():
+    with pytest.raises(ValueError, match="2 rows cannot be 3 parts"):
+        token_parts([1, 2], 100, 3)

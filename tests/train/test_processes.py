@@ -24,9 +24,9 @@ pytestmark = pytest.mark.slow
 RECIPE = Recipe(lora=Lora(r=4, alpha=4, dropout=0.0), learning_rate=5e-3, epochs=None, steps=300, batch=4, save_every=3)
 
 
-def command(folder, split, root, tiny, features, recipe=RECIPE, launcher=("-m",)):
+def command(folder, split, root, tiny, features, recipe=RECIPE, launcher=("-m",), module="workflow_scripts.train.tune"):
     return [
-        *(sys.executable, *launcher, "workflow_scripts.train.tune"),
+        *(sys.executable, *launcher, module),
         *("--recipe", recipe.spec(), "--prompt", Prompt().spec(), "--split", str(split), "--root", str(root)),
         *("--model", str(tiny), "--features", str(features), "--adapter", str(folder / "adapter")),
         *("--history", str(folder / "history.parquet"), "--checkpoints", str(folder / "checkpoints"), "--threads", "1"),
@@ -36,6 +36,7 @@ def command(folder, split, root, tiny, features, recipe=RECIPE, launcher=("-m",)
 def finish(run, **options):
     done = subprocess.run(run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
     assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
 
 
 def losses(folder):
@@ -88,11 +89,22 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_adapter(undisturbed,
         assert (again[name] - weight).abs().max() <= 1e-6, name
 
 
-def test_two_processes_train_to_the_same_smoothed_loss(undisturbed, tmp_path, split, root, tiny, features):
-    device = () if torch.cuda.device_count() > 1 else ("--cpu",)
-    launcher = ("-m", "accelerate.commands.launch", *device, "--num_processes", "2", "--num_machines", "1")
-    launcher += ("--mixed_precision", "no", "--dynamo_backend", "no", "--module")
-    finish(command(tmp_path, split, root, tiny, features, launcher=launcher))
+def in_two_processes() -> tuple[str, ...]:
+    """How two processes are started: on two GPUs as the rule does; `accelerate` starts one process on a CPU."""
+    if torch.cuda.device_count() > 1:
+        launcher = ("-m", "accelerate.commands.launch", "--num_processes", "2", "--num_machines", "1")
+        return (*launcher, "--mixed_precision", "no", "--dynamo_backend", "no", "--module")
+    return ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--module")
+
+
+@pytest.mark.parametrize("module", ["workflow_scripts.train.tune", "tests.train.tune_in_parts"])
+def test_two_processes_train_to_the_same_smoothed_loss(undisturbed, tmp_path, split, root, tiny, features, module):
+    """Also where the rows of one process exceed its token budget and those of the other do not."""
+    run = command(tmp_path, split, root, tiny, features, launcher=in_two_processes(), module=module)
+    output = finish(run, timeout=500)
+    if module.endswith("in_parts"):
+        steps = re.findall(r"process (\d) of 2: (\d) parts", output)
+        assert {process for process, _ in steps} == {"0", "1"} and {parts for _, parts in steps} == {"1", "2"}
     smooth = np.ones(10) / 10
     one, two = (np.convolve(losses(folder), smooth, "valid") for folder in (undisturbed[0], tmp_path))
     assert np.abs(two / one - 1).max() < 0.01, json.dumps([one.tolist(), two.tolist()])

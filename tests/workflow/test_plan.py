@@ -1,5 +1,6 @@
 """What can be output before a run: plans without network, and refusals before any job."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -82,8 +83,29 @@ def test_bad_input_is_one_sentence_before_any_job(folder, arguments, sentence):
 
 def test_a_gated_run_without_a_token_stops_before_any_job(folder):
     environment = logged_out()
-    sentence = "google/medgemma-1.5-4b-it is gated and HF_TOKEN is not set: accept its terms at"
-    assert sentence in refused(folder, "--configfile", "config/minicourse.yaml", env=environment)
+    output = refused(folder, "--configfile", "config/minicourse.yaml", env=environment)
+    [sentence] = [line for line in output.splitlines() if "HF_TOKEN is not set" in line]
+    assert "google/medgemma-1.5-4b-it is gated and HF_TOKEN is not set: accept its terms at" in sentence
+    assert "FLARE-MedFM/FLARE-MLLM-2D is gated" in sentence
+
+
+@pytest.mark.parametrize(("name", "splits"), [("medgemma-flare", 2), ("minicourse", 1)])
+def test_crimson_and_green_are_fetched_and_loaded_once_a_split_with_gpu_memory_and_time(folder, name, splits):
+    output = snakemake(folder, "-n", "--configfile", f"config/{name}.yaml")
+    for judge, size in (("crimson", "7.8"), ("green", "13.5")):
+        assert len(re.findall(rf"Fetching judges/{judge} at its revision, about {size} GB \[", output)) == 1
+        assert (
+            len(re.findall(rf"Judging the reports on \w+ with {judge}, 1-of-1: .* 1 GPU, 48000 MB, 480 min]", output))
+            == splits
+        )
+    assert "Scoring the reports of nearest on validation [1 CPU," in output
+
+
+def test_a_judges_shards_are_jobs_that_every_report_score_waits_for(folder):
+    judges = "judges={crimson: {backend: crimson, shards: 3}}"
+    assert planned(folder, "--config", judges) | {"score_judge": 4, "models_fetch": 1} == planned(
+        folder, "--config", judges
+    )
 
 
 def test_a_token_that_a_login_stored_is_as_good_as_one_in_the_environment(folder, tmp_path):

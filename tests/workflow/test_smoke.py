@@ -164,12 +164,14 @@ def test_a_caption_rewrites_the_page_alone(done):
 
 def test_a_new_system_runs_its_own_jobs_and_the_tables(done):
     change = edited(done, "system", lambda raw: raw["systems"].update(again={"model": "tiny"}))
-    assert planned(done, *change) == OF_A_SYSTEM
+    assert planned(done, *change) == OF_A_SYSTEM | {"score_reports": 4}
 
 
-def test_a_removed_system_rewrites_the_tables(done):
+def test_a_removed_system_rewrites_the_judgements_and_the_tables(done):
     change = edited(done, "removed", lambda raw: raw["systems"].pop("majority"))
     assert planned(done, *change) == {
+        "score_judge": 1,
+        "score_reports": 2,
         "score_comparisons": 1,
         "score_metrics": 1,
         "report_tables": 1,

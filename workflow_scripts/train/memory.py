@@ -33,13 +33,21 @@ def micro_batch(most: int | None, batch: int, processes: int, gib: float | None)
     return max(rows for rows in range(1, share + 1) if share % rows == 0 and rows <= most)
 
 
-def token_parts(lengths: list[int], budget: int | None) -> list[list[int]]:
+def token_parts(lengths: list[int], budget: int, least: int = 1) -> list[list[int]]:
     """Places of a batch's rows in parts whose padded size stays within `budget` tokens, long rows apart from short.
 
-    A row longer than the budget is a part of its own. None: one part.
+    A row longer than the budget is a part of its own.
+
+    Args:
+        lengths: tokens of each row.
+        budget: tokens of a part, padding included.
+        least: parts at least; several processes need as many as each other.
+
+    Raises:
+        ValueError: there are fewer rows than `least`.
     """
-    if budget is None:
-        return [list(range(len(lengths)))]
+    if len(lengths) < least:
+        raise ValueError(f"{len(lengths)} rows cannot be {least} parts")
     parts: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
         # The first row of a part is its longest.
@@ -47,4 +55,8 @@ def token_parts(lengths: list[int], budget: int | None) -> list[list[int]]:
             parts[-1].append(place)
         else:
             parts.append([place])
+    while len(parts) < least:
+        largest = max(range(len(parts)), key=lambda number: len(parts[number]))
+        rows = parts[largest]
+        parts[largest : largest + 1] = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
     return parts

@@ -55,11 +55,21 @@ class FeatureTrainer(SFTTrainer):
                 parameter.data = parameter.data.float()
 
     def training_step(self, model, inputs, num_items_in_batch=None):
-        """One batch, in parts where its padded size exceeds the token budget: the gradient is the same sum."""
+        """One batch, in parts where its padded size exceeds the token budget: the gradient is the same sum.
+
+        Each part exchanges sums between processes, so that all of these work on as many parts as the one with the most.
+        """
         parts = [inputs]
-        if self._budget is not None and inputs["input_ids"].numel() > self._budget:
-            places = token_parts(inputs["attention_mask"].sum(1).tolist(), self._budget)
-            parts = [part_of(inputs, part, self._loaded) for part in places]
+        several = self.args.world_size > 1
+        # One process knows from the shape, without waiting for the device.
+        if self._budget is not None and (several or inputs["input_ids"].numel() > self._budget):
+            lengths = inputs["attention_mask"].sum(1).tolist()
+            places = token_parts(lengths, self._budget)
+            if several:
+                counts = self.accelerator.gather(torch.tensor([len(places)], device=self.accelerator.device))
+                places = token_parts(lengths, self._budget, int(counts.max()))
+            if len(places) > 1:
+                parts = [part_of(inputs, part, self._loaded) for part in places]
         losses = []
         for number, part in enumerate(parts, 1):
             # With several processes, gradients are exchanged once, after the last part.
