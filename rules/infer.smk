@@ -88,7 +88,7 @@ rule infer_ask:
         "python -m workflow_scripts.infer.ask --split {input.split:q} --shard {wildcards.scatteritem:q}"
         " --model {params.model:q} {params.record:q} {params.adapter:q} --served-as {params.served_as:q} --root {params.root:q}"
         " --system {wildcards.system:q} --prompt {params.prompt:q} --max-new-tokens {params.max_new_tokens:q}"
-        " --url {resources.url:q} --token-variable {resources.token_variable:q}"
+        " --url {resources.url:q} --token-variable={resources.token_variable:q}"
         " --workers {resources.workers} --timeout {resources.timeout:q} --retries {resources.retries}"
         " --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
 

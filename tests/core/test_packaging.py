@@ -33,6 +33,8 @@ NOT_IMPORTED = {
     "snakemake-executor-plugin-slurm",
 }
 """Declared for what is not an import of the package."""
+NEEDED_BY_REAL = {"jiter", "opentelemetry-api", "sniffio", "starlette"}
+"""Pinned in requirements-real.txt because its packages need them: it is installed without dependencies."""
 ELSEWHERE = {
     "radeval": "envs/requirements-judges.txt",
     "crimson-score": "envs/requirements-judges.txt",
@@ -75,13 +77,20 @@ def test_every_import_is_declared_and_nothing_else():
         (DECLARED, ["requirements.txt"]),
         (EXTRAS["gpu"], ["requirements-gpu.txt"]),
         (EXTRAS["dev"], ["requirements-dev.txt"]),
+        (EXTRAS["real"], ["requirements-real.txt"]),
     ],
-    ids=["dependencies", "gpu", "dev"],
+    ids=["dependencies", "gpu", "dev", "real"],
 )
 def test_a_pin_lies_in_the_declared_range_and_every_pin_is_declared(declared, files):
-    pinned = {name: version for file in files for name, version in pins(file).items()}
+    pinned = {name: version for file in files for name, version in pins(file).items() if name not in NEEDED_BY_REAL}
     assert set(pinned) == set(declared)
     assert [name for name, version in pinned.items() if version not in declared[name].specifier] == []
+
+
+def test_what_the_extra_real_needs_besides_is_pinned_and_only_the_extended_tier_installs_it():
+    assert set(pins("requirements-real.txt")) - set(EXTRAS["real"]) == NEEDED_BY_REAL
+    rules = re.findall(r"^([^\s:#]+):(?!=)(.*)$", (ROOT / "Makefile").read_text(), re.M)
+    assert [target for target, needed in rules if "ready-real" in needed.split("##")[0]] == ["test-extended"]
 
 
 def test_the_closed_set_holds_every_pin():

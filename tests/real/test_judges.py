@@ -6,6 +6,7 @@ these tests claim nothing about scores: every pair has an outcome, counts add up
 
 import csv
 import json
+import os
 from collections import Counter
 from itertools import chain
 from types import SimpleNamespace
@@ -23,18 +24,17 @@ from workflow_scripts.judges.replies import InvalidJudgement
 
 PATHS = ("here", "there")
 JUDGES = [f"{metric}-{path}" for metric in METRICS for path in PATHS]
+PAIRS = int(os.environ.get("FLAREBENCH_REAL_PAIRS", "20"))
+"""Every judge judges each: 20 take a quarter of an hour on two cores."""
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(20, marks=[pytest.mark.slow, pytest.mark.workflow], id="20"),
-        pytest.param(200, marks=[pytest.mark.extended, pytest.mark.workflow], id="200"),
-    ],
-)
-def done(request, smollm2, served, tmp_path_factory):
+pytestmark = [pytest.mark.extended, pytest.mark.workflow]
+
+
+@pytest.fixture(scope="module")
+def done(smollm2, served, tmp_path_factory):
     """The run over so many pairs with all four judges, whatever share of their replies is invalid."""
-    pairs = report_pairs(request.param)
+    pairs = report_pairs(PAIRS)
     run = ReportRun.prepared(tmp_path_factory.mktemp("reports"), pairs)
     sections = judges(smollm2, served, batch=20, invalid_share=1.0)
     output = run.run("all", sections)
@@ -56,15 +56,10 @@ def replies_of(done) -> list[str]:
 
 
 def test_the_model_did_answer(done):
-    """Replies of a language model: words, not one and the same, none longer than it may be, and none that is lost.
-
-    What GREEN's judge is asked in its job is worded by GREEN's own chat template, which this model never saw: it may
-    end its turn at once.
-    """
+    """Replies of a language model: words, not one and the same, none longer than it may be, and none that is lost."""
     for judge in JUDGES:
         replies = [pair.reply for pair in done.run.judged(judge)]
-        if judge != "green-here":
-            assert sum(len(reply.split()) >= 3 for reply in replies) >= 0.5 * len(replies), judge
+        assert sum(len(reply.split()) >= 3 for reply in replies) >= 0.5 * len(replies), judge
         assert max(map(len, replies)) <= TOKENS * 20
     reasons = {pair.reason or "" for judge in JUDGES for pair in done.run.judged(judge)}
     assert not any("gave no reply" in reason or "died" in reason for reason in reasons)
@@ -161,7 +156,6 @@ def test_a_run_whose_judges_agree_on_nothing_has_a_table_and_a_page(done):
     assert (report / "index.html").stat().st_size > 1000
 
 
-@pytest.mark.slow
 def test_the_weights_are_real(smollm2):
     """The checkpoint was converted as it is: the model knows a capital."""
     from transformers import AutoModelForCausalLM, AutoTokenizer

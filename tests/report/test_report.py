@@ -133,6 +133,33 @@ def test_the_valid_share_of_a_judged_metric_names_abstentions_and_invalid_replie
     assert "| – | 0% (3 abstained, 5 invalid) |  |" in markdown_table(rows, ["a"])
 
 
+def test_the_table_counts_missing_judgements_of_judges_that_do_not_head_it():
+    def judged(system, name, judge, **changes):
+        shared = {"task": "report", "reading": None, "direction": "higher", "primary": False, "value": None}
+        return metric(system, metric=name, judge=judge, **(shared | changes))
+
+    rows = [
+        metric("base"),
+        metric("tuned"),
+        judged("base", "crimson", "crimson", invalid=8),
+        judged("base", "crimson", "crimson", subset="chest", invalid=4),
+        judged("base", "crimson", "crimson", stratum="normal", invalid=3),
+        judged("base", "crimson_lowest", "crimson", invalid=8),
+        judged("tuned", "crimson", "crimson", abstained=2, invalid=1),
+        judged("base", "crimson", "rules"),
+        judged("tuned", "crimson", "rules", abstained=3),
+        judged("tuned", "green", "rules", abstained=3),
+        judged("base", "green", "well"),
+    ]
+    table, below = markdown_table(rows, ["base", "tuned"]).split("\n\n")
+    assert len(table.splitlines()) == 3
+    assert below.splitlines() == [
+        "- judge crimson (crimson): base 8 of 8 invalid; tuned 2 of 8 abstained, 1 of 8 invalid",
+        "- judge rules (crimson, green): tuned 3 of 8 abstained",
+    ]
+    assert "judge" not in markdown_table([metric("base"), judged("base", "green", "well")], ["base"])
+
+
 @pytest.mark.parametrize(
     ("text", "cell"),
     [

@@ -15,8 +15,10 @@ from workflow_scripts.cache.given_files import identity_of_file
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.judges import Judge, JudgeSection, RecordedJudge, RuleBasedJudge
 from workflow_scripts.core.config.scoring import Scoring
+from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import JudgedFinding, JudgedPair, MetricValue, Prediction, ReportScore, Row
 from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.judges.backends.recorded import RecordedReplies
 from workflow_scripts.judges.judgements import JudgeDied, Judgement, Pair, Store, judge_pairs
 from workflow_scripts.score.judge import judge
 from workflow_scripts.score.metrics import write_metrics
@@ -147,6 +149,21 @@ def recorded(tmp_path, replies: dict[tuple[str, str], str], **changes) -> Record
     ]
     path.write_text("\n".join(lines))
     return RecordedJudge(**{"metric": "crimson", "path": str(path), "freeze_references": False} | changes)
+
+
+def test_recorded_replies_may_hold_the_line_separators_that_json_leaves_as_they_are(tmp_path):
+    strange = "Line\u2028separator, next\u0085line, \x0b and \u2029."
+    path = tmp_path / "replies.jsonl"
+    entries = [{"reference": strange, "hypothesis": name, "reply": f"no {strange}"} for name in "ab"]
+    lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
+    assert all(len(line.splitlines()) > 1 for line in lines)
+    path.write_text("\r\n".join(lines) + "\n\n", encoding="utf-8", newline="")
+    backend = RecordedReplies(RecordedJudge(metric="green", path=str(path)))
+    replies = [judgement.reply for _, judgement in backend.ask([Pair(strange, name) for name in "ab"], 0)]
+    assert replies == [f"no {strange}"] * 2
+    path.write_text("\n".join([*lines, "", "{}"]), encoding="utf-8")
+    with pytest.raises(BadFile, match="line 4: expected reference, hypothesis and reply"):
+        RecordedReplies(RecordedJudge(metric="green", path=str(path)))
 
 
 def test_recorded_replies_below_the_users_folder_are_read_and_noted(tmp_path, tables, monkeypatch):

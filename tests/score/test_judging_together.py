@@ -128,9 +128,27 @@ def test_progress_names_invalid_replies_and_says_how_long_the_rest_takes(capsys)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "judge mine: 12 distinct pairs, 2 of them stored, 10 to ask"
     assert lines[1] == "judge mine: pair 0123456789ab, try 1: invalid: the reply holds no JSON object"
-    assert "judge mine: 2 of 10 pairs (1 invalid, 1 valid; 1 invalid replies in all), 0.10 pairs/s, 80 s left" in lines
+    assert "judge mine: 1 of 10 pairs (1 invalid; 1 invalid replies in all), 0.10 pairs/s, 80 s left" in lines
+    assert "judge mine: 3 of 10 pairs (1 invalid, 2 valid; 1 invalid replies in all), 0.10 pairs/s, 60 s left" in lines
     assert lines[-1].startswith("judge mine: 10 of 10 pairs (1 invalid, 9 valid;") and lines[-1].endswith("0 s left")
     assert duration(2 * 3600 + 65 * 60) == "3 h 05 min" and duration(600) == "10 min"
+
+
+def test_the_time_left_goes_by_whole_batches_though_all_pairs_of_a_batch_end_at_once(capsys):
+    """Five batches of 64 pairs, a minute each: a line a batch, said when the next one has ended, and the end."""
+    now = 0.0
+    progress = Progress("mine", 5 * 64, 0, lambda: now)
+    for _ in range(5):
+        now += 60
+        for _ in range(64):
+            progress.done("valid")
+    lines = [line.removeprefix("judge mine: ") for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [line.split(" pairs")[0] for line in lines] == [
+        "64 of 320", "128 of 320", "192 of 320", "256 of 320", "320 of 320",
+    ]  # fmt: skip
+    left = [line.split(", ")[-1] for line in lines]
+    assert left == ["3 min left", "2 min left", "60 s left", "0 s left", "0 s left"]
+    assert all(", 1.07 pairs/s, " in line for line in lines)
 
 
 def test_a_thousand_invalid_replies_are_counted_and_twenty_named(capsys, tmp_path):

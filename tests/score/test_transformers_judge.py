@@ -11,9 +11,9 @@ import pytest
 
 from tests.score.conftest import prediction, row
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.judges import JudgeSection, TransformersJudge
+from workflow_scripts.core.config.judges import GreenJudge, JudgeSection, TransformersJudge
 from workflow_scripts.core.config.models import Checkpoint
-from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.core.rows import JudgedPair
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.judges import upstream
@@ -48,7 +48,7 @@ def checkpoint(tmp_path_factory):
     return folder
 
 
-def section(checkpoint, **changes) -> TransformersJudge:
+def section(checkpoint, kind=TransformersJudge, **changes) -> TransformersJudge | GreenJudge:
     fields = {
         "metric": "green",
         "checkpoint": str(checkpoint),
@@ -57,7 +57,7 @@ def section(checkpoint, **changes) -> TransformersJudge:
         "max_new_tokens": 8,
         "retries": 0,
     }
-    return TransformersJudge(**fields | changes)
+    return kind(**fields | changes)
 
 
 def record_of(checkpoint, place=None) -> Path:
@@ -148,6 +148,34 @@ def test_a_judge_is_known_by_what_it_runs_on(checkpoint, monkeypatch):
     assert model(checkpoint).identity != identity
 
 
+@pytest.mark.parametrize(
+    ("kind", "own", "greens"),
+    [(TransformersJudge, True, False), (TransformersJudge, False, True), (GreenJudge, True, True)],
+    ids=["another checkpoint", "a checkpoint without a template", "GREEN's judge"],
+)
+def test_a_checkpoint_is_asked_in_its_own_chat_template_and_greens_judge_in_that_of_green(
+    kind, own, greens, checkpoint, tmp_path
+):
+    folder = shutil.copytree(checkpoint, tmp_path / "judge")
+    if own:
+        (folder / "chat_template.jinja").write_text("[its own]{{ messages[0]['content'] }}[answer]")
+    loaded = model(folder, kind=kind)
+    template = upstream.green_template()
+    assert loaded.identity["template"] == (sha256_of(template.encode()) if greens else None)
+    text = loaded.loaded._tokenizer.decode(loaded.loaded._ids(PAIRS[0]))
+    assert upstream.green_prompt(PAIRS[0].reference, PAIRS[0].hypothesis) in text
+    assert (text.startswith("[its own]") and text.endswith("[answer]")) != greens
+    assert ("<|user|>" in text) == greens
+
+
+def test_a_judge_whose_chat_template_changes_is_another_one(checkpoint, tmp_path):
+    folder, identities = shutil.copytree(checkpoint, tmp_path / "judge"), []
+    for words in ("one", "another"):
+        (folder / "chat_template.jinja").write_text(words + "{{ messages[0]['content'] }}")
+        identities.append(model(folder).identity)
+    assert identities[0] != identities[1] and {identity["template"] for identity in identities} == {None}
+
+
 def changed_weights(folder):
     """Change one bit of the weights in place, and nothing that a listing by time shows."""
     file = folder / "model.safetensors"
@@ -224,3 +252,8 @@ def test_without_its_record_a_judge_is_refused_by_name(checkpoint, tables, tmp_p
     with pytest.raises(Refused, match=r"the record of .* is missing: give what models\.fetch wrote with --model"):
         judge(split=split, predictions=[answers], name="random", spec=JudgeSection(section(checkpoint)),
               store=tmp_path / "s", out=tmp_path / "j")  # fmt: skip
+
+
+def test_a_judge_of_crimson_without_a_chat_template_is_one_sentence(checkpoint, tables, tmp_path):
+    with pytest.raises(BadFile, match="its tokenizer has no chat template, so that it cannot be asked; put"):
+        judged(checkpoint, tables, tmp_path, metric="crimson")

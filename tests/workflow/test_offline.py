@@ -28,7 +28,7 @@ from workflow_scripts.models.record import ModelRecord
 from workflow_scripts.synthetic.model import SHIPPED
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.extended,  # three minutes
     pytest.mark.workflow,
     pytest.mark.skipif(
         upstream.importlib.util.find_spec("radeval") is None or upstream.importlib.util.find_spec("CRIMSON") is None,

@@ -129,3 +129,14 @@ def test_a_run_asks_the_server_and_how_it_is_asked_is_no_reason_to_ask_again(fol
 
     other = written(folder, "budget", longer)
     assert planned(folder, ANSWERS, *other) == {"infer_ask": 1, "infer_gather": 1}
+
+
+def test_a_server_that_wants_no_token_is_asked_without_one(folder):
+    with ChatServer() as server:
+
+        def change(raw):
+            served(server.url)(raw)
+            raw["results"] = "results/free"
+
+        snakemake(folder, ANSWERS.replace("smoke", "free"), *written(folder, "free", change))
+        assert server.bodies

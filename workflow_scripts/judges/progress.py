@@ -12,7 +12,11 @@ SHOWN = 20
 
 
 class Progress:
-    """Lines on standard output. The time left assumes that the pairs to come take as long as those that are done."""
+    """Lines on standard output. The time left assumes that the pairs to come take as long as those that are done.
+
+    A judge may give the judgements of a whole batch at once. So what is said is the pairs before the one that is being
+    counted, with the time of the last of them: by the first of a batch, a pair would take as long as a batch.
+    """
 
     def __init__(self, judge: str, total: int, stored: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Say how many pairs there are and how many are stored.
@@ -23,7 +27,7 @@ class Progress:
             stored: those with a stored judgement, which are not asked again.
         """
         self._judge, self._total, self._clock = judge, total - stored, clock
-        self._start = self._last = clock()
+        self._start = self._said = self._latest = clock()
         self._statuses: Counter[str] = Counter()
         self._invalid = 0
         self._say(f"{total} distinct pairs, {stored} of them stored, {self._total} to ask")
@@ -43,14 +47,23 @@ class Progress:
             self._say("further invalid replies are counted and not named")
 
     def done(self, status: str) -> None:
-        """Count a pair that will not be asked again in this run; say so far from time to time."""
+        """Count a pair that will not be asked again in this run; say so far from time to time, and after the last."""
+        now = self._clock()
+        if now - self._said >= PAUSE:
+            self._said = now
+            self._say_so_far(now)
         self._statuses[status] += 1
-        now, count = self._clock(), sum(self._statuses.values())
-        if now - self._last < PAUSE and count < self._total:
+        self._latest = now
+        if self._statuses.total() == self._total:
+            self._say_so_far(now)
+
+    def _say_so_far(self, now: float) -> None:
+        """Say what is done; nothing before the first pair is."""
+        count = self._statuses.total()
+        if not count:
             return
-        self._last = now
-        seconds = max(now - self._start, 1e-9)
-        left = (self._total - count) * seconds / count
+        seconds = max(self._latest - self._start, 1e-9)
+        left = max((self._total - count) * seconds / count - (now - self._latest), 0.0)
         counts = ", ".join(f"{number} {name}" for name, number in sorted(self._statuses.items()))
         self._say(
             f"{count} of {self._total} pairs ({counts}; {self._invalid} invalid replies in all), "

@@ -32,13 +32,20 @@ from workflow_scripts.core.rows import (
 )
 from workflow_scripts.core.tables import read_rows, read_table
 from workflow_scripts.core.tasks import tasks
-from workflow_scripts.report.tables import cell_parts, headline, judged_share, metric_label, notes_of, number_text
+from workflow_scripts.report.tables import (
+    JUDGED,
+    cell_parts,
+    headline,
+    judged_share,
+    metric_label,
+    notes_of,
+    number_text,
+)
 
 SIDE = 176
 """Longest side of an embedded image, in pixels."""
 
 TEMPLATE = "page.html.jinja"
-JUDGED = ("crimson", "green")
 
 Key = tuple[str, str]
 """A uid and a system."""

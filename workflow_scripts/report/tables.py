@@ -24,6 +24,9 @@ from workflow_scripts.report.lineage import lineage
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the start of a formula."""
 
+JUDGED = ("crimson", "green")
+"""Metrics that stand for a judge's judgements; the others of a judge are made of the same ones."""
+
 
 @dataclass(frozen=True)
 class HeadlineRow:
@@ -93,10 +96,37 @@ def cell_text(cell: MetricValue | None) -> str:
     return " ".join(cell_parts(cell)).strip()
 
 
+def judge_faults(cell: MetricValue) -> list[tuple[int, str]]:
+    """How many rows the judge abstained on, and how many of its replies are invalid, where there are any."""
+    return [(count, name) for count, name in ((cell.abstained, "abstained"), (cell.invalid, "invalid")) if count]
+
+
+def missing_judgements(values: Iterable[MetricValue], systems: Sequence[str]) -> list[str]:
+    """A line for each judge with abstentions or invalid replies, whether or not its metric heads the table.
+
+    `judge lab (green): base 8 of 8 invalid; tuned 2 of 8 abstained, 1 of 8 invalid`, in rows of all subsets. Metrics of
+    the same judgements share a line.
+    """
+    judged = {
+        (value.judge, value.metric, value.system): value
+        for value in values
+        if value.judge and value.metric in JUDGED and value.subset == "macro" and value.stratum is None
+    }
+    metrics: dict[tuple[str, str], list[str]] = {}
+    for judge, metric in sorted({(str(judge), metric) for judge, metric, _ in judged}):
+        faults = []
+        for system in systems:
+            cell = judged.get((judge, metric, system))
+            if cell is not None and (counts := judge_faults(cell)):
+                faults.append(f"{system} {', '.join(f'{count} of {cell.rows} {name}' for count, name in counts)}")
+        if faults:
+            metrics.setdefault((judge, "; ".join(faults)), []).append(metric)
+    return [f"judge {judge} ({', '.join(names)}): {faults}" for (judge, faults), names in metrics.items()]
+
+
 def judged_share(cell: MetricValue) -> str:
     """The share of valid rows, with the judge's abstentions and invalid replies, if any: `80% (2 abstained)`."""
-    counts = ((cell.abstained, "abstained"), (cell.invalid, "invalid"))
-    faults = ", ".join(f"{count} {name}" for count, name in counts if count)
+    faults = ", ".join(f"{count} {name}" for count, name in judge_faults(cell))
     return f"{cell.valid_share:.0%}" + (f" ({faults})" if faults else "")
 
 
@@ -118,7 +148,8 @@ def spreadsheet_cell(text: str) -> str:
 
 
 def markdown_table(values: Iterable[MetricValue], systems: Sequence[str]) -> str:
-    """The table of primary metrics as Markdown; below it, what its notes mean."""
+    """The table of primary metrics as Markdown; below it, what its notes mean, and which judgements are missing."""
+    values = list(values)
     head = ["task", "subset", "metric", "n", *systems, *(f"valid {system}" for system in systems), "note"]
     lines = [[markdown_cell(name) for name in head], ["---"] * len(head)]
     shown = headline(values, systems)
@@ -138,6 +169,7 @@ def markdown_table(values: Iterable[MetricValue], systems: Sequence[str]) -> str
         )
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
     legend = "".join(f"- {name.replace('_', ' ')}: {meaning}\n" for name, meaning in notes_of(shown).items())
+    legend += "".join(f"- {markdown_cell(line)}\n" for line in missing_judgements(values, systems))
     return f"{table}\n{legend}" if legend else table
 
 

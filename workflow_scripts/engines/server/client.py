@@ -200,7 +200,7 @@ class OpenAIServer:
         except BadBody as fault:
             raise ServerFault(f"{self.url}{path} {fault}") from None
         status = response.status_code
-        proxy = proxy_note(self.url, response.headers) if status in PROXIED else ""
+        proxy = proxy_note(self.url, response.headers, data) if status in PROXIED else ""
         if status in PASSING:
             wait = _seconds(response.headers.get("Retry-After"))
             raise _Passing(f"answered {status}: {self._clean(error_message(data))}{proxy}", wait)
@@ -228,6 +228,8 @@ class OpenAIServer:
         message = choice.get("message") if isinstance(choice, dict) else None
         if isinstance(message, dict) and any(message.get(name) for name in INSTEAD):
             message.setdefault("content", None)
+        if isinstance(message, dict) and "content" in message:
+            message["content"] = _joined(message["content"])
         if (
             not isinstance(answer, dict)
             or not isinstance(choice, dict)
@@ -283,6 +285,14 @@ def _pause(state: RetryCallState) -> float:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", errors="replace")
+
+
+def _joined(content: object) -> object:
+    """A content in parts that are all texts as one text; anything else as it is."""
+    if not isinstance(content, list):
+        return content
+    texts = [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    return "".join(texts) if len(texts) == len(content) else content
 
 
 def _seconds(retry_after: str | None) -> float:

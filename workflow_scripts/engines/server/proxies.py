@@ -35,10 +35,18 @@ def names_proxy(url: str) -> bool:
     return (address.scheme in proxies or "all" in proxies) and not proxy_bypass(address.netloc)
 
 
-def proxy_note(url: str, headers: Mapping[str, str]) -> str:
-    """What to add to a failure's message where a proxy answered in the server's place, or may have; else nothing."""
+def proxy_note(url: str, headers: Mapping[str, str], body: bytes = b"") -> str:
+    """What to add to a failure's message where a proxy answered in the server's place, or may have; else nothing.
+
+    Args:
+        body: of the answer; a web page is what proxies send, and no such server.
+    """
     header = next((name for name in HEADERS if name in headers), None)
     remedy = ": list the server's host in NO_PROXY, or see to the proxy" if names_proxy(url) else ""
     if header is not None:
         return f" (a proxy answered or passed this on, by its header {header}{remedy})"
+    if body.lstrip()[:9].lower().startswith((b"<html", b"<!doctype")):
+        return (
+            f" (a web page: a proxy or another kind of server answered{remedy or ': correct `url`, or see NO_PROXY'})"
+        )
     return f" (a proxy may have answered, since the environment names one{remedy})" if remedy else ""

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from workflow_scripts.core.config.judges import CheckpointJudge
+from workflow_scripts.core.config.judges import CheckpointJudge, GreenJudge
 from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.engines.local.decoding import Decoder, greedily
 from workflow_scripts.judges import upstream
@@ -74,6 +74,38 @@ def sample(logits: torch.Tensor) -> torch.Tensor:
     return torch.multinomial(torch.softmax(logits.float() / TEMPERATURE, -1), 1)[:, 0]
 
 
+def _cannot_be_loaded(judge: CheckpointJudge, error: Exception) -> BadFile:
+    return BadFile(f"judge {judge.checkpoint} cannot be loaded: {first_line(error)}")
+
+
+def _tokenizer_of(judge: CheckpointJudge, folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a judge.
+
+    Raises:
+        BadFile: it cannot be loaded, or wants code of its own to be run.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise _cannot_be_loaded(judge, error) from None
+    return tokenizer
+
+
+def _takes_green_template(judge: CheckpointJudge, folder: Path) -> bool:
+    """Whether a judge is asked in GREEN's own chat template: GREEN's judge, and one whose tokenizer has none.
+
+    Another checkpoint was not trained on that template, and may answer it with nothing.
+
+    Raises:
+        BadFile: the tokenizer cannot be loaded.
+    """
+    if judge.metric != "green":
+        return False
+    return isinstance(judge, GreenJudge) or _tokenizer_of(judge, folder).chat_template is None
+
+
 class LoadedJudge:
     """A checkpoint with its tokenizer on one device, from the bytes that its record names and no others."""
 
@@ -88,8 +120,14 @@ class LoadedJudge:
             use_threads(TORCH_THREADS)
         _, folder = read_record(record)
         verify_files(record)
+        self._green = _takes_green_template(judge, folder)
+        self._tokenizer = _tokenizer_of(judge, folder)
+        if not self._green and self._tokenizer.chat_template is None:
+            raise BadFile(
+                f"judge {judge.checkpoint}: its tokenizer has no chat template, so that it cannot be asked; put the "
+                "checkpoint's chat_template.jinja into its folder"
+            )
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             model = AutoModelForCausalLM.from_pretrained(
                 folder,
                 local_files_only=True,
@@ -98,7 +136,7 @@ class LoadedJudge:
                 dtype=compute_dtype(torch.device(device)),
             ).to(device)
         except (OSError, ValueError, SafetensorError) as error:
-            raise BadFile(f"judge {judge.checkpoint} cannot be loaded: {first_line(error)}") from None
+            raise _cannot_be_loaded(judge, error) from None
         verify_files(record)  # once more: files that changed while they were read
         stops = model.generation_config.eos_token_id
         stops = {stops} if isinstance(stops, int) else set(stops or [self._tokenizer.eos_token_id])
@@ -119,7 +157,7 @@ class LoadedJudge:
     def _ids(self, pair: Pair) -> list[int]:
         """The prompt of a pair; what a report says is text, whatever the tokenizer takes for markup."""
         chat: list[dict[str, Any]] = [*chat_of(pair, self._judge.metric, guidelines=self._judge.guidelines)]
-        if self._judge.metric == "green":
+        if self._green:
             return chat_ids(self._tokenizer, chat, self._green_text, opened=False)
         return chat_ids(self._tokenizer, chat, self._text)  # the template puts the first token
 
@@ -159,10 +197,11 @@ class TransformersModel:
     """The judge of a `transformers` section, by the record of its checkpoint."""
 
     def __init__(self, judge: CheckpointJudge, record: Path) -> None:
-        """Say what the judge is; nothing is loaded.
+        """Say what the judge is; the model is not loaded.
 
         Raises:
-            BadFile: the record is missing, files changed since it was written, or there is no GPU as the judge asks.
+            BadFile: the record is missing, files changed since it was written, there is no GPU as the judge asks, or
+                the tokenizer, whose chat template is part of what the judge is, cannot be loaded.
         """
         if judge.gpus and not torch.cuda.is_available():
             raise BadFile("the judge asks for a GPU (`gpus`), and there is none; set `gpus: 0` to judge on the CPU")
@@ -175,7 +214,7 @@ class TransformersModel:
             "model": described.content,
             "runtime": identity_of_runtime(folder, device=torch.device(_device_type(judge))),
             "prompt": prompt_hash(judge.metric, guidelines=judge.guidelines),
-            "template": sha256_of(upstream.green_template().encode()) if judge.metric == "green" else None,
+            "template": sha256_of(upstream.green_template().encode()) if _takes_green_template(judge, folder) else None,
             "max_new_tokens": judge.max_new_tokens,
             "temperature": TEMPERATURE,
         }

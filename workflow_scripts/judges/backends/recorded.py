@@ -17,10 +17,12 @@ class RecordedReplies:
         self._metric = judge.metric
         self._replies: dict[tuple[str, str], list[str]] = {}
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise BadFile(f"{path} is missing; it should hold the recorded replies") from None
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(text.split("\n"), start=1):  # JSON strings may hold other line separators
+            if not line.strip():
+                continue
             try:
                 entry = json.loads(line)
                 key = (entry["reference"].strip(), entry["hypothesis"].strip())
