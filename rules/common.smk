@@ -293,21 +293,25 @@ LOADED = [name for name, s in CONFIG.systems.items() if isinstance(s, ModelSyste
 CHECKPOINTS = CONFIG.checkpoints()
 TRAINING_SPLITS = sorted({s.train for s in CONFIG.systems.values() if isinstance(s, ModelSystem) and s.train})
 
-GATED = [
-    Gated(entry.checkpoint, f"https://huggingface.co/{entry.checkpoint}", f"{R}/models/{name}.json")
-    for name, entry in CONFIG.models.items()
-    if isinstance(entry, HubModel) and entry.gated and not CHECKPOINTS[name].local and CONFIG.loads(name)
-] + [
-    Gated(entry.checkpoint, f"https://huggingface.co/{entry.checkpoint}", f"{R}/models/judges/{name}.json")
-    for name, entry in CONFIG.judges.items()
-    if isinstance(entry, CheckpointJudge) and entry.gated and not CHECKPOINTS[f"judges/{name}"].local
-] + [
-    Gated(entry.repo, f"https://huggingface.co/datasets/{entry.repo}", f"{R}/data/{name}/manifest.json")
-    for name, entry in CONFIG.datasets.items()
-    if isinstance(entry, HubDataset)
-    and entry.mirror is None
-    and any(split.dataset == name for split in CONFIG.splits.values())
-]
+GATED = (
+    [
+        Gated(entry.checkpoint, f"https://huggingface.co/{entry.checkpoint}", f"{R}/models/{name}.json")
+        for name, entry in CONFIG.models.items()
+        if isinstance(entry, HubModel) and entry.gated and not CHECKPOINTS[name].local and CONFIG.loads(name)
+    ]
+    + [
+        Gated(entry.checkpoint, f"https://huggingface.co/{entry.checkpoint}", f"{R}/models/judges/{name}.json")
+        for name, entry in CONFIG.judges.items()
+        if isinstance(entry, CheckpointJudge) and entry.gated and not CHECKPOINTS[f"judges/{name}"].local
+    ]
+    + [
+        Gated(entry.repo, f"https://huggingface.co/datasets/{entry.repo}", f"{R}/data/{name}/manifest.json")
+        for name, entry in CONFIG.datasets.items()
+        if isinstance(entry, HubDataset)
+        and entry.mirror is None
+        and any(split.dataset == name for split in CONFIG.splits.values())
+    ]
+)
 
 
 wildcard_constraints:
