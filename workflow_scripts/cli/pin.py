@@ -12,10 +12,9 @@ import yaml
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.datasets import HubDataset
 from workflow_scripts.core.config.judges import CheckpointJudge
+from workflow_scripts.core.config.section import MOVING
 from workflow_scripts.core.config.workflow import Configuration, ConfigurationError, read_configuration
 from workflow_scripts.core.files import BadFile, read_json, write_text
-
-MOVING = "main"
 
 
 class Pin(NamedTuple):

@@ -13,6 +13,7 @@ from huggingface_hub.errors import (
 
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.models import Checkpoint
+from workflow_scripts.core.config.section import MOVING
 from workflow_scripts.models.record import PICKLES, READ, write_record
 
 CONVERTER = "https://huggingface.co/spaces/safetensors/convert"
@@ -65,7 +66,7 @@ def fetch(*, spec: Checkpoint, record: Path, content: str = "") -> str | None:
             f"{spec.checkpoint} at {spec.revision} has no safetensors weights, and pickles ({', '.join(PICKLES)}) are "
             f"never loaded: convert them ({CONVERTER} proposes a commit that holds both), and name that commit"
         )
-    commit = folder.name  # the hub's cache names a snapshot by its commit
+    commit = folder.name if spec.revision == MOVING else spec.revision  # the hub's cache names a snapshot by its commit
     write_record(record, record.stem, spec.family, folder, commit, checkpoint=spec.checkpoint)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e9
     said = f"{spec.checkpoint}: {size:.1f} GB"

@@ -10,6 +10,7 @@ Revision = Annotated[
     StringConstraints(pattern=r"^[0-9a-f]{40}$"),
     Field(description="Full commit of the repository: 40 hexadecimal digits."),
 ]
+MOVING = "main"
 MovingRevision = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{40}|main)$")]
 """A full commit, or `main`: resolved to a commit when it is fetched, and recorded."""
 
