@@ -81,7 +81,7 @@ def test_a_shipped_configuration_names_the_schema_for_editors(path):
         (
             "scoring",
             {"bertscore": {"checkpoint": "no/such", "layer": 1}},
-            "scoring.bertscore.revision: no/such is not a directory here, and a repository of the hub needs its full commit",
+            "scoring.bertscore.revision: no/such is not a directory here, and a repository of the hub needs its full",
         ),
         ("systems__theirs", {"predictions": "no/such.json"}, "systems.theirs.predictions: no/such.json is not a file"),
         (
