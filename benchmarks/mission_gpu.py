@@ -208,9 +208,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiny", action="store_true", help="small shapes, on the CPU")
     parser.add_argument("--gpus", type=int, default=1, choices=(1, 2))
-    parser.add_argument(
-        "--folder", type=Path, default=Path("/tmp/mission"), help="for 22 GB of weights and the results"
-    )
+    folder = Path("results/mission")
+    parser.add_argument("--folder", type=Path, default=folder, help="for 22 GB of weights and the results")
     parser.add_argument("--minutes", type=float, default=9, help="that this call may take")
     parser.add_argument("--scale", type=float, help="size of the dataset; 1: about 2,400 rows")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
