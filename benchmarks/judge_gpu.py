@@ -73,14 +73,15 @@ TINY = {
     "vocab_size": 1000, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 4, "head_dim": 16,
 }  # fmt: skip
-OURS = {"green": [96, 128], "crimson": [128, 160]}
+OURS = {"green": [128, 256], "crimson": [128, 256]}
+"""Most pairs at once; as many as fit are taken."""
 LIBRARY = {"green": [64, 128], "crimson": [64, 32]}
 UPSTREAM = {"green": [("as RadEval does", 8), ("one at a time", 1)], "crimson": [("as crimson-score does", 1)]}
 """What the packages that publish the judges do by themselves: pairs in a call of `generate`."""
 SEQUENCES = {"green": 192, "crimson": 256}
 """Answers that vLLM computes at once: about as many as keys and values of fit into 80 GB."""
 PAIRS = 256
-"""Pairs of a measurement of ours, about, in whole batches; of vLLM twice as many, of the library one batch."""
+"""Half of the pairs of a measurement of ours and of vLLM; of the library one batch."""
 
 Generate = Callable[[list[list[int]], int], object]
 """Generates exactly so many tokens for each prompt."""
@@ -222,13 +223,13 @@ def ours(judge: str, shape: Shape, device: str, batches: Sequence[int], pairs: i
     start = round(recorder.elapsed() - begin, 1)
     print(generator.layers, flush=True)
     for batch in batches:
-        count = batch * max(1, round(pairs / batch))
+        count = pairs * 2
 
         def generate(prompts: list[list[int]], new: int, batch: int = batch) -> object:
             return generator.generate(prompts, batch=batch, max_new_tokens=new, fixed=True)
 
         row = Rate(
-            judge, "flarebench", "batches of like length", batch, count, None, None, None, start,
+            judge, "flarebench", "batches of like length, at most", batch, count, None, None, None, start,
             versions_of("torch", "transformers"), device_name(),
         )  # fmt: skip
         measure(row, prompts_of(shape, count), shape.new, generate, recorder)
@@ -352,7 +353,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--judges", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     parser.add_argument("--batches", type=int, nargs="+", help="batch sizes instead of the default ones")
     parser.add_argument("--static", type=int, nargs="*", default=[], help="library: batch sizes with a static cache")
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="pairs a measurement, in whole batches")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="half of the pairs of a measurement")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no measurement after that time")
     parser.add_argument("--tiny", action="store_true", help="small shapes, for a trial on a CPU")
     parser.add_argument("--sequences", type=int, help="vLLM: answers computed at once")

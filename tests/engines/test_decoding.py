@@ -101,6 +101,20 @@ def test_rows_that_end_leave_and_the_others_go_on(model, prompts, monkeypatch, t
     assert stayed and all(places == sorted(places) for places in stayed)
 
 
+@pytest.mark.parametrize("model", ["llama", "gemma3"], indirect=True)
+@pytest.mark.parametrize("fitting", [1, 5])
+def test_rows_that_no_longer_fit_are_answered_afterwards_from_where_they_stand(model, prompts, monkeypatch, fitting):
+    monkeypatch.setattr(decoding, "STRETCH", 4)
+    monkeypatch.setattr(decoding, "LOOK", 2)
+    monkeypatch.setattr(Decoder, "rows_that_fit", lambda self, slots, held=None: fitting)
+    free = [library(model, p, 24, {1}) for p in prompts]
+    whole = [tokens for tokens in free if len(tokens) == 24]
+    stops = {1, whole[0][2], whole[1][9]}
+    tested = Decoder(model, 0, stops)
+    assert tested.generate(prompts, 24) == [library(model, p, 24, stops) for p in prompts]
+    assert tested.generate(prompts, 24, fixed=True) == [library(model, p, 24, set()) for p in prompts]
+
+
 def test_every_token_is_passed_to_what_bounds_the_answers(model, prompts):
     tested, extra = decoder(model, {1})
     steps: list[list[int]] = []
@@ -112,3 +126,72 @@ def test_a_fixed_number_of_tokens_ignores_stops(model, prompts):
     tested, extra = decoder(model, set(range(97)))
     assert {len(tokens) for tokens in tested.generate(prompts, 9, fixed=True, **extra)} == {9}
     assert {len(tokens) for tokens in tested.generate(prompts, 9, **extra)} == {1}
+
+
+BEGINNING = [7, 3, 90, 14, 55, 6, 6, 31]
+
+
+@pytest.fixture
+def shared(monkeypatch) -> None:
+    """Beginnings of a few tokens are shared already."""
+    monkeypatch.setattr(decoding, "SHARED", 4)
+
+
+@pytest.fixture(params=["sdpa", "eager"])
+def llama(request) -> PreTrainedModel:
+    torch.manual_seed(5)
+    network = LlamaForCausalLM(LlamaConfig(**SHAPE, attn_implementation=request.param)).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    network.generation_config.pad_token_id = 0
+    return network
+
+
+class Counted:
+    """Counts the tokens that a model computes."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.tokens = 0
+        model.get_input_embeddings().register_forward_hook(self._count)
+
+    def _count(self, module, args, output) -> None:
+        self.tokens += args[0].numel()
+
+
+@pytest.mark.parametrize("tokens", [1, 40, 1 << 15])
+def test_a_common_beginning_changes_no_token(llama, prompts, shared, monkeypatch, tokens):
+    monkeypatch.setattr(decoding, "STRETCH", 4)
+    monkeypatch.setattr(decoding, "LOOK", 2)
+    monkeypatch.setattr(decoding, "PREFILL_TOKENS", tokens)
+    rows = [BEGINNING + prompt for prompt in prompts]
+    free = [library(llama, row, 24, {1}) for row in rows]
+    whole = [answer for answer in free if len(answer) == 24]
+    stops = {1, whole[0][2], whole[1][9], whole[2][14]}
+    assert Decoder(llama, 0, stops).generate(rows, 24) == [library(llama, row, 24, stops) for row in rows]
+
+
+def test_a_common_beginning_is_computed_once_for_all_rows_and_batches(llama, prompts, shared):
+    rows = [BEGINNING + prompt for prompt in prompts if len(prompt) == 19]
+    counted, tested = Counted(llama), Decoder(llama, 0, set())
+    first = tested.generate(rows, 1)
+    assert counted.tokens == len(BEGINNING) + 19 * len(rows)
+    assert tested.generate(rows, 1) == first
+    assert counted.tokens == len(BEGINNING) + 2 * 19 * len(rows)
+
+
+def test_a_batch_with_another_beginning_does_not_get_the_last_ones(llama, prompts, shared):
+    tested = Decoder(llama, 0, {1})
+    for beginning in (BEGINNING, BEGINNING[::-1], BEGINNING + [5, 5], BEGINNING):
+        rows = [beginning + prompt for prompt in prompts]
+        assert tested.generate(rows, 9) == [library(llama, row, 9, {1}) for row in rows]
+
+
+def test_equal_prompts_and_one_that_is_the_beginning_of_the_others_keep_a_token_of_their_own(llama, shared):
+    rows = [BEGINNING, BEGINNING, [*BEGINNING, 4, 4]]
+    assert Decoder(llama, 0, {1}).generate(rows, 9) == [library(llama, row, 9, {1}) for row in rows]
+
+
+def test_layers_with_a_window_share_nothing(model, prompts, shared):
+    tested, extra = decoder(model, {1})
+    rows = [BEGINNING + prompt for prompt in prompts]
+    assert tested.generate(rows, 9, **extra) == [library(model, row, 9, {1}) for row in rows]

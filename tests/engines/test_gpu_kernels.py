@@ -28,6 +28,66 @@ def test_attention_to_slots_is_attention_under_a_mask(heads, kv_heads, width):
     torch.testing.assert_close(got.float(), wanted, atol=2e-2, rtol=2e-2)
 
 
+@pytest.mark.parametrize("common", [1, 64, 280])
+@pytest.mark.parametrize(("heads", "kv_heads", "width"), [(8, 4, 256), (32, 32, 128), (12, 2, 64)])
+def test_attention_to_a_prefix_and_slots_is_attention_to_both(heads, kv_heads, width, common):
+    from workflow_scripts.engines.local.slot_attention import attend_to_slots
+
+    torch.manual_seed(0)
+    rows, slots = 70, 130
+    query, key, value, *prefix = (
+        torch.randn(batch, n, length, width, device="cuda", dtype=torch.bfloat16)
+        for batch, n, length in (
+            (rows, heads, 1), (rows, kv_heads, slots), (rows, kv_heads, slots),
+            (1, kv_heads, common), (1, kv_heads, common),
+        )
+    )  # fmt: skip
+    first = torch.arange(rows) % 60
+    last = first + torch.arange(rows)
+    seen = torch.stack([first, last], 1)[:, None, None].to("cuda", torch.int32)
+    got = attend_to_slots(query, key, value, seen, width**-0.5, (prefix[0], prefix[1]))
+    places = torch.arange(slots)
+    own = ((places >= first[:, None]) & (places <= last[:, None]))[:, None, None]
+    mask = torch.cat([torch.ones(rows, 1, 1, common, dtype=torch.bool), own], 3).cuda()
+    whole = (
+        torch.cat([of_all.expand(rows, -1, -1, -1), of_row], 2).float().repeat_interleave(heads // kv_heads, 1)
+        for of_all, of_row in zip(prefix, (key, value), strict=True)
+    )
+    wanted = torch.nn.functional.scaled_dot_product_attention(query.float(), *whole, attn_mask=mask)
+    torch.testing.assert_close(got.float(), wanted, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize(("window", "common"), [(1000, 0), (1000, 70), (50, 0)])
+@pytest.mark.parametrize(("heads", "kv_heads", "width"), [(8, 4, 256), (32, 32, 128), (4, 2, 64)])
+def test_attention_to_prompts_is_attention_under_a_mask(heads, kv_heads, width, window, common):
+    from workflow_scripts.engines.local.prompt_attention import attend_to_prompts
+
+    torch.manual_seed(0)
+    rows, tokens = 5, 333
+    query, key, value, *prefix = (
+        torch.randn(batch, length, n, width, device="cuda", dtype=torch.bfloat16).transpose(1, 2)
+        for batch, n, length in (
+            (rows, heads, tokens), (rows, kv_heads, tokens), (rows, kv_heads, tokens), (1, kv_heads, common),
+            (1, kv_heads, common),
+        )
+    )  # fmt: skip
+    keys, values = (part.contiguous() for part in prefix)
+    start = torch.tensor([0, 1, 130, 64, 332], dtype=torch.int32, device="cuda")
+    got = attend_to_prompts(query, key, value, start, window, width**-0.5, (keys, values) if common else None)
+    place = torch.arange(tokens, device="cuda")
+    distance = place[:, None] - place[None, :]
+    own = ((distance >= 0) & (distance < window))[None] & (place >= start[:, None])[:, None]
+    mask = torch.cat([own.new_ones(rows, tokens, common), own], 2)[:, None]
+    whole = (
+        torch.cat([of_all.expand(rows, -1, -1, -1), of_row], 2).float().repeat_interleave(heads // kv_heads, 1)
+        for of_all, of_row in ((keys, key), (values, value))
+    )
+    wanted = torch.nn.functional.scaled_dot_product_attention(query.float(), *whole, attn_mask=mask).transpose(1, 2)
+    assert bool(torch.isfinite(got).all())  # of padding, too
+    for row, first in enumerate(start.tolist()):
+        torch.testing.assert_close(got[row, first:].float(), wanted[row, first:], atol=2e-2, rtol=2e-2)
+
+
 @pytest.mark.parametrize(("heads", "width"), [(8, 256), (4, 256), (1, 64)])
 def test_norm_and_rotation_in_one_pass_are_the_models(heads, width):
     from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm, apply_rotary_pos_emb
@@ -55,20 +115,29 @@ def test_the_gated_unit_in_one_pass_is_the_models():
     torch.testing.assert_close(gelu_gate_(gate.clone(), up), wanted, atol=2e-2, rtol=2e-2)
 
 
-def test_a_captured_batch_gives_what_the_library_gives_row_by_row():
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+@pytest.mark.parametrize("shape", ["gemma3", "llama", "llama with a common beginning"])
+def test_a_captured_batch_gives_what_the_library_gives_row_by_row(shape):
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
 
     from workflow_scripts.engines.local.decoding import Decoder
     from workflow_scripts.models.kernels import speed_up_inference
 
     torch.manual_seed(0)
-    config = Gemma3TextConfig(
-        vocab_size=512, hidden_size=256, intermediate_size=512, num_hidden_layers=6, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=64, sliding_window=32, pad_token_id=0, eos_token_id=1, bos_token_id=2,
-    )  # fmt: skip
-    model = Gemma3ForCausalLM(config).to("cuda", torch.bfloat16).eval()
+    fields = {
+        "vocab_size": 512, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "pad_token_id": 0, "eos_token_id": 1,
+        "bos_token_id": 2,
+    }  # fmt: skip
+    network = (
+        Gemma3ForCausalLM(Gemma3TextConfig(**fields, sliding_window=32))
+        if shape == "gemma3"
+        else LlamaForCausalLM(LlamaConfig(**fields))
+    )
+    model = network.to("cuda", torch.bfloat16).eval()
     generator = torch.Generator().manual_seed(1)
     prompts = [torch.randint(3, 512, (length,), generator=generator).tolist() for length in (90, 5, 33, 90, 64)]
+    if shape == "llama with a common beginning":
+        prompts = [torch.arange(3, 63).tolist() + prompt for prompt in prompts]
     plain = [
         model.generate(
             input_ids=torch.tensor([p], device="cuda"), max_new_tokens=40, min_new_tokens=40, do_sample=False

@@ -17,7 +17,7 @@ from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.core.rows import JudgedPair
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.judges import upstream
-from workflow_scripts.judges.judgements import Judgement, Pair, Store, judge_pairs
+from workflow_scripts.judges.judgements import JudgeDied, Judgement, Pair, Store, judge_pairs
 from workflow_scripts.score.judge import judge
 
 pytestmark = pytest.mark.skipif(
@@ -43,7 +43,10 @@ def checkpoint(tmp_path_factory):
         num_key_value_heads=2, max_position_embeddings=4096, pad_token_id=0, eos_token_id=1, bos_token_id=None,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("judge")
-    LlamaForCausalLM(config).save_pretrained(folder)
+    network = LlamaForCausalLM(config)
+    for parameter in network.parameters():  # far from the start, so that replies differ by pair
+        torch.nn.init.normal_(parameter, std=1.0)
+    network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -89,8 +92,14 @@ def judged(checkpoint, tables, folder, **changes):
 PAIRS = [Pair("Cardiomegaly. " * n, "No effusion.") for n in range(1, 6)]
 
 
-def test_batches_change_no_reply_and_keep_the_order(checkpoint):
-    assert model(checkpoint).loaded.replies(PAIRS, 0) == model(checkpoint, batch=1).loaded.replies(PAIRS, 0)
+def replies(judge) -> dict[Pair, str]:
+    """Raw replies to `PAIRS`."""
+    return {pair: reply for batch in judge.loaded.replies(PAIRS, 0) for pair, reply in batch}
+
+
+def test_batches_change_no_reply_and_each_pair_has_its_own(checkpoint):
+    assert len(set(replies(model(checkpoint)).values())) > 1
+    assert replies(model(checkpoint)) == replies(model(checkpoint, batch=1))
 
 
 def test_a_judge_on_the_cpu_takes_as_many_threads_as_its_job_whatever_the_machine_has(checkpoint, monkeypatch):
@@ -100,6 +109,27 @@ def test_a_judge_on_the_cpu_takes_as_many_threads_as_its_job_whatever_the_machin
     monkeypatch.setattr(torch, "set_num_threads", taken.append)
     _ = model(checkpoint).loaded
     assert taken == [2]
+
+
+def test_pairs_that_do_not_fit_together_are_asked_in_smaller_batches(checkpoint, monkeypatch, capsys):
+    import torch
+
+    wanted = replies(model(checkpoint))
+    tested = model(checkpoint, batch=5)
+    decoder = tested.loaded.generator._decoder
+    generate = decoder.generate
+
+    def bounded(prompts, *args, **kwargs):
+        if len(prompts) > 2:
+            raise torch.OutOfMemoryError
+        return generate(prompts, *args, **kwargs)
+
+    monkeypatch.setattr(decoder, "generate", bounded)
+    assert replies(tested) == wanted
+    assert "out of memory: from here on 2 pairs at once" in capsys.readouterr().out
+    monkeypatch.setattr(decoder, "generate", lambda prompts, *args, **kwargs: bounded([0, 0, 0]))
+    with pytest.raises(JudgeDied, match="does not hold a single pair"):
+        list(tested.ask(PAIRS, 0))
 
 
 def test_the_same_pairs_load_no_model_again(checkpoint, tmp_path, monkeypatch):
@@ -207,7 +237,7 @@ def test_a_judge_in_several_files_is_loaded_whole(checkpoint, tmp_path):
     (folder / "model.safetensors").unlink()
     whole.save_pretrained(folder, max_shard_size="50KB")
     assert (folder / "model.safetensors.index.json").is_file() and len(list(folder.glob("*.safetensors"))) > 1
-    assert model(folder).loaded.replies(PAIRS, 0) == model(checkpoint).loaded.replies(PAIRS, 0)
+    assert replies(model(folder)) == replies(model(checkpoint))
     next(folder.glob("*-00002-of-*.safetensors")).unlink()
     with pytest.raises(Refused, match=r"lacks model-00002-of-\d+\.safetensors of its weights"):
         model(folder)

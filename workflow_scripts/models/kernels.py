@@ -16,11 +16,14 @@ def layers_in_use(device_type: str, text_model_type: str, *, training: bool) -> 
         device_type: cuda or cpu.
         text_model_type: transformers' name of the language model's architecture.
     """
-    if device_type != "cuda" or text_model_type != "gemma3_text":
+    if device_type != "cuda" or text_model_type not in ("gemma3_text", "llama"):
         return "the model's own layers"
+    gate = "GeGLU" if text_model_type == "gemma3_text" else "SwiGLU"
     installed = importlib.util.find_spec("liger_kernel") is not None
-    layers = "Liger's RMSNorm, RoPE and GeGLU" if installed else "the model's own layers: liger-kernel is not installed"
-    return layers if training else f"{layers}, one pass for heads and gated units"
+    layers = (
+        f"Liger's RMSNorm, RoPE and {gate}" if installed else "the model's own layers: liger-kernel is not installed"
+    )
+    return f"{layers}, one pass for heads and gated units" if gate == "GeGLU" and not training else layers
 
 
 def speed_up_training(model: PeftModel) -> str:
@@ -42,10 +45,15 @@ def speed_up_inference(model: PreTrainedModel | PeftModel) -> str:
 
 
 def _fuse_layers(base: PreTrainedModel, *, training: bool) -> str:
-    """On a GPU, put Liger's norms, rotary embedding and gated units into a Gemma 3, and for inference one-pass ones."""
+    """On a GPU, put Liger's norms, rotary embedding and gated units into Gemma 3 and Llama, and one-pass ones."""
     text_model_type = base.config.get_text_config().model_type
+    liger = importlib.util.find_spec("liger_kernel") is not None
+    if base.device.type == "cuda" and text_model_type == "llama" and liger:
+        from liger_kernel.transformers import apply_liger_kernel_to_llama
+
+        apply_liger_kernel_to_llama(fused_linear_cross_entropy=False, model=base)
     if base.device.type == "cuda" and text_model_type == "gemma3_text":
-        if importlib.util.find_spec("liger_kernel") is not None:
+        if liger:
             from liger_kernel.transformers import apply_liger_kernel_to_gemma3_text
 
             apply_liger_kernel_to_gemma3_text(fused_linear_cross_entropy=False, model=base.get_decoder())

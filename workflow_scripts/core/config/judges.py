@@ -64,7 +64,9 @@ class CheckpointJudge(_ModelJudge):
         None, description="Full commit, or `main`, which is resolved once and recorded; null for a local folder only."
     )
     gated: bool = Field(False, description="Whether a token is needed: HF_TOKEN, or that of `hf auth login`.")
-    batch: int = Field(64, ge=1, description="Pairs generated together; pairs of like length share a batch.")
+    batch: int | None = Field(
+        None, ge=1, description="Most pairs generated together; null: 256 on a GPU, fewer where it does not hold them."
+    )
     gpus: int = Field(1, ge=0, description="GPUs of a job; its pairs are scattered over them.")
     shards: int = Field(1, ge=1, description="Jobs that share the pairs of a split; each loads the judge once.")
 

@@ -1,24 +1,31 @@
 """Decoding a batch token by token: one pass over the prompts, then one step a token on buffers that stay in place.
 
-On a GPU a step is captured once in a CUDA graph and replayed: launched one by one, the kernels of 34 layers take
-three to four times as long as they compute. Answers come in stretches: between two of them, rows that have ended
+Tokens that all prompts begin with are computed once, and their keys and values are kept once. On a GPU a step is
+captured once in a CUDA graph and replayed: launched one by one, the kernels of 34 layers take three to four times as
+long as they compute. Answers come in stretches: between two of them, rows that have ended
 leave, and the buffers grow for the rows that are left. The arithmetic is the model's own `forward`.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from transformers import Cache, PreTrainedModel
+from transformers import PreTrainedModel
+
+from workflow_scripts.engines.local.key_values import KeyValues, Prefix
 
 PREFILL_TOKENS = 1 << 15
 """Prompt tokens computed at once: enough to fill a GPU, little enough that only keys and values fill its memory."""
 
 STRETCH = 128
-"""Most tokens between two moments at which ended rows leave."""
+"""Tokens between two moments at which ended rows leave: on a CPU at most so many, on a GPU at least."""
 
 LOOK = 8
 """Tokens between two looks whether every row has ended: each look waits for the GPU."""
+
+SHARED = 32
+"""Fewest tokens at the beginning of all prompts that are worth a pass of their own."""
 
 SLOTS = "slots"
 """Name of `engines.local.slot_attention`, which needs a GPU to be imported."""
@@ -35,72 +42,6 @@ def greedily(logits: torch.Tensor) -> torch.Tensor:
     return logits.argmax(-1)
 
 
-class KeyValues(Cache):
-    """Keys and values of every layer, (rows, heads, slots, width) each, written in place.
-
-    `filling` names the rows whose prompts are computed; None while decoding, when the one new token of each row goes
-    to slot `place`.
-    """
-
-    def __init__(self, rows: int, slots: int, device: torch.device) -> None:
-        super().__init__(layers=[])
-        self.rows, self.slots = rows, slots
-        self.filling: slice | None = None
-        self.place = torch.zeros(1, dtype=torch.long, device=device)
-        self._keys: list[torch.Tensor] = []
-        self._values: list[torch.Tensor] = []
-
-    def update(self, key_states, value_states, layer_idx, *args, **kwargs):
-        """Store new keys and values of a layer; return those to attend to."""
-        if layer_idx == len(self._keys):
-            _, heads, _, width = key_states.shape
-            for layers in (self._keys, self._values):
-                # Zeros, since a masked slot still takes part in products: 0 × NaN is NaN.
-                layers.append(key_states.new_zeros(self.rows, heads, self.slots, width))
-        keys, values = self._keys[layer_idx], self._values[layer_idx]
-        if self.filling is None:
-            keys.index_copy_(2, self.place, key_states)
-            values.index_copy_(2, self.place, value_states)
-            return keys, values
-        tokens = key_states.shape[2]
-        keys[self.filling, :, :tokens] = key_states
-        values[self.filling, :, :tokens] = value_states
-        return key_states, value_states
-
-    @property
-    def size(self) -> int:
-        """Bytes of the buffers."""
-        return sum(layer.nbytes for layers in (self._keys, self._values) for layer in layers)
-
-    def select(self, rows: torch.Tensor, slots: int) -> None:
-        """Go on with these rows alone, with this many slots. Layer by layer: two copies of one layer at most."""
-        used = min(slots, self.slots)
-        for layers in (self._keys, self._values):
-            for layer, old in enumerate(layers):
-                new = old.new_zeros(len(rows), old.shape[1], slots, old.shape[3])
-                new[:, :, :used] = old[rows, :, :used]
-                layers[layer] = new
-                del old
-        self.rows, self.slots = len(rows), slots
-
-    @property
-    def is_initialized(self) -> bool:
-        """Whether prompts are in; while they are computed, they see themselves alone."""
-        return self.filling is None
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Tokens before those being computed: none, since masks and positions of a step are given."""
-        return 0
-
-    def get_query_offset(self, layer_idx: int | None = None) -> int:
-        """As `get_seq_length`."""
-        return 0
-
-    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
-        """Keys that a prompt attends to, and the first one's place."""
-        return query_length, 0
-
-
 class Decoder:
     """Generates from one model; prompts are padded on the left.
 
@@ -109,12 +50,21 @@ class Decoder:
         pad: token that fills up short prompts.
         stops: tokens that end an answer.
         first_position: position of a prompt's first token.
+        memory_share: what keys and values may fill of a GPU's free memory.
     """
 
-    def __init__(self, model: PreTrainedModel, pad: int, stops: set[int], first_position: int = 0) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        pad: int,
+        stops: set[int],
+        first_position: int = 0,
+        memory_share: float = 2 / 3,
+    ) -> None:
         self._model, self._pad = model, pad
         self._stops = stops
         self._first = first_position
+        self._memory_share = memory_share
         self._config = model.config.get_text_config()
         self._layers = model.get_decoder()
         self._head = model.get_output_embeddings()
@@ -127,7 +77,10 @@ class Decoder:
             from workflow_scripts.engines.local import slot_attention  # noqa: F401 - registers itself
 
             self._config._attn_implementation = SLOTS
-        self._last: tuple[tuple[int, int, bool], KeyValues, Step] | None = None  # batch, for the next of its size
+        # What every token attends to, whatever the window: only then can prompts share what they begin with.
+        self._shares = "sliding_attention" not in (getattr(self._config, "layer_types", None) or [])
+        self._prefix: tuple[bool, Prefix] | None = None  # of the last batch, with its variant
+        self._last: tuple[tuple[int, int, Prefix | None], bool, KeyValues, Step] | None = None  # batch, for the next
 
     @torch.inference_mode()
     def generate(
@@ -151,20 +104,25 @@ class Decoder:
             fixed: generate exactly `max_new_tokens` tokens (for timing).
         """
         device = self._model.device
-        longest = max(map(len, prompts))
-        ids = torch.tensor([[self._pad] * (longest - len(prompt)) + prompt for prompt in prompts])
-        start = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)[:, None]
-        slots = -(-(longest + min(STRETCH, max_new_tokens)) // 64) * 64
-        cache, step = self._take(len(prompts), slots, variant)
-        logits = self._prefill(ids.to(device), start, cache, inputs)
+        prefix = self._prefix_of(prompts, variant) if inputs is None and self._shares else None
+        common = len(prefix.tokens) if prefix is not None else 0
+        longest = max(map(len, prompts)) - common
+        ids = torch.tensor([[self._pad] * (longest + common - len(prompt)) + prompt[common:] for prompt in prompts])
+        lead = 0 if self._ranged else common
+        start = torch.tensor([longest + common - len(prompt) + lead for prompt in prompts], device=device)[:, None]
+        stretch = self._stretch(len(prompts), longest, max_new_tokens)
+        slots = -(-(lead + longest + stretch) // 64) * 64
+        cache, step = self._take(len(prompts), slots, prefix, variant)
+        logits = self._prefill(ids.to(device), start - lead, cache, inputs)
 
         stops = torch.tensor([] if fixed else sorted(self._stops), dtype=torch.long, device=device)
         answers: list[list[int]] = [[] for _ in prompts]
         rows = list(range(len(prompts)))
         length = 0
+        aside: list[int] = []
         while True:
-            stretch = min(STRETCH, max_new_tokens - length)
-            step.begin(start, longest + length, longest + length - start + self._first)
+            place = lead + longest + length
+            step.begin(start, place, common + place - start + self._first)
             ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
             taken = []
             for count in range(1, stretch + 1):
@@ -173,37 +131,101 @@ class Decoder:
                 ended |= torch.isin(token, stops)
                 if accept is not None:
                     accept(token.tolist())
-                if length + count == max_new_tokens or (count % LOOK == 0 and bool(ended.all())):
+                if length + count == max_new_tokens:
                     break
+                if count % LOOK == 0:
+                    if bool(ended.all()):
+                        break
+                    step.skip(ended)
                 logits = step(token)
             length += len(taken)
             for row, tokens in zip(rows, torch.stack(taken, 1).tolist(), strict=True):
                 answers[row] += tokens
             left = torch.nonzero(~ended)[:, 0]
             if length == max_new_tokens or not len(left):
-                self._last = ((len(prompts), slots, variant), cache, step) if length == len(taken) else None
-                return answers if fixed else [self._up_to_stop(tokens) for tokens in answers]
-            logits, start = logits[left], start[left]
+                self._last = ((len(prompts), slots, prefix), variant, cache, step) if length == len(taken) else None
+                break
             del step  # its graph goes, and the memory it holds
-            cache.select(left, longest + length + min(STRETCH, max_new_tokens - length))
+            if accept is None:
+                fitting = self.rows_that_fit(
+                    lead + longest + length + min(STRETCH, max_new_tokens - length), cache.size
+                )
+                aside += [rows[place] for place in left[fitting:].tolist()]
+                left = left[:fitting]
+            logits, start = logits[left], start[left]
+            stretch = self._stretch(len(left), longest + length, max_new_tokens - length, cache.size)
+            cache.select(left, lead + longest + length + stretch)
             step = Step(self._forward, cache)
             places = left.tolist()
             rows = [rows[place] for place in places]
             if keep is not None:
                 keep(places)
+        del cache, step
+        while aside:
+            # Rows that were put aside together have as many tokens.
+            length = len(answers[aside[0]])
+            fitting = self.rows_that_fit(len(prompts[aside[0]]) + length + min(STRETCH, max_new_tokens - length))
+            some = [row for row in aside[:fitting] if len(answers[row]) == length]
+            del aside[: len(some)]
+            whole = [prompts[row] + answers[row] for row in some]
+            more = self.generate(whole, max_new_tokens - length, choose=choose, variant=variant, fixed=fixed)
+            for row, tokens in zip(some, more, strict=True):
+                answers[row] += tokens
+        return answers if fixed else [self._up_to_stop(tokens) for tokens in answers]
 
-    @property
-    def buffer_size(self) -> int:
-        """Bytes of the last batch's buffers, which go when a batch needs others."""
-        return self._last[1].size if self._last else 0
+    def slots_of(self, prompts: Sequence[list[int]]) -> int:
+        """Slots that the longest prompt takes in each row's buffers, when these prompts share a batch."""
+        common = len(common_beginning(prompts)) if self._ranged and self._shares else 0
+        return max(map(len, prompts)) - (common if common >= SHARED else 0)
 
-    def _take(self, rows: int, slots: int, variant: bool) -> tuple[KeyValues, "Step"]:
+    def rows_that_fit(self, slots: int, held: int | None = None) -> int:
+        """Rows, at least one, whose keys and values, of so many slots each, fit into a GPU's memory; many on a CPU.
+
+        Args:
+            held: bytes that are given back before; by default those of the last batch's buffers.
+        """
+        if self._model.device.type != "cuda":
+            return sys.maxsize
+        held = (self._last[2].size if self._last else 0) if held is None else held
+        reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        free = torch.cuda.mem_get_info()[0] + reserved + held
+        config = self._config
+        a_slot = (
+            2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * self._model.dtype.itemsize
+        )
+        return max(1, int(free * self._memory_share) // (a_slot * slots))
+
+    def _stretch(self, rows: int, tokens: int, most: int, held: int | None = None) -> int:
+        """Tokens to the next moment at which ended rows leave: on a GPU all, where the slots for them fit."""
+        if self._model.device.type != "cuda":
+            return min(STRETCH, most)
+        slots = self.rows_that_fit(1, held) // rows
+        return min(most, max(STRETCH, slots - tokens))
+
+    def _prefix_of(self, prompts: Sequence[list[int]], variant: bool) -> Prefix | None:
+        """What all prompts begin with, less the last token of each; the last batch's where it is nearly as long."""
+        tokens = common_beginning([prompt[:-1] for prompt in prompts])
+        if len(prompts) == 1 or len(tokens) < SHARED:
+            return None
+        if self._prefix is not None and self._prefix[0] == variant:
+            last = self._prefix[1]
+            if len(last.tokens) * 8 >= len(tokens) * 7 and tokens[: len(last.tokens)] == last.tokens:
+                return last
+        self._prefix = self._last = None  # before the next ones are computed
+        cache = KeyValues(1, len(tokens), self._model.device)
+        ids = torch.tensor([tokens], device=self._model.device)
+        self._prefill(ids, torch.zeros(1, 1, dtype=torch.long, device=ids.device), cache, None)
+        prefix = cache.as_prefix(tokens)
+        self._prefix = (variant, prefix)
+        return prefix
+
+    def _take(self, rows: int, slots: int, prefix: Prefix | None, variant: bool) -> tuple[KeyValues, "Step"]:
         """Buffers and step of the last batch, where they fit this one, or new ones."""
         last, self._last = self._last, None
-        if last is not None and last[0] == (rows, slots, variant):
-            return last[1:]
+        if last is not None and last[0][:2] == (rows, slots) and last[0][2] is prefix and last[1] == variant:
+            return last[2:]
         del last  # before new buffers are allocated
-        cache = KeyValues(rows, slots, self._model.device)
+        cache = KeyValues(rows, slots, self._model.device, prefix, apart=self._ranged)
         return cache, Step(self._forward, cache)
 
     def _up_to_stop(self, tokens: list[int]) -> list[int]:
@@ -213,8 +235,14 @@ class Decoder:
     def _prefill(
         self, ids: torch.Tensor, start: torch.Tensor, cache: KeyValues, inputs: PromptInputs | None
     ) -> torch.Tensor:
-        """Fill `cache` with the prompts; logits of their last tokens. The next part's inputs are read meanwhile."""
+        """Fill `cache` with the prompts; logits of their last tokens. The next part's inputs are read meanwhile.
+
+        Args:
+            ids: the prompts without the prefix, padded on the left (rows, tokens).
+            start: each prompt's first place in `ids`, (rows, 1).
+        """
         rows, tokens = ids.shape
+        common = len(cache.prefix.tokens) if cache.prefix is not None else 0
         slots = torch.arange(tokens, device=ids.device)
         size = max(1, PREFILL_TOKENS // tokens)
         parts = [(first, min(first + size, rows)) for first in range(0, rows, size)]
@@ -226,11 +254,10 @@ class Decoder:
             for first, last in parts:
                 extra, waiting = waiting.result(), next(ahead, waiting)
                 cache.filling = slice(first, last)
-                mask = slots >= start[first:last]
                 out = self._model(
                     input_ids=ids[first:last],
-                    attention_mask=mask.long(),
-                    position_ids=(slots - start[first:last]).clamp(min=0) + self._first,
+                    attention_mask=self._of_prompts(slots >= start[first:last], common, text=inputs is None),
+                    position_ids=(slots - start[first:last]).clamp(min=0) + common + self._first,
                     past_key_values=cache,
                     use_cache=True,
                     logits_to_keep=1,
@@ -244,11 +271,9 @@ class Decoder:
         self, token: torch.Tensor, position: torch.Tensor, start: torch.Tensor, cache: KeyValues
     ) -> torch.Tensor:
         """Logits (rows, vocabulary) after one more token a row, (rows, 1)."""
-        kinds = getattr(self._config, "layer_types", None)
-        masks = {kind: self._seen(kind, start, cache) for kind in set(kinds or ["full_attention"])}
         hidden = self._layers(
             input_ids=token,
-            attention_mask=masks if kinds else masks["full_attention"],
+            attention_mask=self._for_layers(lambda kind: self._seen(kind, start, cache)),
             position_ids=position,
             past_key_values=cache,
             use_cache=True,
@@ -259,17 +284,52 @@ class Decoder:
 
     def _seen(self, kind: str, start: torch.Tensor, cache: KeyValues) -> torch.Tensor:
         """Which slots a layer's new tokens attend to, as this model's attention takes it: a range, or a mask."""
-        first = start
+        first = torch.minimum(start, cache.place)
         if kind == "sliding_attention":
-            first = torch.maximum(start, cache.place - self._config.sliding_window + 1)
+            first = torch.maximum(first, cache.place - self._config.sliding_window + 1)
         if self._ranged:
             return torch.cat([first, cache.place.expand_as(first)], 1).to(torch.int32)[:, None, None]
         slots = torch.arange(cache.slots, device=start.device)
-        seen = ((slots >= first) & (slots <= cache.place))[:, None, None]
+        seen = (slots < cache.lead) | ((slots >= first) & (slots <= cache.place))
+        return self._as_mask(seen[:, None, None])
+
+    def _of_prompts(self, own: torch.Tensor, common: int, *, text: bool) -> torch.Tensor | dict[str, torch.Tensor]:
+        """What a prompt's tokens attend to: the whole prefix, and of their own row what comes before them.
+
+        Args:
+            own: which places of a row hold its prompt, (rows, tokens); padding comes first.
+            common: tokens of the prefix.
+            text: whether the prompts hold no image, whose tokens see each other both ways.
+        """
+        if self._ranged and text:
+            start = (own.shape[1] - own.sum(1)).to(torch.int32)[:, None, None, None]
+            return self._for_layers(lambda kind: start)
+        if not common:
+            return own.long()
+        rows, tokens = own.shape
+        before = torch.ones(tokens, tokens, dtype=torch.bool, device=own.device).tril()
+        prefix = own.new_ones(rows, 1, tokens, common)
+        mask = self._as_mask(torch.cat([prefix, (own[:, None] & before)[:, None]], 3))
+        return self._for_layers(lambda kind: mask)
+
+    def _for_layers(self, mask: Callable[[str], torch.Tensor]) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Masks as the model's layers take them: by kind, where there are several."""
+        kinds = getattr(self._config, "layer_types", None)
+        return {kind: mask(kind) for kind in set(kinds)} if kinds else mask("full_attention")
+
+    def _as_mask(self, seen: torch.Tensor) -> torch.Tensor:
+        """Which keys are attended to, as this model's attention takes it: bool, or what is added to the scores."""
         if self._config._attn_implementation != "eager":
             return seen
         dtype = self._model.dtype
         return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
+
+
+def common_beginning(prompts: Sequence[list[int]]) -> list[int]:
+    """The longest list of tokens that all prompts begin with."""
+    lowest, highest = min(prompts), max(prompts)  # whatever these two share, those between them do
+    end = next((n for n, (one, two) in enumerate(zip(lowest, highest, strict=False)) if one != two), len(lowest))
+    return lowest[:end]
 
 
 class Step:
@@ -295,6 +355,10 @@ class Step:
         self._cache.place.fill_(place)
         self._start.copy_(start)
         self._position.copy_(position)
+
+    def skip(self, ended: torch.Tensor) -> None:
+        """Spend no attention on rows that have ended (rows,): each of them sees its newest slot alone."""
+        self._start.masked_fill_(ended[:, None], torch.iinfo(self._start.dtype).max)
 
     def __call__(self, token: torch.Tensor) -> torch.Tensor:
         """Logits after `token` (rows,). The next call may write over them."""

@@ -85,7 +85,7 @@ class TransformersEngine:
         while waiting:
             limit = waiting[0][0].max_new_tokens
             batch = [pair for pair in waiting[: self.batch] if pair[0].max_new_tokens == limit]
-            batch = batch[: self._rows_that_fit(len(batch[0][1]) + limit)]
+            batch = batch[: self._decoder.rows_that_fit(len(batch[0][1]) + limit)]
             try:
                 responses = self.generate(batch, adapted=adapted)
             except torch.OutOfMemoryError:
@@ -103,16 +103,6 @@ class TransformersEngine:
         gc.collect()
         torch.cuda.empty_cache()
         print(f"out of memory: from here on {self.batch} rows at once")
-
-    def _rows_that_fit(self, tokens: int) -> int:
-        """Rows whose keys and values fill at most two thirds of what is free on the GPU."""
-        if self._loaded.device.type != "cuda":
-            return self.batch
-        config = self._loaded.base.config.get_text_config()
-        width = config.num_key_value_heads * config.head_dim * self._loaded.base.dtype.itemsize
-        reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        free = torch.cuda.mem_get_info()[0] + reserved + self._decoder.buffer_size
-        return max(1, int(free * 2 / 3) // (2 * config.num_hidden_layers * width * tokens))
 
     @torch.inference_mode()
     def generate(self, batch: Sequence[tuple[Request, list[int]]], *, adapted: bool) -> list[Response]:

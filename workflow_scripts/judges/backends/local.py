@@ -4,6 +4,7 @@ Only this module of the judges imports torch; it is imported when such a judge i
 first pair is asked for, so that a run whose judgements are all stored loads nothing.
 """
 
+import gc
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -28,6 +29,18 @@ from workflow_scripts.models.record import read_record, verify_files
 from workflow_scripts.models.runtime import compute_dtype, first_line, identity_of_runtime
 from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 
+MOST_PAIRS = {"cuda": 256, "cpu": 16}
+"""Pairs at once, where the configuration says nothing and the memory holds them: more are hardly faster."""
+
+USUAL_TOKENS = 256
+"""New tokens of a reply that memory is planned for; few replies are longer, and rows that no longer fit wait."""
+
+MEMORY_SHARE = 0.9
+"""Of a GPU's free memory, what keys and values may fill: prompts are computed part by part in what is left."""
+
+SHARED_OUT = 512
+"""Pairs that one of several GPUs takes at a time."""
+
 TEMPERATURE = 0.3
 """Of a further try; the first one is greedy."""
 
@@ -37,36 +50,78 @@ class Generator:
 
     def __init__(self, model: PreTrainedModel, pad: int, stops: set[int]) -> None:
         self.layers = speed_up_inference(model.eval())
-        self._decoder = Decoder(model, pad, stops)
+        self._decoder = Decoder(model, pad, stops, memory_share=MEMORY_SHARE)
         self._stops = stops
+        self._most = MOST_PAIRS.get(model.device.type, MOST_PAIRS["cpu"])
         self.calls = 0
 
-    def generate(
-        self, prompts: Sequence[list[int]], *, batch: int, max_new_tokens: int, attempt: int = 0, fixed: bool = False
-    ) -> list[list[int]]:
-        """New tokens of each prompt without the stop token, in the order given.
+    def batches(
+        self,
+        prompts: Sequence[list[int]],
+        *,
+        max_new_tokens: int,
+        batch: int | None = None,
+        attempt: int = 0,
+        fixed: bool = False,
+    ) -> Iterator[dict[int, list[int]]]:
+        """New tokens by the prompt's place, without the stop token, batch by batch.
 
-        Prompts of like length share a batch, the longest first: a batch that does not fit fails at once.
+        Prompts of like length share a batch, the longest first. Batches are as large as the memory allows.
 
         Args:
+            batch: most prompts at once.
             attempt: 0 is greedy; a further try samples, with the try as its seed.
             fixed: generate exactly `max_new_tokens` (for timing).
+
+        Raises:
+            torch.OutOfMemoryError: a single prompt does not fit.
         """
         order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
-        answers: list[list[int]] = [[] for _ in prompts]
+        most = batch or self._most
         torch.manual_seed(attempt)
-        for start in range(0, len(order), batch):
-            places = order[start : start + batch]
+        while order:
+            slots = self._decoder.slots_of([prompts[place] for place in order[:most]])
+            fitting = min(most, self._decoder.rows_that_fit(slots + min(max_new_tokens, USUAL_TOKENS)))
+            # As many in each of the batches that are left, so that the last is no small one.
+            places = order[: -(-len(order) // -(-len(order) // fitting))]
             self.calls += 1
-            new = self._decoder.generate(
-                [prompts[place] for place in places],
-                max_new_tokens,
-                choose=sample if attempt else greedily,
-                fixed=fixed,
-            )
-            for place, tokens in zip(places, new, strict=True):
-                answers[place] = tokens[:-1] if not fixed and tokens[-1] in self._stops else tokens
-        return answers
+            try:
+                new = self._decoder.generate(
+                    [prompts[place] for place in places],
+                    max_new_tokens,
+                    choose=sample if attempt else greedily,
+                    fixed=fixed,
+                )
+            except torch.OutOfMemoryError:
+                if len(places) == 1:
+                    raise
+                new = None  # the memory of the failed try is freed only after this block
+            if new is None:
+                most = len(places) // 2
+                gc.collect()
+                torch.cuda.empty_cache()
+                print(f"out of memory: from here on {most} pairs at once")
+                continue
+            del order[: len(places)]
+            yield {
+                place: tokens[:-1] if not fixed and tokens[-1] in self._stops else tokens
+                for place, tokens in zip(places, new, strict=True)
+            }
+
+    def generate(
+        self,
+        prompts: Sequence[list[int]],
+        *,
+        max_new_tokens: int,
+        batch: int | None = None,
+        attempt: int = 0,
+        fixed: bool = False,
+    ) -> list[list[int]]:
+        """As `batches`, all together, in the order given."""
+        answers: dict[int, list[int]] = {}
+        for some in self.batches(prompts, max_new_tokens=max_new_tokens, batch=batch, attempt=attempt, fixed=fixed):
+            answers |= some
+        return [answers[place] for place in range(len(prompts))]
 
 
 def sample(logits: torch.Tensor) -> torch.Tensor:
@@ -143,16 +198,16 @@ class LoadedJudge:
         pad = self._tokenizer.pad_token_id
         self.generator = Generator(model, next(iter(stops)) if pad is None else pad, stops)
 
-    def replies(self, pairs: list[Pair], attempt: int) -> list[str]:
-        """Raw replies to the pairs of one batch, in their order."""
-        new = self.generator.generate(
+    def replies(self, pairs: list[Pair], attempt: int) -> Iterator[list[tuple[Pair, str]]]:
+        """Pairs with their raw replies, batch by batch."""
+        for new in self.generator.batches(
             [self._ids(pair) for pair in pairs],
-            batch=len(pairs),
             max_new_tokens=self._judge.max_new_tokens,
+            batch=self._judge.batch,
             attempt=attempt,
-        )
-        texts: list[str] = self._tokenizer.batch_decode(new, skip_special_tokens=True)
-        return texts
+        ):
+            texts: list[str] = self._tokenizer.batch_decode(list(new.values()), skip_special_tokens=True)
+            yield [(pairs[place], text) for place, text in zip(new, texts, strict=True)]
 
     def _ids(self, pair: Pair) -> list[int]:
         """The prompt of a pair; what a report says is text, whatever the tokenizer takes for markup."""
@@ -184,9 +239,9 @@ def _load(judge: CheckpointJudge, record: Path, devices: "multiprocessing.Queue[
     _loaded = LoadedJudge(judge, record, device)
 
 
-def _answer(pairs: list[Pair], attempt: int) -> list[str]:
+def _answer(pairs: list[Pair], attempt: int) -> list[tuple[Pair, str]]:
     assert _loaded is not None
-    return _loaded.replies(pairs, attempt)
+    return [reply for batch in _loaded.replies(pairs, attempt) for reply in batch]
 
 
 def _device_type(judge: CheckpointJudge) -> str:
@@ -238,27 +293,27 @@ class TransformersModel:
         Raises:
             JudgeDied: the device's memory does not hold a batch, or a worker was killed.
         """
-        order = sorted(pairs, key=lambda pair: -len(pair.reference) - len(pair.hypothesis))
-        batches = [order[start : start + self._judge.batch] for start in range(0, len(order), self._judge.batch)]
         try:
-            for batch, replies in self._answered(batches, attempt):
-                for pair, reply in zip(batch, replies, strict=True):
+            for replies in self._replies(pairs, attempt):
+                for pair, reply in replies:
                     yield pair, checked(reply, self._judge.metric)
         except torch.OutOfMemoryError:
-            raise JudgeDied(f"a batch of {self._judge.batch} pairs does not fit; lower `batch`") from None
+            raise JudgeDied("its memory does not hold a single pair; use a larger GPU") from None
         except BrokenProcessPool:
             raise JudgeDied("a worker was killed") from None
 
-    def _answered(self, batches: list[list[Pair]], attempt: int) -> Iterator[tuple[list[Pair], list[str]]]:
-        """Batches with their replies; with several GPUs, each takes the next batch when it has done one."""
+    def _replies(self, pairs: list[Pair], attempt: int) -> Iterator[list[tuple[Pair, str]]]:
+        """Pairs with their replies as they come; with several GPUs, each takes more pairs when it has done some."""
         if self._judge.gpus <= 1:
-            for batch in batches:
-                yield batch, self.loaded.replies(batch, attempt)
+            yield from self.loaded.replies(pairs, attempt)
             return
-        futures = {self._workers.submit(_answer, batch, attempt): batch for batch in batches}
+        order = sorted(pairs, key=lambda pair: -len(pair.reference) - len(pair.hypothesis))
+        size = min(SHARED_OUT, -(-len(order) // self._judge.gpus))
+        parts = [order[start : start + size] for start in range(0, len(order), size)]
+        futures = [self._workers.submit(_answer, part, attempt) for part in parts]
         try:
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                yield future.result()
         finally:
             for future in futures:
                 future.cancel()
