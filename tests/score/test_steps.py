@@ -228,6 +228,21 @@ def test_a_missing_prediction_is_a_row_with_an_outcome(tables, tmp_path):
     assert all(np.isfinite(v.value) for v in values if v.metric == "mae")
 
 
+def test_systems_that_answered_other_rows_are_compared_in_every_task(tables, tmp_path):
+    rows = [replace(r, uid=f"{r.uid}-{n}", case_id=f"{r.uid}-{n}") for n in range(2) for r in one_of_each()] + [
+        row(100 + n, "classification", letter) for n, letter in enumerate("ABCD")
+    ]
+    paths = []
+    for place, system in enumerate(("one", "two")):
+        own = [r for n, r in enumerate(rows) if n % 3 != place]
+        split, answers = tables(rows, [prediction(r.uid, r.answer, system) for r in own], system)
+        paths.append(outcomes_file(tmp_path, split, answers, system))
+    write_metrics(outcomes=paths, scoring=scoring(), out=tmp_path / "m")
+    write_comparisons(outcomes=paths, scoring=scoring(), out=tmp_path / "c", agreement=tmp_path / "a")
+    compared = {r.task for r in read_rows(tmp_path / "c", Comparison)}
+    assert compared == {r.task for r in rows} - {"report"}  # no judge was asked
+
+
 def one_sentence(ended: subprocess.CompletedProcess, *words: str) -> None:
     assert ended.returncode == 1
     assert len(ended.stderr.strip().splitlines()) == 1

@@ -54,7 +54,9 @@ def _official_facts(answers: Sequence[ScoredAnswer]) -> dict[str, np.ndarray]:
         None if answer.text is None else (_official_name(json.loads(answer.reference_raw)), answer.text.strip().lower())
         for answer in answers
     ]
-    classes = {name: place for place, name in enumerate(sorted({pair[0] for pair in pairs if pair is not None}))}
+    # Of all rows, so that systems that answered others have the same columns; a class without support counts nowhere.
+    names = {_official_name(json.loads(answer.reference_raw)) for answer in answers}
+    classes = {name: place for place, name in enumerate(sorted(names))}
     truth = np.array([-1 if pair is None else classes[pair[0]] for pair in pairs], dtype=int)
     hits = np.array([pair is not None and pair[0] == pair[1] for pair in pairs], dtype=bool)
     return {
