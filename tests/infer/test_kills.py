@@ -1,4 +1,4 @@
-"""A process killed at ten random moments: the same predictions, and no finished row answered again."""
+"""A process killed at random moments: the same predictions, and no finished row answered again."""
 
 import json
 import random
@@ -41,7 +41,8 @@ def finished(folder) -> list[str]:
     ]
 
 
-def test_ten_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, features, tmp_path):
+@pytest.mark.parametrize("most", [2, pytest.param(10, marks=pytest.mark.extended)])
+def test_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, features, tmp_path, most):
     split = tmp_path / "rows.parquet"
     write_rows(split, [make_row(root, n, question=f"How many, {n}?") for n in range(ROWS)], Row)
     whole = tmp_path / "whole" / "all.parquet"
@@ -51,9 +52,9 @@ def test_ten_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, featu
     rng = random.Random(0)
     before: list[str] = []
     kills = 0
-    while kills < 10:
+    while kills < most:
         process = start(split, root, tiny, features, out)
-        goal = len(before) + rng.randint(1, ROWS // 12)
+        goal = len(before) + rng.randint(1, ROWS // (most + 2))
         while process.poll() is None and len(finished(out.parent)) < goal:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.05))

@@ -97,7 +97,9 @@ def in_two_processes() -> tuple[str, ...]:
     return ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--module")
 
 
-@pytest.mark.parametrize("module", ["workflow_scripts.train.tune", "tests.train.tune_in_parts"])
+@pytest.mark.parametrize(
+    "module", [pytest.param("workflow_scripts.train.tune", marks=pytest.mark.extended), "tests.train.tune_in_parts"]
+)
 def test_two_processes_train_to_the_same_smoothed_loss(undisturbed, tmp_path, split, root, tiny, features, module):
     """Also where the rows of one process exceed its token budget and those of the other do not."""
     run = command(tmp_path, split, root, tiny, features, launcher=in_two_processes(), module=module)
