@@ -12,6 +12,7 @@ rule features_extract:
         f"{R}/logs/features_extract/{{model}}.{{split}}.log",
     benchmark:
         f"{R}/benchmarks/features_extract/{{model}}.{{split}}.tsv"
+    priority: 1  # training waits for it
     conda:
         CONDA
     threads: per_model(lambda gpus: 12 if gpus else 1)
