@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell nproc)
 
-.PHONY: environment demo test test-slow test-extended resume soak lint types format clean
+.PHONY: environment debian demo docs test test-slow test-extended resume soak lint types format clean
 
 $(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/requirements-judges.txt envs/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("flarebench needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -18,6 +18,19 @@ $(VENV)/ready-real: $(VENV)/ready envs/requirements-real.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-real.txt
 	touch $@
 
+# What builds the documents and executes the notebooks of the course: for `make docs` and the extended tests alone.
+$(VENV)/ready-docs: $(VENV)/ready envs/requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-docs.txt -c envs/constraints.txt
+	touch $@
+
+# As root they are installed; otherwise they are named, and the tests that need them skip with that reason.
+DEBIAN := chromium fonts-dejavu-core texlive-latex-base texlive-latex-recommended poppler-utils
+debian:  ## a browser and a TeX from Debian, for the tests of pages and of LaTeX
+	@for program in chromium pdflatex pdftotext; do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then echo "missing:$$missing; apt-get install --no-install-recommends $(DEBIAN)"; exit 0; fi; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN)
+
 environment: $(VENV)/ready  ## everything that is needed, in .venv
 
 demo: $(VENV)/ready  ## the whole workflow on the embedded default
@@ -30,14 +43,18 @@ demo: $(VENV)/ready  ## the whole workflow on the embedded default
 # Tests of one file stay in one process: they share fixtures that are expensive to make.
 PYTEST := $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile $(PYTEST_FLAGS)
 
-test: $(VENV)/ready  ## every test but those marked slow or extended
+test: $(VENV)/ready debian  ## every test but those marked slow or extended
 	$(PYTEST) -m "not slow and not extended"
 
-test-slow: $(VENV)/ready  ## processes killed, contracts of reruns
+test-slow: $(VENV)/ready debian  ## processes killed, contracts of reruns, pages in a browser
 	$(PYTEST) -m "slow and not extended"
 
-test-extended: $(VENV)/ready-real  ## SLURM, a real judge, no network, the toy model made anew: an hour or more
+test-extended: $(VENV)/ready-real $(VENV)/ready-docs debian  ## SLURM, a real judge, no network, the toy model made anew: an hour or more
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) -m extended
+
+docs: $(VENV)/ready-docs  ## the documents as a site, in results/site; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -c docs . results/site
+	@echo "Documents: $(CURDIR)/results/site/docs/index.html"
 
 resume:  ## go on with a run whose main process was killed; no job of the dead run is left running
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m workflow_scripts.cli.resume
