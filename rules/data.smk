@@ -120,7 +120,8 @@ rule data_audit:
     shell:
         "python -m workflow_scripts.data.audit --rows {input.rows:q} --quarantine {input.quarantine:q}"
         " --images {input.images:q} --conventions {input.conventions:q} --root {params.root:q} --findings {output.findings:q}"
-        " --summary {output.summary:q} --balance {output.balance:q} --page {output.page:q} 2>&1 | tee {log:q}"
+        " --summary {output.summary:q} --balance {output.balance:q} --page {output.page:q} --name {wildcards.dataset:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule data_split:

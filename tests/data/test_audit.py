@@ -1,16 +1,14 @@
-"""The audit finds what was planted and nothing else, counts what there is, and its page is safe and whole."""
+"""The audit finds what was planted and nothing else, and counts what there is."""
 
-import html.parser
 import json
-import re
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 
-from tests.data.roots import OPTIONS, convert_rows, converted, png, pngs, row, write_converted, write_subset
-from workflow_scripts.core.rows import AuditFinding, Box, Convention, LabelCount, SubsetSummary
+from tests.data.roots import convert_rows, converted, png, pngs, row, write_converted, write_subset
+from workflow_scripts.core.rows import AuditFinding, Box, LabelCount, SubsetSummary
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.data.auditing.facts import approximate_tokens, audit_findings, label_counts, summarise
 from workflow_scripts.data.conversion.reasons import FINDINGS, REASONS
@@ -49,7 +47,7 @@ def test_the_real_root_can_be_audited(real_root, tmp_path):
     result = converted(real_root, tmp_path)
     findings, summaries, counts, page = audit(result, real_root, tmp_path)
     assert sum(entry.rows for entry in summaries) + sum(f.action == "quarantined" for f in findings) == 235
-    assert counts and "235 records" in page
+    assert counts and "of 235 records can be used" in page
 
 
 def test_the_summary_counts_every_row_once(audited, toy):
@@ -93,71 +91,9 @@ def test_lengths_can_be_counted_with_a_tokenizer(toy):
     assert {entry.answer_tokens for entry in summaries} == {3.0}
 
 
-class _Links(html.parser.HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.sources: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.sources |= {value or "" for name, value in attrs if name in ("src", "href")}
-
-
-def test_the_page_needs_no_network_and_shows_images(audited):
-    links = _Links()
-    links.feed(audited[3])
-    assert {s.split(":")[0] for s in links.sources if not s.startswith("#")} == {"data"}
-    assert audited[3].count("data:image/jpeg;base64,") >= 10
-    assert "script" not in links.tags
-    for kind in {f.kind for f in audited[0]}:
-        assert f'id="{kind}"' in audited[3]
-
-
-def test_whatever_a_row_says_is_escaped(tmp_path):
-    evil = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-    rows = [row("imagesTr/0.png", OPTIONS + evil, evil), row(evil), row("imagesTr/1.png", task=evil)]
-    root = tmp_path / "root"
-    result = convert_rows(tmp_path, rows)
-    page = audit(result, root, tmp_path)[3]
-    links = _Links()
-    links.feed(page)
-    assert len(result.quarantine) == 3
-    assert "script" not in links.tags
-    assert "&lt;script&gt;" in page
-    assert "onerror=alert(2)>" not in page
-
-
 def test_tables_and_page_hold_no_path_of_this_machine(audited, toy_root):
     text = repr(audited[:3]) + audited[3]
     assert str(toy_root) not in text
-
-
-def test_half_a_surrogate_pair_in_a_question_costs_its_row_and_not_the_audit(tmp_path):
-    result = convert_rows(tmp_path, [row("imagesTr/0.png", "bad \ud83d here", "\udc00"), row("imagesTr/1.png")])
-    assert result.reasons == {("ds_questions_train.json", 0): "bad_text"}
-    page = audit(result, tmp_path / "root", tmp_path)[3]
-    assert r"bad \ud83d here" in page
-
-
-def test_the_page_shows_what_was_learned_of_each_subset(tmp_path):
-    records = [row(f"imagesTr/{i}.png", "How much?", "8%", "regression") for i in range(3)]
-    result = convert_rows(tmp_path, records)
-    (learned,) = [entry for entry in result.conventions if entry.field == "percent"]
-    assert (learned.subset, learned.value, learned.votes, learned.rows) == ("ds", "true", 3, 3)
-    result.conventions.append(Convention("other", "regression", "percent", "", "false", 0, 0, "configuration"))
-    page = audit(result, tmp_path / "root", tmp_path)[3]
-    cells = [[cell.strip() for cell in line] for line in _tables(page) if "percent" in line]
-    assert cells == [
-        ["ds", "regression", "percent", "true", "", "3", "3", learned.source],
-        ["other", "regression", "percent", "false", "", "0", "0", "configuration"],
-    ]
-
-
-def _tables(page: str) -> list[list[str]]:
-    """Cells of the page's table rows."""
-    rows = re.findall(r"<tr>(.*?)</tr>", page)
-    return [re.findall(r"<td[^>]*>(.*?)</td>", cells) for cells in rows]
 
 
 def test_swapped_boxes_are_seen_by_what_a_row_holds_and_not_by_its_task(tmp_path):

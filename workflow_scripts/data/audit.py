@@ -1,6 +1,8 @@
 """Step: audit converted rows, as Parquet tables and as a page with images of the offending rows."""
 
+import gc
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -17,8 +19,13 @@ from workflow_scripts.core.rows import (
     SubsetSummary,
 )
 from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.data.auditing.attention import folder_counts, points, verdict
+from workflow_scripts.data.auditing.balance import balances
+from workflow_scripts.data.auditing.distributions import distributions, image_groups
 from workflow_scripts.data.auditing.facts import approximate_tokens, audit_findings, label_counts, summarise
-from workflow_scripts.data.auditing.page import Example, Overview, example_of, example_of_quarantined, render
+from workflow_scripts.data.auditing.leaks import leaks_of
+from workflow_scripts.data.auditing.listing import Example, example_of, example_of_quarantined
+from workflow_scripts.data.auditing.page import Overview, render
 
 
 def token_counter(path: Path | None) -> tuple[Callable[[str], int], str]:
@@ -46,6 +53,7 @@ def audit(
     summary: Path,
     balance: Path,
     page: Path,
+    name: str = "",
     tokenizer: Path | None = None,
 ) -> str:
     """Report what is wrong with a converted dataset, what was done about it, and what there is.
@@ -60,32 +68,42 @@ def audit(
         summary: Parquet to write: sizes, lengths, ranges
         balance: Parquet to write: rows by label
         page: HTML to write
+        name: the dataset's name, for the page
         tokenizer: tokenizer.json to count lengths with; without it they are near to tokens
     """
-    count_tokens, tokens = token_counter(tokenizer)
+    count, tokens = token_counter(tokenizer)
+    count_tokens = lru_cache(maxsize=None)(count)  # questions repeat by the thousand
     converted, quarantined = read_rows(rows, Row), read_rows(quarantine, QuarantinedRow)
-    reported = audit_findings(converted, quarantined, read_rows(images, ImageFacts))
-    summaries, counts = summarise(converted, count_tokens), label_counts(converted)
+    facts, learned = read_rows(images, ImageFacts), read_rows(conventions, Convention)
+    leaks = leaks_of(converted, facts)
+    reported = audit_findings(converted, quarantined, facts, leaks)
+    summaries, labels = summarise(converted, count_tokens), label_counts(converted)
+    balance_of = balances(labels, summaries, converted)
+    counts = folder_counts(converted, quarantined, leaks)
     files = sum(entry.source_row is None for entry in quarantined)
     overview = Overview(
-        records=len(converted) + len(quarantined) - files,
-        rows=len(converted),
-        quarantined=len(quarantined) - files,
-        files=files,
+        name=name,
+        verdict=verdict(counts, files),
+        points=points(counts, reported, learned, balance_of),
+        counts=counts,
         tokens=tokens,
-        conventions=read_rows(conventions, Convention),
+        conventions=learned,
         summary=summaries,
-        balance=counts,
+        balance=balance_of,
+        distributions=distributions(converted, facts, count_tokens),
+        images=image_groups(facts),
+        leaks=leaks,
     )
     offending = {finding.uid for finding in reported}
     examples: dict[str | None, Example] = {row.uid: example_of(row) for row in converted if row.uid in offending}
     examples |= {entry.uid: example_of_quarantined(entry) for entry in quarantined if entry.uid}
     write_rows(findings, reported, AuditFinding)
     write_rows(summary, summaries, SubsetSummary)
-    write_rows(balance, counts, LabelCount)
+    write_rows(balance, labels, LabelCount)
     write_text(page, render(root, reported, examples, overview))
-    return f"audit: {len(reported)} findings in {overview.records} records"
+    return f"audit: {len(reported)} findings in {sum(count.records for count in counts)} records"
 
 
 if __name__ == "__main__":
+    gc.disable()  # rows hold no cycles: looking for some in them, again and again, takes a tenth of the time
     run_step(audit)

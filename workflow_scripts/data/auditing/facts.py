@@ -3,15 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from statistics import median
 
 from workflow_scripts.core.rows import AuditFinding, Box, ImageFacts, LabelCount, QuarantinedRow, Row, SubsetSummary
-from workflow_scripts.data.auditing.near_duplicates import Look, near_duplicates
-from workflow_scripts.data.case_groups import Pixels, Tie, pixels_of, ties
-
-ORDER = ("training", "validation-public", "validation-hidden", "testing")
-"""A leak is reported of the earlier folder's row: that is the one to leave out."""
+from workflow_scripts.data.auditing.leaks import Leaks, leaks_of
 
 LARGER = (("fetal head", "pubic symphysis"),)
 """Structures of which the first is always the larger; iugc's boxes look swapped where it is not."""
@@ -21,11 +16,14 @@ _PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
 
 def approximate_tokens(text: str) -> int:
     """Words, single digits and signs of `text`: near what Gemma's tokenizer makes of an answer."""
-    return sum(1 for _ in _PIECES.finditer(text))
+    return len(_PIECES.findall(text))
 
 
 def audit_findings(
-    rows: Sequence[Row], quarantine: Sequence[QuarantinedRow], images: Sequence[ImageFacts]
+    rows: Sequence[Row],
+    quarantine: Sequence[QuarantinedRow],
+    images: Sequence[ImageFacts],
+    leaks: Leaks | None = None,
 ) -> list[AuditFinding]:
     """Everything to report of single rows, sorted by place.
 
@@ -33,8 +31,8 @@ def audit_findings(
         rows: of all split folders.
         quarantine: what became no row.
         images: what is known of each image of the rows.
+        leaks: what ties the folders, where that is known already.
     """
-    pixels = pixels_of(images)
     findings = [
         AuditFinding(
             entry.reason,
@@ -52,11 +50,7 @@ def audit_findings(
         for note in row.notes:
             kind, _, detail = note.partition(": ")
             findings.append(_finding(row, kind, "repaired" if kind == "repaired" else "kept", detail))
-    answered = [row for row in rows if row.has_answer]  # the others are neither trained on nor scored
-    leaks = _leaks(answered, pixels)
-    findings += leaks
-    leaking = {finding.uid for finding in leaks}
-    findings += _near([row for row in answered if row.uid not in leaking], images, pixels)
+    findings += _of_leaks(leaks_of(rows, images) if leaks is None else leaks)
     findings += _of_images(rows, images)
     findings += _swapped(rows)
     return sorted(findings, key=lambda f: (f.source_file, -1 if f.source_row is None else f.source_row, f.kind))
@@ -66,46 +60,11 @@ def _finding(row: Row, kind: str, action: str, detail: str) -> AuditFinding:
     return AuditFinding(kind, action, row.subset, row.folder, row.uid, row.source_file, row.source_row, detail)
 
 
-def _leaks(rows: Sequence[Row], pixels: Pixels) -> list[AuditFinding]:
-    """Rows that share an image or a case with a later split folder."""
-    last: dict[Tie, tuple[int, str]] = {}
-    for row in rows:
-        place = (ORDER.index(row.folder), row.uid)
-        for tie in ties(row, pixels):
-            if place[0] > last.get(tie, (-1, ""))[0]:
-                last[tie] = place
-    findings = []
-    for row in rows:
-        order = ORDER.index(row.folder)
-        for tie in sorted(ties(row, pixels), reverse=True):  # the image before the case
-            if last[tie][0] > order:
-                findings.append(_finding(row, f"leaked_{tie[0]}", "left out", f"shared with {last[tie][1]}"))
-                break
-    return findings
-
-
-def _near(rows: Sequence[Row], images: Sequence[ImageFacts], pixels: Pixels) -> list[AuditFinding]:
-    """Rows of `rows` with an image that looks like one of a later split folder and is not the same."""
-    by_path = {image.path: image for image in images}
-    first: dict[str, tuple[int, Row, ImageFacts]] = {}  # by pixels: an image's latest folder, and a row there
-    for row in rows:
-        order = ORDER.index(row.folder)
-        for image in row.images:
-            facts = by_path.get(image.path)
-            if facts is not None and order > first.get(facts.pixel_sha256, (-1,))[0]:
-                first[facts.pixel_sha256] = (order, row, facts)
-    looks = [Look(facts.dhash, facts.dhash_fine, order) for order, _, facts in first.values() if facts.dhash]
-    shown = [(row, facts) for _, row, facts in first.values() if facts.dhash]
-    nearest = {shown[pair.one][1].pixel_sha256: pair for pair in near_duplicates(looks)}
-    findings = []
-    for row in rows:
-        for image in row.images:
-            pair = nearest.get(pixels.get(image.sha256, image.sha256))
-            if pair is not None:
-                other_row, other = shown[pair.other]
-                detail = f"{image.path} looks like {other.path} of {other_row.uid} ({pair.bits} of 256 bits differ)"
-                findings.append(_finding(row, "near_duplicate", "kept", detail))
-                break
+def _of_leaks(leaks: Leaks) -> list[AuditFinding]:
+    findings = [_finding(row, f"leaked_{tie}", "left out", f"shared with {other}") for row, tie, other in leaks.shared]
+    for row, path, other, other_path, bits in leaks.alike:
+        detail = f"{path} looks like {other_path} of {other.uid} ({bits} of 256 bits differ)"
+        findings.append(_finding(row, "near_duplicate", "kept", detail))
     return findings
 
 
@@ -177,12 +136,11 @@ def label_counts(rows: Sequence[Row]) -> list[LabelCount]:
 
 def summarise(rows: Sequence[Row], count_tokens: Callable[[str], int]) -> list[SubsetSummary]:
     """Sizes, lengths and ranges by subset, folder and task."""
-    tokens = lru_cache(maxsize=None)(count_tokens)  # questions repeat by the thousand
     summaries = []
     for (subset, folder, task), group in _by_task(rows).items():
         labels = Counter(label for row in group if row.labels is not None for label in set(row.labels))
         numbers = [row.number for row in group if row.number is not None]
-        answers = [tokens(row.answer) for row in group]
+        answers = [count_tokens(row.answer) for row in group]
         summaries.append(
             SubsetSummary(
                 subset=subset,
@@ -192,7 +150,7 @@ def summarise(rows: Sequence[Row], count_tokens: Callable[[str], int]) -> list[S
                 cases=len({row.case_id for row in group}),
                 images=len({image.sha256 for row in group for image in row.images}),
                 images_a_row=max(len(row.images) for row in group),
-                question_tokens=float(median(tokens(row.question) for row in group)),
+                question_tokens=float(median(count_tokens(row.question) for row in group)),
                 answer_tokens=float(median(answers)),
                 longest_answer=max(answers),
                 classes=len(labels) if labels else None,

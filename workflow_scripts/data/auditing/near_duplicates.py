@@ -50,7 +50,7 @@ def near_duplicates(looks: Sequence[Look]) -> list[Near]:
 
 def _nearest(ones: np.ndarray, others: np.ndarray, coarse: np.ndarray, fine: np.ndarray) -> list[Near]:
     distances = np.bitwise_count(coarse[ones, None] ^ coarse[None, others])
-    lines, columns = np.nonzero(distances <= NEAR)
+    lines, columns = np.divmod(np.flatnonzero(distances <= NEAR), len(others))  # np.nonzero is slow in two dimensions
     if not len(lines):
         return []
     bits = np.bitwise_count(fine[ones[lines]] ^ fine[others[columns]]).sum(axis=1)

@@ -1,73 +1,128 @@
 """The audit as one HTML page that needs no network: images are inside, and all text of the data is escaped."""
 
-import base64
-import io
-import itertools
-import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import jinja2
+from markupsafe import Markup
 
-from workflow_scripts.core.images import BadImage, open_image
-from workflow_scripts.core.rows import AuditFinding, Convention, LabelCount, QuarantinedRow, Row, SubsetSummary
+from workflow_scripts.core.pages import render_page
+from workflow_scripts.core.rows import AuditFinding, Convention, SubsetSummary
+from workflow_scripts.data.auditing import charts
+from workflow_scripts.data.auditing.attention import AGREEMENT, FolderCount, Point, counted, findings_link
+from workflow_scripts.data.auditing.balance import Balance
+from workflow_scripts.data.auditing.distributions import Distributions, Histogram, ImageGroup
+from workflow_scripts.data.auditing.leaks import ORDER, LeakGroup, Leaks, LookAlike
+from workflow_scripts.data.auditing.listing import Example, listing, short
+from workflow_scripts.data.auditing.remedies import REMEDIES
+from workflow_scripts.data.auditing.thumbnails import Thumbnails
 from workflow_scripts.data.conversion.reasons import FINDINGS, REASONS
 
-TEMPLATE = "page.html.jinja"
-SHOWN = 8
-"""Rows shown of each kind; the table of findings has all."""
+TEMPLATE, STYLES, SCRIPT = "page.html.jinja", "page.css", "page.js"
+GROUPS_SHOWN, PAIRS_SHOWN = 24, 48
+"""Leak groups, and pairs of images that look alike, that are shown with images."""
+FEW_CONVENTIONS, MOST_CONVENTIONS = 12, 200
+"""Conventions of a subset that are shown at once, and in a list that opens."""
 
-SIDE = 192
-"""Pixels of a thumbnail's longer side."""
-IMAGES_SHOWN = 3
-TEXT = 300
-"""Characters shown of a text."""
-
-
-class Example(NamedTuple):
-    """What the page shows of a row."""
-
-    question: str
-    answer: str
-    images: tuple[str, ...]  # paths
+ACTIONS = ("quarantined", "left out", "kept", "repaired")
+"""In the order in which they are listed."""
 
 
 @dataclass(frozen=True)
 class Overview:
     """What the page says besides the findings."""
 
-    records: int
-    rows: int
-    quarantined: int
-    files: int  # question files that could not be read
+    name: str  # of the dataset; empty where it is not known
+    verdict: str
+    points: Sequence[Point]
+    counts: Sequence[FolderCount]
     tokens: str  # what lengths are counted in
     conventions: Sequence[Convention]
     summary: Sequence[SubsetSummary]
-    balance: Sequence[LabelCount]
+    balance: Sequence[Balance]
+    distributions: Sequence[Distributions]
+    images: Sequence[ImageGroup]
+    leaks: Leaks
 
 
-def example_of(row: Row) -> Example:
-    """A row as the page shows it."""
-    return Example(row.question, row.answer, tuple(image.path for image in row.images))
+@dataclass(frozen=True)
+class Kind:
+    """A kind of finding."""
+
+    name: str
+    meaning: str
+    remedy: str
+    actions: str
+    count: int
+    example: str  # detail of the first
 
 
-def example_of_quarantined(entry: QuarantinedRow) -> Example:
-    """A quarantined row as the page shows it: its record's own text where that was cut or is not a JSON object."""
-    try:
-        record = json.loads(entry.record)
-    except ValueError:
-        record = None
-    if not isinstance(record, dict):
-        return Example(entry.record, "", entry.images)
-    answer = json.dumps(record.get("Answer"), ensure_ascii=False)
-    return Example(_unicode(str(record.get("Question", ""))), _unicode(answer), entry.images)
+@dataclass(frozen=True)
+class FolderLine:
+    """The records of one split folder."""
+
+    folder: str
+    records: int
+    usable: int  # neither quarantined nor left out
+    left_out: int
+    lost: int
+    harmless: int  # quarantined because an equal row is used
 
 
-def _unicode(text: str) -> str:
-    """`text` with halves of surrogate pairs escaped: a JSON escape may stand for one, and no file can hold it."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+@dataclass(frozen=True)
+class PlaceLine:
+    """A subset and split folder with its tasks."""
+
+    count: FolderCount
+    tasks: tuple[SubsetSummary, ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A histogram with what stands above it."""
+
+    histogram: Histogram
+    detail: str  # unit, scale, and the task where the subset has several
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Quantities:
+    """The plots of one subset."""
+
+    subset: str
+    constant: str  # quantities that are one value everywhere
+    plots: tuple[Plot, ...]
+
+
+@dataclass(frozen=True)
+class ShownImage:
+    """An image with its path."""
+
+    path: str
+    source: str | None  # data URI
+
+
+@dataclass(frozen=True)
+class ShownGroup:
+    """A leak group as the page shows it."""
+
+    title: str
+    link: str
+    shared: str
+    cases: str
+    images: tuple[ShownImage, ...]
+
+
+@dataclass(frozen=True)
+class ShownPair:
+    """Two images that look alike."""
+
+    images: tuple[ShownImage, ShownImage]
+    bits: int
+    rows: int
+    link: str
 
 
 def render(
@@ -77,61 +132,131 @@ def render(
 
     Args:
         root: folder that the images' paths start from.
-        findings: all of them; of each kind the first are shown.
+        findings: all of them.
         examples: rows by uid, at least those that findings name.
         overview: what the page says besides.
     """
+    here, thumbnails = Path(__file__).parent, Thumbnails(root)
+    pairs = {entry.row.uid: (entry.path, entry.other_path) for entry in overview.leaks.alike}
+    listed = listing(findings, examples, thumbnails, pairs)
+    sources = list(thumbnails.sources)  # those that the list needs
+    conventions: dict[str, list[Convention]] = {}
+    for entry in overview.conventions:
+        conventions.setdefault(entry.subset, []).append(entry)
+    by_subset = sorted(conventions.items())
+    return render_page(
+        here,
+        TEMPLATE,
+        script=(here / SCRIPT).read_text(encoding="utf-8"),
+        styles=(here / STYLES).read_text(encoding="utf-8"),
+        overview=overview,
+        folders=_folder_lines(overview.counts),
+        places=_place_lines(overview),
+        kinds=_kinds(findings),
+        listed=listed,
+        findings=len(findings),
+        thumbnails=sources,
+        few=[(subset, entries) for subset, entries in by_subset if len(entries) <= FEW_CONVENTIONS],
+        many=[(subset, entries) for subset, entries in by_subset if len(entries) > FEW_CONVENTIONS],
+        MOST_CONVENTIONS=MOST_CONVENTIONS,
+        AGREEMENT=AGREEMENT,
+        quantities=[_quantities(entry) for entry in overview.distributions],
+        groups=[_shown_group(group, thumbnails) for group in overview.leaks.groups[:GROUPS_SHOWN]],
+        pairs=_shown_pairs(overview.leaks.alike, thumbnails),
+        alike=len({(pair.path, pair.other_path) for pair in overview.leaks.alike}),
+        folder_class=charts.folder_class,
+        number_text=charts.number_text,
+        counted=counted,
+        findings_link=findings_link,
+        short=short,
+    )
+
+
+def _kinds(findings: Sequence[AuditFinding]) -> list[Kind]:
+    """The kinds that there are: what is lost first, then by number."""
+    meanings = REASONS | FINDINGS
     by_kind: dict[str, list[AuditFinding]] = {}
     for finding in findings:
         by_kind.setdefault(finding.kind, []).append(finding)
-    meanings = REASONS | FINDINGS
     kinds = [
-        {
-            "name": kind,
-            "meaning": meanings[kind],
-            "action": ", ".join(sorted({finding.action for finding in by_kind[kind]})),
-            "count": len(by_kind[kind]),
-            "shown": [_card(root, finding, examples) for finding in by_kind[kind][:SHOWN]],
-        }
-        for kind in meanings
-        if kind in by_kind
+        Kind(
+            kind,
+            meanings[kind],
+            REMEDIES[kind],
+            ", ".join(sorted({finding.action for finding in listed}, key=ACTIONS.index)),
+            len(listed),
+            short(listed[0].detail, 160),
+        )
+        for kind, listed in by_kind.items()
     ]
-    groups = itertools.groupby(overview.balance, key=lambda count: (count.subset, count.folder, count.task))
-    balance = [_bars(", ".join(place), list(counts)) for place, counts in groups]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    return sorted(kinds, key=lambda kind: (ACTIONS.index(kind.actions.split(", ")[0]), -kind.count, kind.name))
+
+
+def _folder_lines(counts: Sequence[FolderCount]) -> list[FolderLine]:
+    totals: dict[str, Counter[str]] = {}
+    for count in counts:
+        totals.setdefault(count.folder, Counter()).update(
+            records=count.records,
+            usable=count.rows - count.left_out,
+            left_out=count.left_out,
+            lost=count.lost,
+            harmless=count.quarantined - count.lost,
+        )
+    order = sorted(totals, key=lambda folder: ORDER.index(folder) if folder in ORDER else len(ORDER))
+    return [FolderLine(folder, **totals[folder]) for folder in order]
+
+
+def _place_lines(overview: Overview) -> list[PlaceLine]:
+    tasks: dict[tuple[str, str], list[SubsetSummary]] = {}
+    for entry in overview.summary:
+        tasks.setdefault((entry.subset, entry.folder), []).append(entry)
+    return [PlaceLine(count, tuple(tasks.get((count.subset, count.folder), ()))) for count in overview.counts]
+
+
+def _quantities(entry: Distributions) -> Quantities:
+    listed = [("", histogram) for histogram in entry.images]
+    several = len(entry.tasks) > 1
+    listed += [(task if several else "", histogram) for task, histograms in entry.tasks for histogram in histograms]
+    constant, plots = [], []
+    for task, histogram in listed:
+        svg, words = charts.histogram_svg(histogram), task.replace("_", " ")
+        if svg is None:
+            value = charts.number_text(histogram.series[0].median)
+            constant.append(f"{histogram.quantity}{f' of {words}' if words else ''} {value}")
+        else:
+            details = (words, histogram.unit, "logarithmic" if histogram.logarithmic else "")
+            plots.append(Plot(histogram, ", ".join(filter(None, details)), svg))
+    return Quantities(entry.subset, ", ".join(constant), tuple(plots))
+
+
+def _shown_group(group: LeakGroup, thumbnails: Thumbnails) -> ShownGroup:
+    by_folder = Counter(row.folder for row in group.rows)
+    folders = [f"{counted(by_folder[folder], 'row')} in {folder}" for folder in ORDER if by_folder[folder]]
+    ties = [counted(len(group.images), "image")] if group.images else []
+    ties += [counted(len(group.cases), "case")] if group.cases else []
+    # Without a shared image, the first image of each folder's first row shows what the case is.
+    first = {row.folder: row.images[0].path for row in reversed(group.rows) if row.images}
+    paths = group.images[0] if group.images else tuple(first[folder] for folder in ORDER if folder in first)
+    return ShownGroup(
+        title=" · ".join(folders),
+        link=findings_link(text=group.rows[0].uid),
+        shared=f"{' and '.join(ties)} shared",
+        cases=short(", ".join(group.cases), 160),
+        images=tuple(ShownImage(path, thumbnails.source(path)) for path in paths[:4]),
     )
-    environment.filters["short"] = _short
-    return environment.get_template(TEMPLATE).render(overview=overview, kinds=kinds, balance=balance)
 
 
-def _bars(title: str, counts: Sequence[LabelCount]) -> dict[str, object]:
-    return {"title": title, "labels": counts, "most": max(count.rows for count in counts)}
-
-
-def _card(root: Path, finding: AuditFinding, examples: Mapping[str | None, Example]) -> dict[str, object]:
-    example = examples.get(finding.uid, Example("", "", ()))
-    thumbnails = (_thumbnail(root, path) for path in example.images[:IMAGES_SHOWN])
-    return {
-        "place": finding.uid or finding.source_file,
-        "detail": finding.detail,
-        "question": example.question,
-        "answer": example.answer,
-        "images": [thumbnail for thumbnail in thumbnails if thumbnail],
-    }
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= TEXT else f"{text[:TEXT]} …"
-
-
-def _thumbnail(root: Path, path: str) -> str | None:
-    """A small JPEG as a data URI; None for an image that cannot be read, which its finding says."""
-    try:
-        image = open_image(root, path)
-    except BadImage:
-        return None
-    image.thumbnail((SIDE, SIDE))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
+def _shown_pairs(alike: Sequence[LookAlike], thumbnails: Thumbnails) -> list[ShownPair]:
+    pairs: dict[tuple[str, str], list[LookAlike]] = {}
+    for entry in alike:
+        pairs.setdefault((entry.path, entry.other_path), []).append(entry)
+    nearest = sorted(pairs.items(), key=lambda item: (item[1][0].bits, item[0]))[:PAIRS_SHOWN]
+    return [
+        ShownPair(
+            (ShownImage(one, thumbnails.source(one)), ShownImage(other, thumbnails.source(other))),
+            entries[0].bits,
+            len(entries),
+            findings_link(kind="near_duplicate", text=one),
+        )
+        for (one, other), entries in nearest
+    ]
