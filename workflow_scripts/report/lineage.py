@@ -32,15 +32,23 @@ def origins(results: Path, configuration: dict[str, Any], split: str, system: st
 
 
 def lineage(results: Path, split: str, systems: Iterable[str]) -> dict[str, Any]:
-    """What a table of `split` stands on: the configuration, SHA-256 of all its files, and model revisions."""
+    """What a table of `split` stands on: the configuration, SHA-256 of all its files, and the models' revisions.
+
+    Judges and encoders that are loaded here are among the models: `judges/{judge}`, `encoders/bertscore`.
+    """
     configuration = read_configuration(results)
-    paths = sorted({path for system in systems for path in origins(results, configuration, split, system).values()})
-    records = [read_object(results / path) for path in paths if path.startswith("models/")]
+    of_systems = {path for system in systems for path in origins(results, configuration, split, system).values()}
+    scorers = [f"models/judges/{judge}.json" for judge in configuration.get("judges", {})]
+    scorers.append("models/encoders/bertscore.json")
+    paths = sorted(of_systems.union(path for path in scorers if (results / path).is_file()))
+    records = {path: read_object(results / path) for path in paths if path.startswith("models/")}
     return {
         "configuration": configuration,
         "configuration_sha256": sha256_of(canonical_json(configuration).encode()),
         "files": {path: sha256_of_file(results / path) for path in paths},
-        "revisions": {record["name"]: record["revision"] for record in records},
+        "revisions": {
+            path.removeprefix("models/").removesuffix(".json"): record["revision"] for path, record in records.items()
+        },
     }
 
 

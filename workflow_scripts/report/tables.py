@@ -1,8 +1,9 @@
-"""Write the metrics as tables: everything as CSV, and what a reader compares as Markdown.
+"""Write the metrics as tables: everything as CSV and JSON, and what a reader compares as Markdown and LaTeX.
 
 The Markdown has one line a task with its primary metric, averaged over subsets (macro), and one line a subset below.
 A system's cell is `value [low, high]`; the share of valid answers stands in columns of its own, and the last column
-says why a number is to be read with care.
+says why a number is to be read with care. The LaTeX marks the best value of a line, and differences beyond chance.
+Beside them stands a methods section.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,16 +14,18 @@ import pyarrow as pa
 import pyarrow.csv as pv
 
 from workflow_scripts.core.command import run_step
-from workflow_scripts.core.files import atomic, write_text
+from workflow_scripts.core.config.scoring import Scoring
+from workflow_scripts.core.files import atomic, write_json, write_text
 from workflow_scripts.core.metrics import NOTES, Note
 from workflow_scripts.core.provenance import write_provenance
-from workflow_scripts.core.rows import MetricValue
-from workflow_scripts.core.tables import read_table, rows_of
+from workflow_scripts.core.rows import Comparison, MetricValue
+from workflow_scripts.core.tables import read_rows, read_table, rows_of
 from workflow_scripts.core.tasks import tasks
+from workflow_scripts.report.escaping import markdown_cell, spreadsheet_cell
+from workflow_scripts.report.latex import TexCaption, TexCell, TexLine, latex_tables
 from workflow_scripts.report.lineage import lineage
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the start of a formula."""
+from workflow_scripts.report.methods import methods_text
+from workflow_scripts.report.results import results_of
 
 JUDGED = ("crimson", "green")
 """Metrics that stand for a judge's judgements; the others of a judge are made of the same ones."""
@@ -137,16 +140,6 @@ def number_text(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def markdown_cell(text: str) -> str:
-    """Text that stays in its cell of a Markdown table: one line, backslashes and bars escaped."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
-
-
-def spreadsheet_cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula: `'` stands before what would start one."""
-    return f"'{text}" if text.startswith(FORMULA) else text
-
-
 def markdown_table(values: Iterable[MetricValue], systems: Sequence[str]) -> str:
     """The table of primary metrics as Markdown; below it, what its notes mean, and which judgements are missing."""
     values = list(values)
@@ -192,21 +185,112 @@ def without_formulas(table: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=table.schema)
 
 
-def write_tables(*, metrics: Path, systems: list[str], csv: Path, markdown: Path, results: Path) -> None:
-    """Write the CSV of every metric, the Markdown of the primary ones, and beside them what they stand on.
+def better_than(
+    comparisons: Iterable[Comparison], level: float
+) -> dict[tuple[str, str, str, str | None, str], set[str]]:
+    """Systems that a system is better than beyond chance, by task, subset, metric, judge and system.
+
+    Args:
+        comparisons: paired comparisons.
+        level: below which a corrected p value counts.
+    """
+    better: dict[tuple[str, str, str, str | None, str], set[str]] = {}
+    for row in comparisons:
+        if row.difference and row.p_holm is not None and row.p_holm < level:
+            second_wins = (row.difference > 0) == (row.direction == "higher")
+            winner, loser = (row.system_b, row.system_a) if second_wins else (row.system_a, row.system_b)
+            better.setdefault((row.task, row.subset, row.metric, row.judge, winner), set()).add(loser)
+    return better
+
+
+def best_of(line: HeadlineRow) -> set[str]:
+    """The systems whose value is the best of its line as it is shown; none where all are alike, or where one stands."""
+    texts = {system: number_text(cell.value) for system, cell in line.cells.items() if cell and cell.value is not None}
+    if len(set(texts.values())) < 2:
+        return set()
+    sign = 1 if line.direction == "higher" else -1
+    best = max(texts.values(), key=lambda text: sign * float(text))
+    return {system for system, text in texts.items() if text == best}
+
+
+def tex_lines(
+    values: Iterable[MetricValue], systems: Sequence[str], comparisons: Iterable[Comparison], level: float
+) -> list[TexLine]:
+    """The lines of the LaTeX tables."""
+    better = better_than(comparisons, level)
+    lines = []
+    for line in headline(values, systems):
+        best = best_of(line)
+        cells = []
+        for system, cell in line.cells.items():
+            value, interval = cell_parts(cell)
+            losers = better.get((line.task, line.subset, line.metric, line.judge, system), set())
+            valid = f"{judged_share(cell)} valid" if cell is not None and cell.valid_share < 1 else ""
+            worse = tuple(name for name in systems if name in losers)
+            cells.append(TexCell(value, interval, system in best, worse, valid))
+        notes = tuple(note.replace("_", " ") for note in line.notes)
+        label, higher = metric_label(line.metric, line.judge), line.direction == "higher"
+        lines.append(TexLine(line.task, line.subset, label, higher, line.rows, tuple(cells), notes))
+    return lines
+
+
+def latex_table(
+    values: Iterable[MetricValue],
+    systems: Sequence[str],
+    comparisons: Iterable[Comparison],
+    split: str,
+    scoring: Scoring,
+) -> str:
+    """The tables of primary metrics in LaTeX."""
+    values = list(values)
+    meanings = notes_of(headline(values, systems)).items()
+    caption = TexCaption(
+        split,
+        scoring.confidence,
+        scoring.resamples,
+        tuple((name.replace("_", " "), meaning) for name, meaning in meanings),
+        tuple(missing_judgements(values, systems)),
+    )
+    return latex_tables(tex_lines(values, systems, comparisons, caption.level), systems, caption)
+
+
+def write_tables(
+    *,
+    metrics: Path,
+    comparisons: Path,
+    systems: list[str],
+    csv: Path,
+    markdown: Path,
+    latex: Path,
+    numbers: Path,
+    methods: Path,
+    results: Path,
+) -> None:
+    """Write every metric as CSV and JSON, the primary ones as Markdown and LaTeX, a methods section, and a sidecar.
 
     Args:
         metrics: table of metrics.
+        comparisons: table of paired comparisons.
         systems: the systems in the order of the columns.
         csv: CSV to write.
         markdown: Markdown to write.
+        latex: LaTeX to write.
+        numbers: JSON to write of every number with its provenance.
+        methods: Markdown to write of the methods.
         results: results folder, whose files the sidecar names with their hashes.
     """
+    split = csv.parent.name
     table = read_table(metrics, MetricValue)
+    values, compared = rows_of(table, MetricValue), read_rows(comparisons, Comparison)
+    stands_on = lineage(results, split, systems)
+    scoring = Scoring.model_validate(stands_on["configuration"].get("scoring", {}))
     with atomic(csv) as temporary:
         pv.write_csv(without_formulas(table), temporary)
-    write_text(markdown, markdown_table(rows_of(table, MetricValue), systems))
-    write_provenance(provenance_of(csv), lineage(results, csv.parent.name, systems))
+    write_text(markdown, markdown_table(values, systems))
+    write_text(latex, latex_table(values, systems, compared, split, scoring))
+    write_json(numbers, results_of(split, systems, values, compared, results, stands_on))
+    write_text(methods, methods_text(results, split, systems, stands_on))
+    write_provenance(provenance_of(csv), stands_on)
 
 
 def provenance_of(table: Path) -> Path:

@@ -7,6 +7,24 @@ from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.files import read_json, write_json, write_text
 from workflow_scripts.models.record import ModelRecord
 
+_HEALTH_AI = {
+    "license": "other",
+    "license_name": "health-ai-developer-foundations",
+    "license_link": "https://developers.google.com/health-ai-developer-foundations/terms",
+}
+LICENCES: dict[str, dict[str, str]] = {
+    "google/medgemma": _HEALTH_AI,
+    "google/gemma-3": {"license": "gemma"},
+    "google/paligemma2": {"license": "gemma"},
+}
+"""The licence of checkpoints whose name begins so, in the keys of the hub's cards; an adapter is under its base's."""
+
+
+def licence_of(record: ModelRecord) -> dict[str, str]:
+    """Keys of the hub's cards for the base's licence; nothing where it is not known."""
+    named = record.checkpoint or ""
+    return next((keys for start, keys in LICENCES.items() if named.startswith(start)), {})
+
 
 def name_base(adapter: Path, record: ModelRecord) -> None:
     """Let the settings of an adapter name its base as others know it, and not the folder that it was loaded from.
@@ -22,10 +40,20 @@ def name_base(adapter: Path, record: ModelRecord) -> None:
 
 
 def write_card(path: Path, recipe: Recipe, record: ModelRecord, data_hash: str, rows: int, log: list[dict]) -> None:
-    """Write the card to `path`. `log` holds the trainer's loss entries, the last one last."""
+    """Write the card to `path`. `log` holds the trainer's loss entries, the last one last.
+
+    Metrics exist only after scoring: the rule `report_card` adds them, with the datasets, to a copy of this card.
+    """
     losses = [entry for entry in log if "loss" in entry]
     last = f"{losses[-1]['loss']:.4f} after {losses[-1]['step']} steps" if losses else "not logged"
-    card = {"library_name": "peft", "tags": ["flarebench", "lora", "trl"], "base_model": record.public_name}
+    card = {
+        "library_name": "peft",
+        "pipeline_tag": "image-text-to-text",
+        "tags": ["flarebench", "lora", "medical", "trl"],
+        "base_model": record.public_name,
+        "base_model_relation": "adapter",
+        **licence_of(record),
+    }
     front = "\n".join(f"{key}: {json.dumps(value)}" for key, value in card.items())
     write_text(
         path,

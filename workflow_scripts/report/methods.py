@@ -1,0 +1,314 @@
+"""A methods section for a paper, from the configuration and the sidecars of the results: nothing in it is a guess.
+
+What no file of the results says is called "not recorded".
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from workflow_scripts.core.config.datasets import HubDataset, SyntheticDataset
+from workflow_scripts.core.config.judges import CheckpointJudge, RecordedJudge, RuleBasedJudge, ServerJudge
+from workflow_scripts.core.config.models import HubModel
+from workflow_scripts.core.config.recipes import Recipe
+from workflow_scripts.core.config.systems import BaselineSystem, ImportedSystem, ModelSystem
+from workflow_scripts.core.config.workflow import Configuration
+from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.provenance import circumstances
+from workflow_scripts.report.escaping import markdown_cell
+from workflow_scripts.report.lineage import read_object
+
+UNKNOWN = "not recorded"
+
+REARRANGEMENTS = 10
+"""Of a paired test, for each resample of an interval, as the comparisons are computed."""
+
+TARGETS = {
+    "language": "all seven projections of every layer of the language model, with a frozen vision tower",
+    "attention": "the attention projections (query, key, value, output) of every layer of the language model, with a "
+    "frozen vision tower",
+    "all-linear": "all linear layers of the language model and of the vision tower",
+}
+BASELINES = {
+    "majority": "gives the commonest answer of the training rows of the same subset and task (mode, median, median "
+    "box)",
+    "empty": "gives an empty answer",
+    "constant": "gives one fixed answer (the whole image as a box, a normal report)",
+    "nearest": "gives the answer of the training row whose question is most similar",
+}
+LIBRARIES = {"torch": "PyTorch", "transformers": "transformers", "peft": "PEFT", "trl": "TRL"}
+
+
+def methods_text(results: Path, split: str, systems: Sequence[str], stands_on: Mapping[str, Any]) -> str:
+    """The methods section of a split as Markdown, a paragraph each for data, systems, answers, judges and statistics.
+
+    Args:
+        results: results folder.
+        split: name of the split.
+        systems: the systems in their order.
+        stands_on: what `lineage` says of them.
+
+    Raises:
+        BadFile: the configuration beside the results is not one of this version.
+    """
+    try:
+        configuration = Configuration.model_validate(stands_on["configuration"])
+    except ValidationError as error:
+        raise BadFile(
+            f"{results / 'configuration.json'} is not a configuration of this version ({error.errors()[0]['msg']}); "
+            "run the workflow again"
+        ) from None
+    facts = _Facts(results, configuration, stands_on["revisions"])
+    training_splits = sorted({entry.train for name in systems if (entry := configuration.systems[name]).train})
+    paragraphs = {
+        "Data": [facts.data(split, evaluated=True), *(facts.data(name, evaluated=False) for name in training_splits)],
+        "Systems": [facts.system(name) for name in systems],
+        "Answers": [facts.answers(systems)],
+        "Judges": [facts.judge(name) for name in configuration.judges] or ["No judge was configured."],
+        "Statistics": [facts.statistics()],
+        "Software": [_software(circumstances(), stands_on["configuration_sha256"])],
+    }
+    body = "\n\n".join(f"## {name}\n\n{' '.join(sentences)}" for name, sentences in paragraphs.items())
+    return f"# Methods, split {markdown_cell(split)}\n\n{body}\n"
+
+
+class _Facts:
+    """What the files of the results say, in sentences."""
+
+    def __init__(self, results: Path, configuration: Configuration, revisions: Mapping[str, str]) -> None:
+        self.results = results
+        self.configuration = configuration
+        self.revisions = revisions
+
+    def data(self, split: str, *, evaluated: bool) -> str:
+        """Source, size, and what was left out, of a split."""
+        entry = self.configuration.splits[split]
+        use = "Systems were evaluated" if evaluated else "Training and baselines used"
+        text = f"{use}{' on' if evaluated else ''} the split `{split}`: {self._size(split)}, drawn from the folder "
+        text += f"`{entry.folder}` of {self._source(entry.dataset)}"
+        if entry.only:
+            text += f", subsets {_listed(map(markdown_cell, entry.only))} alone"
+        if entry.part:
+            text += f", the part from {entry.part.start:g} to {entry.part.stop:g} of the cases (seed {entry.part.seed})"
+        if entry.limit:
+            text += f", at most {entry.limit} rows"
+        left_out = _counts(self.results / f"splits/{split}/left_out.parquet", "reason")
+        if left_out is None:
+            text += f". How many rows were left out of it is {UNKNOWN}."
+        elif left_out:
+            text += f". Left out of it were {_counted(left_out, 'row')}."
+        else:
+            text += "."
+        if evaluated or entry.dataset != self.configuration.splits[self.configuration.evaluate[0]].dataset:
+            text += f" {self._conversion(entry.dataset)}"
+        return text
+
+    def _size(self, split: str) -> str:
+        file = self.results / f"splits/{split}/rows.parquet"
+        if not file.is_file():
+            return f"number of rows {UNKNOWN}"
+        table = pq.read_table(file, columns=["subset", "case_id", "task"])
+        cases = len(set(zip(table["subset"].to_pylist(), table["case_id"].to_pylist(), strict=True)))
+        tasks = Counter(table["task"].to_pylist())
+        shares = _listed(f"{count:,} {name.replace('_', ' ')}" for name, count in tasks.most_common())
+        return f"{_number(table.num_rows, 'question')} on {_number(cases, 'case')} ({shares})"
+
+    def _source(self, dataset: str) -> str:
+        entry = self.configuration.datasets[dataset]
+        if isinstance(entry, SyntheticDataset):
+            return (
+                f"the synthetic dataset `{dataset}` (drawn by the workflow, seed {entry.seed}, scale {entry.scale:g})"
+            )
+        if isinstance(entry, HubDataset):
+            manifest = self.results / f"data/{dataset}/manifest.json"
+            source = read_object(manifest)["source"] if manifest.is_file() else {}
+            commit = f"commit {source['revision']}" if source.get("revision") else f"commit {UNKNOWN}"
+            return f"the dataset {markdown_cell(entry.repo)} ({commit})"
+        return f"the local dataset `{dataset}` (version {UNKNOWN})"
+
+    def _conversion(self, dataset: str) -> str:
+        file = self.results / f"data/{dataset}/rows.parquet"
+        reasons = _counts(self.results / f"data/{dataset}/quarantine.parquet", "reason")
+        if reasons is None or not file.is_file():
+            return f"How many source rows were converted and quarantined is {UNKNOWN}."
+        converted = pq.read_metadata(file).num_rows
+        if not reasons:
+            return f"All {_number(converted, 'source row')} of the dataset were converted."
+        return (
+            f"Of {_number(converted + sum(reasons.values()), 'source row')} of the dataset {converted:,} were "
+            f"converted; {sum(reasons.values()):,} were quarantined: {_counted(reasons, '')}."
+        )
+
+    def system(self, name: str) -> str:
+        """What a system is: model and revision, recipe, training, hardware; or what a baseline does."""
+        entry = self.configuration.systems[name]
+        if isinstance(entry, BaselineSystem):
+            return f"`{name}` is a baseline that looks at no image: it {BASELINES[entry.baseline]}."
+        if isinstance(entry, ImportedSystem):
+            return f"`{name}` stands for imported predictions; how they were generated is {UNKNOWN} here."
+        text = f"`{name}` is {self._model(entry.model)}"
+        prompt = entry.prompt.system
+        worded = "without a system prompt" if prompt is None else f"with the system prompt “{markdown_cell(prompt)}”"
+        if entry.recipe is None:
+            return f"{text}, as published, {worded}."
+        return f"{text}, tuned {worded}. {self._training(name, entry, self.configuration.recipes[entry.recipe])}"
+
+    def _model(self, model: str) -> str:
+        entry = self.configuration.models[model]
+        known = self.revisions.get(model)
+        if not isinstance(entry, HubModel):
+            return f"the toy model that ships with the workflow (files' hash {known or UNKNOWN})"
+        if Path(entry.checkpoint).expanduser().is_dir():
+            return f"the local checkpoint `{model}` of the family {entry.family} (files' hash {known or UNKNOWN})"
+        return f"{markdown_cell(entry.checkpoint)} (commit {known or entry.revision or UNKNOWN}, family {entry.family})"
+
+    def _training(self, name: str, entry: ModelSystem, recipe: Recipe) -> str:
+        folder = self.results / f"systems/{name}"
+        seen = _object(folder / "adapter/provenance.json")
+        rows = f"{seen['rows']:,}" if "rows" in seen else f"number {UNKNOWN}"
+        quantised = recipe.quantisation == "nf4"
+        text = "QLoRA" if quantised else "LoRA"
+        text = f"Training on the rows of `{entry.train}` ({rows}) was by {text}: "
+        if quantised:
+            text += "the base was loaded in 4 bits (NF4, double quantisation), and "
+        lora = recipe.lora
+        text += (
+            f"low-rank adapters of rank {lora.r} (alpha {lora.alpha}, dropout {lora.dropout:g}) were trained on "
+            f"{TARGETS[lora.targets]}. The loss counted the tokens of answers alone. "
+            f"Optimiser {recipe.optimiser}, peak learning rate {recipe.learning_rate:g}, {recipe.schedule} schedule "
+            f"after a warm-up of {recipe.warmup:.0%} of the steps, weight decay {recipe.weight_decay:g}, gradient norm "
+            f"clipped at {recipe.max_grad_norm:g}, batches of {recipe.batch} rows, seed {recipe.seed}; "
+        )
+        text += f"{recipe.steps:,} steps" if recipe.steps else f"{recipe.epochs:g} passes over the rows"
+        steps = _last_step(folder / "history.parquet")
+        text += f", the last logged step being {steps:,}." if steps else f", number of steps {UNKNOWN}."
+        if recipe.evaluation:
+            patience = recipe.evaluation.patience
+            text += (
+                f" The loss on about {recipe.evaluation.rows} rows that were held back was computed every "
+                f"{recipe.evaluation.every} steps, and the best checkpoint was taken"
+                + (f"; training stopped after {patience} evaluations without a better one." if patience else ".")
+            )
+        return f"{text} {_hardware(folder, seen)}"
+
+    def answers(self, systems: Iterable[str]) -> str:
+        """How answers were generated, and within which limits."""
+        entries = {name: self.configuration.systems[name] for name in systems}
+        models = {name: entry for name, entry in entries.items() if isinstance(entry, ModelSystem)}
+        if not models:
+            return "No model answered here."
+        local = [f"`{name}`" for name, entry in models.items() if entry.engine is None]
+        remote = [f"`{name}`" for name, entry in models.items() if entry.engine is not None]
+        with_grammar = [f"`{name}`" for name, entry in models.items() if entry.constrained]
+        text = ""
+        if local:
+            text += f"Answers of {_listed(local)} were decoded greedily, with the base at its own precision and any "
+            text += "adapter beside it. "
+        if remote:
+            text += f"{_listed(remote)} answered behind an OpenAI-compatible server at temperature 0; the server's "
+            text += f"software is {UNKNOWN}. "
+        if with_grammar:
+            text += f"A grammar of the expected format bounded the answers of {_listed(with_grammar)}. "
+        limits = self.configuration.inference.max_new_tokens
+        text += "Limits of new tokens: "
+        text += _listed(f"{task.replace('_', ' ')} {limit}" for task, limit in limits.items())
+        return f"{text}. The hardware that answers were generated on is {UNKNOWN}."
+
+    def judge(self, name: str) -> str:
+        """Who a judge is, at which revision."""
+        entry = self.configuration.judges[name]
+        if isinstance(entry, RuleBasedJudge):
+            return (
+                f"Reports were judged by `{name}`, deterministic rules over a vocabulary of chest X-ray findings: it "
+                "is neither CRIMSON's nor GREEN's own judge."
+            )
+        settings = (
+            f"prompt and formula of {entry.metric.upper()}, up to {entry.retries} further tries of an invalid reply"
+        )
+        if isinstance(entry, ServerJudge):
+            model = f"{markdown_cell(entry.model)} (revision {markdown_cell(entry.revision)}) behind a server"
+        elif isinstance(entry, RecordedJudge):
+            model = f"recorded replies, whose model is {UNKNOWN}"
+        else:
+            assert isinstance(entry, CheckpointJudge)
+            revision = self.revisions.get(f"judges/{name}") or UNKNOWN
+            local = Path(entry.checkpoint).expanduser().is_dir()
+            checkpoint = "a local checkpoint" if local else markdown_cell(entry.checkpoint)
+            model = f"{checkpoint} ({'hash' if local else 'commit'} {revision})"
+        return f"Reports were judged by `{name}`: {model}; {settings}."
+
+    def statistics(self) -> str:
+        """Intervals and tests."""
+        scoring = self.configuration.scoring
+        return (
+            "A task's primary metric is computed for each subset, and averaged over subsets without weights (macro). "
+            f"Intervals of {scoring.confidence:.0%} are bias-corrected percentiles of {scoring.resamples:,} bootstrap "
+            "resamples of cases within each subset. Two systems are compared by a two-sided paired randomisation test "
+            "that exchanges the answers of whole cases, with "
+            f"{REARRANGEMENTS * scoring.resamples:,} rearrangements; baselines are not compared among themselves. "
+            "Holm's correction is over all macro comparisons of the split as one family, and over all others as "
+            f"another. Seed {scoring.seed}. An answer that cannot be read counts as the metric's definition says, and "
+            "is never left out of the count of questions."
+        )
+
+
+def _hardware(folder: Path, seen: Mapping[str, Any]) -> str:
+    """Where a training ran, for how long, and with which libraries."""
+    speed = _object(folder / "speed.json")
+    device = speed.get("device") or next(iter(seen.get("gpus", ())), None)
+    if device is None:
+        text = f"The hardware of this training is {UNKNOWN}"
+    else:
+        text = f"It ran on {'the CPU' if device == 'cpu' else markdown_cell(str(device))}"
+    seconds, peak = speed.get("seconds"), speed.get("peak_gib")
+    text += f" for {seconds / 60:,.1f} minutes" if seconds else f"; its duration is {UNKNOWN}"
+    if device != "cpu":
+        text += f", with a peak of {peak:.1f} GiB of memory" if peak else f"; its peak of memory is {UNKNOWN}"
+    packages = seen.get("packages", {})
+    versions = _listed(f"{label} {packages[name]}" for name, label in LIBRARIES.items() if name in packages)
+    return f"{text}. " + (f"Libraries: {versions}." if versions else f"Versions of libraries are {UNKNOWN}.")
+
+
+def _software(here: Mapping[str, Any], configuration: str) -> str:
+    git = here["git"]
+    at = f"commit {git['commit']}{', with changes that were not committed' if git['dirty'] else ''}" if git else ""
+    return (
+        f"flarebench {here['workflow'] or UNKNOWN} ({at or f'commit {UNKNOWN}'}) on Python {here['python']} wrote "
+        f"these tables; SHA-256 of the configuration {configuration}. `results.json` beside this text has the SHA-256 "
+        "of every file that the numbers come from. For research use only."
+    )
+
+
+def _object(path: Path) -> dict[str, Any]:
+    return read_object(path) if path.is_file() else {}
+
+
+def _last_step(history: Path) -> int | None:
+    if not history.is_file():
+        return None
+    steps = pq.read_table(history, columns=["step"])["step"].to_pylist()
+    return max(steps, default=None)
+
+
+def _counts(table: Path, column: str) -> Counter[str] | None:
+    """How often each value stands in a column; None where there is no such table."""
+    return Counter(pq.read_table(table, columns=[column])[column].to_pylist()) if table.is_file() else None
+
+
+def _counted(counts: Counter[str], unit: str) -> str:
+    parts = (f"{count:,} {reason.replace('_', ' ')}" for reason, count in counts.most_common())
+    total = f"{_number(sum(counts.values()), unit)} (" if unit else ""
+    return f"{total}{_listed(parts)}{')' if unit else ''}"
+
+
+def _number(count: int, unit: str) -> str:
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"
+
+
+def _listed(parts: Iterable[str]) -> str:
+    parts = list(parts)
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
