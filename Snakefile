@@ -5,10 +5,11 @@ Paths below the results folder follow one grammar:
     splits/{split}/       rows.parquet, left_out.parquet, sft.jsonl, sft.parquet
     models/{model}.json   record of a model, its files beside it
     features/{model}/{split}/index.parquet
-    systems/{system}/     adapter/, history.parquet
+    systems/{system}/     adapter/, history.parquet, card/README.md; on request merged/, published.json
     predictions/{split}/{system}.parquet, its shards in {group}/, {system}.unmatched.parquet, {system}.json
     scores/{split}/       judgements/{judge}.{shard}.parquet, metrics, comparisons; {system}/ outcomes, report scores
-    report/{split}/       table.csv, table.md, table.provenance.json, index.html
+    report/{split}/       table (.csv, .md, .tex, .provenance.json), results.json, methods.md,
+                          index.html with images/ and figures/
     store/                cache keyed by content: features, adapters, answers, judgements
     configuration.json    of the last run that was started
 """
@@ -56,8 +57,11 @@ localrules:
     all,
     stability,
     challenge,
+    merge,
+    push,
     data_download,
     models_fetch,
+    train_push,
 
 
 rule all:
@@ -66,6 +70,8 @@ rule all:
     input:
         expand(f"{R}/report/{{split}}/index.html", split=CONFIG.evaluate),
         expand(f"{R}/report/{{split}}/table.md", split=CONFIG.evaluate),
+        expand(f"{R}/report/{{split}}/figures", split=CONFIG.evaluate),
+        expand(f"{R}/systems/{{system}}/card/README.md", system=TUNED),
         expand(f"{R}/scores/{{split}}/{{system}}/findings.parquet", split=CONFIG.evaluate, system=CONFIG.systems),
         expand(f"{R}/splits/{{split}}/sft.jsonl", split=TRAINING_SPLITS),
         expand(f"{R}/data/{{dataset}}/audit/index.html", dataset=sorted({s.dataset for s in CONFIG.splits.values()})),

@@ -1,6 +1,6 @@
 """The data stage at FLARE's size: 58,112 rows over 50,996 images of 64 × 64 pixels in all 19 subsets.
 
-    python benchmarks/data_scale.py [--scratch FOLDER]
+    python -m benchmarks.data_scale [--scratch FOLDER]
 
 draws the dataset in seconds and prints, for each variant, the wall time and the peak memory of `data.convert` and
 `data.audit`, beside the floor measured in the same run: reading, hashing and decoding every image and nothing else.

@@ -94,6 +94,27 @@ def model_of(group):
     return CONFIG.systems[group.split("+")[0]].model
 
 
+def base_of(system):
+    """The system of the same model as a tuned one, untuned: with the same engine, prompt and grammar if there is one."""
+    entry = CONFIG.systems[system]
+    bases = [
+        name
+        for name, other in CONFIG.systems.items()
+        if isinstance(other, ModelSystem) and other.model == entry.model and other.recipe is None
+    ]
+    same = ("engine", "prompt", "constrained")
+    return max(
+        bases,
+        key=lambda name: [getattr(CONFIG.systems[name], key) == getattr(entry, key) for key in same].count(True),
+        default=None,
+    )
+
+
+TUNED_FROM = {
+    name: base_of(name) for name, entry in CONFIG.systems.items() if isinstance(entry, ModelSystem) and entry.recipe
+}
+
+
 def features_of(systems, split):
     """The index of the split's features; nothing for a system whose own tower was tuned."""
     recipes = [CONFIG.systems[system].recipe for system in systems]

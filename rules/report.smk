@@ -2,12 +2,36 @@
 
 
 rule report_tables:
-    """Write the metrics of a split as CSV, the primary ones as Markdown, and what they stand on."""
+    """Write the metrics of a split as CSV and JSON, the primary ones as Markdown and LaTeX, and a methods section."""
     input:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
+        comparisons=f"{R}/scores/{{split}}/comparisons.parquet",
     output:
-        csv=report(f"{R}/report/{{split}}/table.csv", category="Tables", labels={"split": "{split}"}),
+        csv=report(
+            f"{R}/report/{{split}}/table.csv",
+            caption="captions/table_csv.rst",
+            category="Tables",
+            labels={"split": "{split}", "table": "every metric (CSV)"},
+        ),
         markdown=f"{R}/report/{{split}}/table.md",
+        latex=report(
+            f"{R}/report/{{split}}/table.tex",
+            caption="captions/table_tex.rst",
+            category="Tables",
+            labels={"split": "{split}", "table": "primary metrics (LaTeX)"},
+        ),
+        numbers=report(
+            f"{R}/report/{{split}}/results.json",
+            caption="captions/results_json.rst",
+            category="Tables",
+            labels={"split": "{split}", "table": "every number with its provenance (JSON)"},
+        ),
+        methods=report(
+            f"{R}/report/{{split}}/methods.md",
+            caption="captions/methods.rst",
+            category="Methods",
+            labels={"split": "{split}"},
+        ),
     log:
         f"{R}/logs/report_tables/{{split}}.log",
     benchmark:
@@ -24,12 +48,108 @@ rule report_tables:
     message:
         "Writing the tables of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
-        "python -m workflow_scripts.report.tables --metrics {input.metrics:q} --systems {params.systems:q}"
-        " --csv {output.csv:q} --markdown {output.markdown:q} --results {resources.results:q} 2>&1 | tee {log:q}"
+        "python -m workflow_scripts.report.tables --metrics {input.metrics:q} --comparisons {input.comparisons:q}"
+        " --systems {params.systems:q} --csv {output.csv:q} --markdown {output.markdown:q} --latex {output.latex:q}"
+        " --numbers {output.numbers:q} --methods {output.methods:q} --results {resources.results:q} 2>&1 | tee {log:q}"
+
+
+rule report_card:
+    """Write the model card of an adapter: what training knows of it, and its metrics on every evaluated split."""
+    input:
+        weights=f"{R}/systems/{{system}}/adapter/adapter_model.safetensors",
+        metrics=expand(f"{R}/scores/{{split}}/metrics.parquet", split=CONFIG.evaluate),
+    output:
+        card=report(
+            f"{R}/systems/{{system}}/card/README.md",
+            caption="captions/card.rst",
+            category="Model cards",
+            labels={"system": "{system}"},
+        ),
+    log:
+        f"{R}/logs/report_card/{{system}}.log",
+    benchmark:
+        f"{R}/benchmarks/report_card/{{system}}.tsv"
+    wildcard_constraints:
+        system=of_models(lambda entry: entry.recipe),
+    conda:
+        CONDA
+    resources:
+        results=R,
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code("workflow_scripts.report.card"),
+        splits=list(CONFIG.evaluate),
+        bases=lambda w: option(
+            "--bases",
+            [
+                name
+                for name, entry in CONFIG.systems.items()
+                if isinstance(entry, ModelSystem)
+                and entry.recipe is None
+                and entry.model == CONFIG.systems[w.system].model
+            ],
+        ),
+    message:
+        "Writing the model card of {wildcards.system} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.report.card --system {wildcards.system:q} {params.bases:q}"
+        " --splits {params.splits:q} --metrics {input.metrics:q} --results {resources.results:q} --out {output.card:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule report_figures:
+    """Draw the figures of a split as SVG and PDF, and list them with their captions."""
+    input:
+        metrics=f"{R}/scores/{{split}}/metrics.parquet",
+        comparisons=f"{R}/scores/{{split}}/comparisons.parquet",
+        agreement=f"{R}/scores/{{split}}/agreement.parquet",
+        split=f"{R}/splits/{{split}}/rows.parquet",
+        outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
+        findings=expand(f"{R}/scores/{{{{split}}}}/{{system}}/findings.parquet", system=CONFIG.systems),
+        judgements=[
+            f"{R}/scores/{{split}}/judgements/{judge}.{shard}.parquet"
+            for judge in JUDGES
+            for shard in shards_of_judge(judge)
+        ],
+        histories=expand(f"{R}/systems/{{system}}/history.parquet", system=TUNED_FROM),
+    output:
+        figures=report(
+            directory(f"{R}/report/{{split}}/figures"),
+            patterns=["{figure,[a-z0-9-]+}.{format,svg|pdf}"],
+            caption="captions/figures.rst",
+            category="Figures",
+            labels={"split": "{split}", "figure": "{figure}", "format": "{format}"},
+        ),
+    log:
+        f"{R}/logs/report_figures/{{split}}.log",
+    benchmark:
+        f"{R}/benchmarks/report_figures/{{split}}.tsv"
+    conda:
+        CONDA
+    resources:
+        results=R,
+        mem_mb=growing(1500),
+        runtime=growing(10),
+    params:
+        code=code("workflow_scripts.report.figures"),
+        systems=list(CONFIG.systems),
+        baselines=BASELINES,
+        pairs=[f"{base}:{tuned}" for tuned, base in TUNED_FROM.items() if base],
+        histories=with_signature(lambda w, input: option("--histories", input.histories)),
+        judgements=with_signature(lambda w, input: option("--judgements", input.judgements)),
+    message:
+        "Drawing the figures of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.report.figures --systems {params.systems:q} --baselines {params.baselines:q}"
+        " --pairs {params.pairs:q} --split {input.split:q} --metrics {input.metrics:q}"
+        " --comparisons {input.comparisons:q} --agreement {input.agreement:q} --outcomes {input.outcomes:q}"
+        " --findings {input.findings:q} {params.judgements:q} {params.histories:q}"
+        " --results {resources.results:q} --out {output.figures:q} 2>&1 | tee {log:q}"
 
 
 rule report_page:
-    """Write the offline page of a split: table, comparisons, and cases with every system's answer."""
+    """Write the offline page of a split: verdict, tables, figures, and every case with every system's answer."""
     input:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
         facts=f"{R}/scores/{{split}}/facts.parquet",
@@ -38,30 +158,52 @@ rule report_page:
         split=f"{R}/splits/{{split}}/rows.parquet",
         outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
         predictions=expand(f"{R}/predictions/{{{{split}}}}/{{system}}.parquet", system=CONFIG.systems),
+        findings=expand(f"{R}/scores/{{{{split}}}}/{{system}}/findings.parquet", system=CONFIG.systems),
+        report_scores=expand(
+            f"{R}/scores/{{{{split}}}}/{{system}}/{{table}}.parquet", system=CONFIG.systems, table=REPORT_SCORES
+        ),
+        training=expand(f"{R}/splits/{{split}}/rows.parquet", split=TRAINING_SPLITS),
+        left_out=expand(f"{R}/splits/{{split}}/left_out.parquet", split=TRAINING_SPLITS),
         quarantine=lambda w: f"{R}/data/{CONFIG.splits[w.split].dataset}/quarantine.parquet",
+        figures=f"{R}/report/{{split}}/figures",
     output:
-        page=report(f"{R}/report/{{split}}/index.html", category="Pages", labels={"split": "{split}"}),
+        page=report(
+            f"{R}/report/{{split}}/index.html",
+            caption="captions/page.rst",
+            category="Pages",
+            labels={"split": "{split}"},
+        ),
+        images=directory(f"{R}/report/{{split}}/images"),
     log:
         f"{R}/logs/report_page/{{split}}.log",
     benchmark:
         f"{R}/benchmarks/report_page/{{split}}.tsv"
     conda:
         CONDA
+    threads: 4
     resources:
-        mem_mb=growing(1500),
+        mem_mb=growing(2000),
         runtime=growing(10),
     params:
         code=code("workflow_scripts.report.page"),
         report=CONFIG.report.spec(),
         systems=list(CONFIG.systems),
-        baselines=BASELINES,
+        baselines=option("--baselines", BASELINES),
+        judges=option("--rule-based-judges", RULE_BASED_JUDGES),
+        tuned=option("--tuned", [name for tuned, base in TUNED_FROM.items() if base for name in (base, tuned)]),
+        trained_on=option(
+            "--trained-on", [name for tuned in TUNED_FROM for name in (tuned, CONFIG.systems[tuned].train)]
+        ),
+        training=with_signature(lambda w, input: option("--training", input.training)),
+        left_out=with_signature(lambda w, input: option("--left-out", input.left_out)),
         root=root_of_split(),
     message:
         "Writing the page of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.report.page --report {params.report:q} --systems {params.systems:q}"
-        " --baselines {params.baselines:q} --metrics {input.metrics:q} --facts {input.facts:q}"
-        " --comparisons {input.comparisons:q}"
-        " --agreement {input.agreement:q} --split {input.split:q} --root {params.root:q}"
-        " --outcomes {input.outcomes:q} --predictions {input.predictions:q}"
-        " --quarantine {input.quarantine:q} --out {output.page:q} 2>&1 | tee {log:q}"
+        " {params.baselines:q} {params.judges:q} {params.tuned:q} {params.trained_on:q} --metrics {input.metrics:q}"
+        " --facts {input.facts:q} --comparisons {input.comparisons:q} --agreement {input.agreement:q}"
+        " --split {input.split:q} --root {params.root:q} --outcomes {input.outcomes:q}"
+        " --predictions {input.predictions:q} --findings {input.findings:q} --report-scores {input.report_scores:q}"
+        " {params.training:q} {params.left_out:q} --quarantine {input.quarantine:q} --figures {input.figures:q}"
+        " --workers {threads} --out {output.page:q} --images {output.images:q} 2>&1 | tee {log:q}"

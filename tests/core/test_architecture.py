@@ -229,7 +229,8 @@ def test_a_step_depends_on_the_parts_of_tasks_that_it_loads_and_no_others(module
 
 
 def test_a_template_beside_a_module_counts_as_its_source():
-    assert "workflow_scripts/report/page.html.jinja" in sources("workflow_scripts.report.page")
+    files = {"report/page.html.jinja", "report/page.css", "report/cases/start.js", "core/pages/base.css"}
+    assert {f"workflow_scripts/{file}" for file in files} <= set(sources("workflow_scripts.report.page"))
 
 
 def test_a_line_of_an_imported_module_changes_the_identity_of_a_step(tmp_path):

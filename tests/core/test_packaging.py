@@ -169,6 +169,8 @@ def test_a_wheel_holds_every_file_of_the_package_and_nothing_else(wheel):
     assert {
         "workflow_scripts/synthetic/toy_model/model.safetensors",
         "workflow_scripts/report/page.html.jinja",
+        "workflow_scripts/report/cases/start.js",
+        "workflow_scripts/core/pages/base.css",
     } <= packed
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.workflow
 CONFIG, RESULTS = ("--configfile", "config/given.yaml"), "results/given"
 OF_ANSWERS = {"infer_imported", "score_outcomes", "score_judge", "score_reports"}
 OF_JUDGEMENTS = {"score_judge", "score_reports"}
-TABLES = {"score_metrics", "score_comparisons", "report_tables", "report_page"}
+TABLES = {"score_metrics", "score_comparisons", "report_tables", "report_figures", "report_page"}
 
 
 def write_predictions(folder, text, name="theirs.jsonl"):

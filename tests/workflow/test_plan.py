@@ -45,6 +45,8 @@ def test_the_default_plans_every_stage_once(folder):
         "infer_gather": 2,
         "infer_baseline": 3,
         "synthetic_model": 1,
+        "report_card": 1,
+        "report_figures": 1,
         "report_page": 1,
         "report_tables": 1,
         "score_comparisons": 1,

@@ -89,6 +89,7 @@ SETTINGS = {
     "a removed system": lambda raw: raw["systems"].pop("majority"),
     "the number of shards": lambda raw: raw["inference"].update(shards=4),
     "the folder of the store": lambda raw: raw.update(store="elsewhere"),
+    "what `push` uploads": lambda raw: raw.update(publish={"tuned": {"repo": "lab/tuned"}}),
 }
 
 
@@ -109,6 +110,9 @@ LINES = {
     "a line of the inference": "workflow_scripts/infer/answer.py",
     "a line of the readers": "workflow_scripts/score/outcomes.py",
     "a line of the page": "workflow_scripts/report/page.py",
+    "a line of the tables": "workflow_scripts/report/tables.py",
+    "a line of the figures": "workflow_scripts/report/figures.py",
+    "a line of the model card": "workflow_scripts/report/card.py",
     "a line of a task's `answers`": "workflow_scripts/tasks/classification/answers.py",
     "a line of a task's `reading`": "workflow_scripts/tasks/counting/reading.py",
     "a line of a task's `grammar`": "workflow_scripts/tasks/detection/grammar.py",
@@ -213,6 +217,7 @@ def test_every_line_of_the_contract_is_tested():
     assert {*SETTINGS, *LINES, *DATA, *TOUCHED, *ON_THE_COMMAND_LINE, *CLONES} == set(CONTRACT)
 
 
+@pytest.mark.extended
 def test_after_a_changed_image_its_features_and_its_rows_alone_are_computed(done, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(done, folder)

@@ -27,7 +27,9 @@ OF_A_SYSTEM = {
     "score_comparisons": 1,
     "score_metrics": 1,
     "report_tables": 1,
+    "report_figures": 1,
     "report_page": 1,
+    "report_card": 1,
 }
 """The jobs that answers of one system lead to; the reports of all systems are judged together."""
 
@@ -175,7 +177,9 @@ def test_a_removed_system_rewrites_the_judgements_and_the_tables(done):
         "score_comparisons": 1,
         "score_metrics": 1,
         "report_tables": 1,
+        "report_figures": 1,
         "report_page": 1,
+        "report_card": 1,
     }
 
 

@@ -39,6 +39,8 @@ def unmet_needs(configuration: Configuration, gated: Iterable[Gated], rules: Col
         needs += _of_judges(configuration)
     if "score_reports" in rules:
         needs += _of_metrics(configuration)
+    if "train_push" in rules:
+        needs += _of_upload()
     if not needs:
         return None
     remedies = ", ".join(dict.fromkeys(need.remedy for need in needs))
@@ -117,6 +119,15 @@ def _of_judges(configuration: Configuration) -> Iterator[Need]:
 def _token(place: str, variable: str | None) -> Iterator[Need]:
     if variable is not None and not os.environ.get(variable):
         yield Need(f"{place} needs the token in {variable}, which is not set", f"`export {variable}=…`")
+
+
+def _of_upload() -> Iterator[Need]:
+    from huggingface_hub import get_token  # slow to import, and seldom needed
+
+    if get_token() is None:
+        yield Need(
+            "push needs a token that may write, and HF_TOKEN is not set", "`export HF_TOKEN=…` or `hf auth login`"
+        )
 
 
 def _of_metrics(configuration: Configuration) -> Iterator[Need]:

@@ -1,167 +1,97 @@
-"""Write one offline HTML page: the table, cases of every task with each system's answer, and what was left out.
+"""Write one offline HTML page of a split: verdict, tables, figures, and a browser of every evaluated case.
 
-Everything a model or a dataset wrote is escaped by the template engine; images are embedded.
+Everything a model or a dataset wrote is escaped by the template engine, or is JSON that the page's script puts into
+text nodes. The page asks no network; images stand inside it while they are small enough, else in a folder beside it.
 """
 
-import base64
 import hashlib
-import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import jinja2
-import pyarrow.compute as pc
-from PIL import Image
+from markupsafe import Markup
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.report import Report
 from workflow_scripts.core.files import write_text
-from workflow_scripts.core.images import open_image
-from workflow_scripts.core.metrics import ROW_SCORE
+from workflow_scripts.core.pages import inline_svg, render_page
 from workflow_scripts.core.rows import (
     Agreement,
     Comparison,
+    LeftOutRow,
     MetricValue,
     Outcome,
     Prediction,
     QuarantinedRow,
     Row,
-    RowFact,
 )
-from workflow_scripts.core.tables import read_rows, read_table
+from workflow_scripts.core.tables import read_rows
 from workflow_scripts.core.tasks import tasks
-from workflow_scripts.report.tables import (
-    JUDGED,
-    cell_parts,
-    headline,
-    judged_share,
-    metric_label,
-    notes_of,
-    number_text,
+from workflow_scripts.report import palette
+from workflow_scripts.report.cases.boxes import counted_overlap, has_boxes
+from workflow_scripts.report.cases.browser import SCRIPT, STYLES
+from workflow_scripts.report.cases.findings import read_report_details
+from workflow_scripts.report.cases.images import cores, store_images
+from workflow_scripts.report.cases.payload import OUTCOMES, CaseData, image_paths, payload_of
+from workflow_scripts.report.cases.scores import read_row_scores
+from workflow_scripts.report.plots.catalogue import SECTIONS, read_figures
+from workflow_scripts.report.summary.cautions import (
+    RESEARCH_USE,
+    Caution,
+    differing_conditions,
+    disagreement,
+    is_chest_xray,
+    is_loud,
+    judge_cautions,
+    leak_cautions,
+    parse_cautions,
+    seen_cautions,
+    seen_in_training,
 )
-
-SIDE = 176
-"""Longest side of an embedded image, in pixels."""
+from workflow_scripts.report.summary.overview import (
+    Line,
+    judged_scores,
+    lines_of,
+    modality_lines,
+    without_repeated_means,
+)
+from workflow_scripts.report.summary.verdict import AgainstBaselines, Verdict, against_baselines, verdict_of
+from workflow_scripts.report.summary.weakest import weakest_subsets
+from workflow_scripts.report.tables import cell_parts, metric_label, number_text
 
 TEMPLATE = "page.html.jinja"
+PAGE_STYLES = "page.css"
 
-Key = tuple[str, str]
-"""A uid and a system."""
+INKS = {
+    palette.INK: "var(--ink)",
+    palette.MUTED: "var(--muted)",
+    palette.GRID: "var(--grid)",
+    palette.PAPER: "var(--paper)",
+}
+"""What figures' colours become on the page, so that they follow light and dark."""
 
-
-@dataclass(frozen=True)
-class ShownAnswer:
-    """What a case shows of one system."""
-
-    system: str
-    text: str
-    outcome: str
-    verdict: str  # right, partly or wrong by the task's own metric; empty where that is not known
-    thought: bool = False  # a thought was cut before it was read
-
-
-@dataclass(frozen=True)
-class JudgedScore:
-    """A judge's score of one system, and what it would be had every row without a judgement scored worst or best."""
-
-    value: MetricValue
-    lowest: MetricValue | None
-    highest: MetricValue | None
+TITLES = {
+    "overview": "Overview",
+    "tasks": "Tasks",
+    "reports": "Reports",
+    "training": "Training",
+    "cost": "Cost",
+}
+"""Headings of the figures' sections."""
 
 
 @dataclass(frozen=True)
-class Case:
-    """One row with its images as data addresses and each system's answer."""
+class ShownFigure:
+    """A figure as the page shows it."""
 
-    row: Row
-    images: list[str]
-    answers: list[ShownAnswer]
-
-
-def thumbnail(image: Image.Image) -> str:
-    """An image as a data address, at most `SIDE` pixels a side."""
-    small = image.copy()
-    small.thumbnail((SIDE, SIDE))
-    stream = io.BytesIO()
-    small.save(stream, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-
-
-def chosen_rows(rows: Sequence[Row], count: int) -> dict[str, list[Row]]:
-    """`count` rows of each task, spread over its subsets, the same in every run."""
-    chosen: dict[str, list[Row]] = {}
-    for task in tasks():
-        turns: Counter[str] = Counter()
-        ranked = []
-        for row in sorted((row for row in rows if row.task == task), key=lambda row: _rank(row.uid)):
-            ranked.append((turns[row.subset], row.subset, row))
-            turns[row.subset] += 1
-        if ranked:
-            chosen[task] = [row for _, _, row in sorted(ranked, key=lambda entry: entry[:2])[:count]]
-    return chosen
-
-
-def _rank(uid: str) -> str:
-    return hashlib.sha256(uid.encode()).hexdigest()
-
-
-def shown_answer(outcome: Outcome, row_score: float | None) -> ShownAnswer:
-    """What a case shows of one system.
-
-    Args:
-        outcome: of the row and the system.
-        row_score: how right the row is by its task's metric, from 0 to 1; None where that is not known.
-    """
-    if outcome.text is None:
-        verdict = "wrong"
-    elif row_score is None:
-        verdict = ""
-    else:
-        verdict = "right" if row_score >= 1 else "partly" if row_score > 0 else "wrong"
-    return ShownAnswer(outcome.system, outcome.text or "", outcome.outcome, verdict, outcome.thought)
-
-
-def judged_scores(values: Iterable[MetricValue], systems: Sequence[str]) -> list[JudgedScore]:
-    """CRIMSON and GREEN over all subsets, by judge, each with the systems in their order."""
-    judged = {
-        (value.judge, value.metric, value.system): value
-        for value in values
-        if value.judge and value.stratum is None and value.subset == "macro"
-    }
-    return [
-        JudgedScore(
-            judged[judge, metric, system],
-            judged.get((judge, f"{metric}_lowest", system)),
-            judged.get((judge, f"{metric}_highest", system)),
-        )
-        for judge in sorted({str(name) for name, _, _ in judged})
-        for metric in JUDGED
-        for system in systems
-        if (judge, metric, system) in judged
-    ]
-
-
-def differing_conditions(answers: Mapping[Key, Prediction], systems: Iterable[str]) -> list[str]:
-    """Sentences about systems that answered under different conditions, so that more than the model differs.
-
-    Args:
-        answers: predictions by uid and system.
-        systems: the systems in their order.
-    """
-    generated = [(system, prediction) for (_, system), prediction in answers.items() if prediction.engine]
-    conditions = {
-        "engine": {(system, str(prediction.engine)) for system, prediction in generated},
-        "bound by a grammar": {(system, str(prediction.constrained)) for system, prediction in generated},
-    }
-    sentences = []
-    for name, pairs in conditions.items():
-        values = {system: tuple(sorted(value for of, value in pairs if of == system)) for system in systems}
-        if len({of_system for of_system in values.values() if of_system}) > 1:
-            listed = "; ".join(f"{system}: {', '.join(of_system)}" for system, of_system in values.items() if of_system)
-            sentences.append(f"{name} — {listed}")
-    return sentences
+    name: str
+    title: str
+    caption: str
+    description: str
+    svg: Markup
 
 
 def write_page(
@@ -176,9 +106,19 @@ def write_page(
     root: Path,
     outcomes: list[Path],
     predictions: list[Path],
+    findings: list[Path],
     quarantine: Path,
     out: Path,
+    images: Path,
+    figures: Path | None = None,
+    report_scores: Sequence[Path] = (),
+    training: Sequence[Path] = (),
+    left_out: Sequence[Path] = (),
+    tuned: Sequence[tuple[str, str]] = (),
+    trained_on: Sequence[tuple[str, str]] = (),
     baselines: Sequence[str] = (),
+    rule_based_judges: Sequence[str] = (),
+    workers: int = 0,
 ) -> None:
     """Write the page of one split.
 
@@ -192,93 +132,182 @@ def write_page(
         split: table of the split's rows.
         root: folder that the image paths start from.
         outcomes: tables of outcomes, one a system.
-        predictions: tables of answers, one a system.
+        predictions: tables of answers, one a system, in the order of the systems.
+        findings: tables of judges' findings, one a system, in the order of the systems.
         quarantine: table of source rows that cannot be used.
         out: page to write.
+        images: folder beside the page for images that are too many to stand inside it.
+        figures: folder of the figures and their list; without it the page has none.
+        report_scores: tables of report scores.
+        training: tables of the rows of training splits.
+        left_out: tables of the rows that training splits leave out.
+        tuned: base system and tuned system, pair by pair.
+        trained_on: tuned system and the name of its training split, pair by pair.
         baselines: those of the systems that look at no image.
+        rule_based_judges: judges that are rules and no models.
+        workers: processes that scale images; 0: one a core.
     """
-    rows = read_rows(split, Row)
-    answers = {(row.uid, row.system): row for path in predictions for row in read_rows(path, Prediction)}
-    outcome_of = {(row.uid, row.system): row for path in outcomes for row in read_rows(path, Outcome)}
-    values = read_rows(metrics, MetricValue)
-    lines = headline(values, systems)
-    compared = [row for row in read_rows(comparisons, Comparison) if row.subset == "macro"]
+    every_row = read_rows(split, Row)
+    rows = shown_rows(every_row, report.cases)
+    budget = round(report.embedded_megabytes * 1e6)
+    with ThreadPoolExecutor(1) as beside:
+        # Processes scale the images while the tables are read and the texts are packed.
+        stored = beside.submit(store_images, root, image_paths(rows), images, budget, workers or cores())
+        values = read_rows(metrics, MetricValue)
+        every_comparison = read_rows(comparisons, Comparison)
+        compared = [row for row in every_comparison if row.subset == "macro"]
+        answers = {system: read_rows(path, Prediction) for system, path in zip(systems, predictions, strict=True)}
+        seen = _seen(every_row, training, trained_on)
+        outcome_of = {(row.uid, row.system): row for path in outcomes for row in read_rows(path, Outcome)}
+        findings_of = dict(zip(systems, findings, strict=True))
+        details = read_report_details(rows, answers, findings_of, report_scores)
+        data = CaseData(rows, systems, outcome_of, read_row_scores(facts), details, seen)
+        conditions = differing_conditions(answers)
+        del answers
+        pairs = [(first, second) for first, second in tuned if {first, second} <= set(systems)]
+        lines = lines_of(values, every_comparison, systems, pairs, baselines)
+        payload = payload_of(data, stored, _browser_facts(data, pairs, baselines, lines, rule_based_judges))
+    leaks = leak_cautions({path.parent.name: read_rows(path, LeftOutRow) for path in left_out})
     opposed = [row for row in read_rows(agreement, Agreement) if row.opposed]
-
-    def against_baseline(row: Comparison | Agreement) -> bool:
-        return bool({row.system_a, row.system_b} & set(baselines))
-
-    def of_systems_by_judges(row: Agreement) -> bool:
-        return {row.metric_1, row.metric_2} == {"crimson", "green"} and not against_baseline(row)
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(TEMPLATE).render(
+    page = render_page(
+        Path(__file__).parent,
+        TEMPLATE,
+        script=SCRIPT,
+        styles=(Path(__file__).parent / PAGE_STYLES).read_text(encoding="utf-8") + STYLES,
         report=report,
         systems=systems,
+        baselines=baselines,
+        colours=palette.system_colours(systems),
         split=split.parent.name,
-        rows=len(rows),
+        rows=len(every_row),
+        shown=len(rows),
+        verdicts=_verdicts(compared, pairs, systems, baselines),
+        standings=_standings(compared, values, systems, pairs, baselines),
+        weakest=[weakest_subsets(data, every_row, system) for system in _shown_first(systems, pairs, baselines)],
+        shown_first=_shown_first(systems, pairs, baselines),
+        pairs=pairs,
+        models=[system for system in systems if system not in baselines],
         lines=lines,
-        notes=notes_of(lines),
+        subset_lines=without_repeated_means(lines),
+        modalities=modality_lines(values, systems, every_row),
         judged=judged_scores(values, systems),
-        cell_parts=cell_parts,
-        judged_share=judged_share,
-        metric_label=metric_label,
-        number_text=number_text,
-        differences=[row for row in compared if not against_baseline(row)],
-        gains=[row for row in compared if against_baseline(row)],
-        conditions=differing_conditions(answers, systems),
-        opposed=[row for row in opposed if of_systems_by_judges(row)],
-        opposed_besides=[row for row in opposed if not of_systems_by_judges(row)],
-        cases=_cases(rows, report.cases, root, systems, outcome_of, row_scores_of(facts)),
+        comparisons=compared,
+        cautions=[
+            *parse_cautions(values, baselines),
+            *judge_cautions(values, every_row, rule_based_judges),
+            *(Caution(disagreement(row)) for row in opposed if is_loud(row, baselines)),
+            *(Caution(f"Systems answered under different conditions: {line}.") for line in conditions),
+            *seen_cautions(seen, len(every_row)),
+            *leaks,
+        ],
+        research_use=RESEARCH_USE,
+        opposed_besides=[disagreement(row) for row in opposed if not is_loud(row, baselines)],
+        outcome_names=OUTCOMES,
         outcomes={
             system: Counter(row.outcome for row in outcome_of.values() if row.system == system) for system in systems
         },
         thoughts=Counter(row.system for row in outcome_of.values() if row.thought),
-        left_out=sorted(Counter(row.reason for row in read_rows(quarantine, QuarantinedRow)).items()),
+        quarantined=sorted(Counter(row.reason for row in read_rows(quarantine, QuarantinedRow)).items()),
+        sections=_sections(figures),
+        section_titles=TITLES,
+        payload=payload,
+        cell_parts=cell_parts,
+        metric_label=metric_label,
+        number_text=number_text,
+        names={task: task.replace("_", " ") for task in tasks()},
     )
     write_text(out, page)
 
 
-def row_scores_of(facts: Path) -> dict[Key, float]:
-    """How right each row of each system is, where that is known."""
-    table = read_table(facts, RowFact)
-    scores = table.filter(pc.equal(table["fact"], ROW_SCORE))
-    return {
-        (uid, system): value
-        for uid, system, value in zip(*(scores[name].to_pylist() for name in ("uid", "system", "value")), strict=True)
-    }
+def shown_rows(rows: Sequence[Row], count: int | None) -> list[Row]:
+    """The rows of the case browser by task: all, or `count` of each task, spread over its subsets, always the same."""
+    by_task = [[row for row in rows if row.task == task] for task in tasks()]
+    if count is None:
+        return [row for of_task in by_task for row in of_task]
+    chosen = []
+    for of_task in by_task:
+        turns: Counter[str] = Counter()
+        ranked = []
+        for row in sorted(of_task, key=lambda row: hashlib.sha256(row.uid.encode()).hexdigest()):
+            ranked.append((turns[row.subset], row.subset, row))
+            turns[row.subset] += 1
+        chosen += [row for _, _, row in sorted(ranked, key=lambda entry: entry[:2])[:count]]
+    return chosen
 
 
-def _cases(
-    rows: Sequence[Row],
-    count: int,
-    root: Path,
+def _seen(
+    rows: Sequence[Row], training: Sequence[Path], trained_on: Sequence[tuple[str, str]]
+) -> dict[str, frozenset[str]]:
+    """By tuned system, the uids of evaluated rows whose image or case its training rows hold."""
+    by_split = {path.parent.name: path for path in training}
+    used = {split for _, split in trained_on}
+    seen = {split: seen_in_training(rows, read_rows(by_split[split], Row)) for split in by_split if split in used}
+    return {system: seen[split] for system, split in trained_on if split in seen}
+
+
+def _verdicts(
+    compared: Sequence[Comparison],
+    pairs: Sequence[tuple[str, str]],
     systems: Sequence[str],
-    outcome_of: Mapping[Key, Outcome],
-    row_scores: Mapping[Key, float],
-) -> dict[str, list[Case]]:
-    """`count` cases of each task."""
+    baselines: Sequence[str],
+) -> list[Verdict]:
+    """Each tuned system against its base; without such a pair, the systems that look at images against the first."""
+    others = [system for system in systems if system not in baselines]
+    compared_pairs = [(pair, True) for pair in pairs] or [((others[0], other), False) for other in others[1:]]
+    verdicts = [verdict_of(compared, *pair, tuning) for pair, tuning in compared_pairs]
+    return [verdict for verdict in verdicts if verdict is not None]
 
-    def shown(key: Key) -> ShownAnswer:
-        return shown_answer(outcome_of[key], row_scores.get(key))
 
+def _standings(
+    compared: Sequence[Comparison],
+    values: Sequence[MetricValue],
+    systems: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    baselines: Sequence[str],
+) -> list[AgainstBaselines]:
+    """The tuned systems against the strongest baselines; without tuned ones, every system that looks at images."""
+    named = _shown_first(systems, pairs, baselines)
+    standings = [against_baselines(compared, values, system, baselines) for system in named]
+    return [standing for standing in standings if standing is not None]
+
+
+def _shown_first(systems: Sequence[str], pairs: Sequence[tuple[str, str]], baselines: Sequence[str]) -> list[str]:
+    """The systems that the first screen is about: the tuned ones, or all that look at images."""
+    return list(dict.fromkeys(second for _, second in pairs)) or [name for name in systems if name not in baselines]
+
+
+def _browser_facts(
+    data: CaseData,
+    pairs: Sequence[tuple[str, str]],
+    baselines: Sequence[str],
+    lines: Sequence[Line],
+    rule_based_judges: Sequence[str],
+) -> dict[str, Any]:
+    """What the case browser's script knows besides the cases."""
+    systems = list(data.systems)
+    others = [system for system in systems if system not in baselines] or systems
+    first, second = pairs[0] if pairs else (others[0], others[-1])
+    overlaps = {row.task: counted_overlap(row.task) for row in data.rows if has_boxes(row)}
     return {
-        task: [
-            Case(
-                row,
-                [thumbnail(open_image(root, image.path)) for image in row.images],
-                [shown((row.uid, system)) for system in systems],
-            )
-            for row in chosen
-        ]
-        for task, chosen in chosen_rows(rows, count).items()
+        "baselines": list(baselines),
+        "colours": palette.system_colours(systems),
+        "referenceColour": palette.REFERENCE,
+        "pair": [systems.index(first), systems.index(second)],
+        "metrics": {line.task: line.label for line in lines},
+        "overlaps": overlaps,
+        "ruleBased": list(rule_based_judges),
+        "exploratory": sorted({row.modality for row in data.rows if not is_chest_xray(row.modality)}),
     }
+
+
+def _sections(figures: Path | None) -> Mapping[str, list[ShownFigure]]:
+    """The figures by section, in the order of display."""
+    shown: dict[str, list[ShownFigure]] = {section: [] for section in SECTIONS}
+    for figure in read_figures(figures) if figures is not None else []:
+        text = (figures / figure.svg).read_text(encoding="utf-8") if figures is not None else ""
+        svg = inline_svg(text, name=f"figure-{figure.name}", title=figure.description, colours=INKS)
+        shown[figure.section].append(ShownFigure(figure.name, figure.title, figure.caption, figure.description, svg))
+    return shown
 
 
 if __name__ == "__main__":

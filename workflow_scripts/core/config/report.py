@@ -10,4 +10,9 @@ class Report(Section):
 
     title: str = Field("flarebench", description="Title of the page.")
     caption: str = Field("", description="A sentence under the title.")
-    cases: int = Field(10, ge=0, description="Cases shown for each task.")
+    cases: int | None = Field(
+        None, ge=0, description="Cases of each task in the case browser; null shows every evaluated row."
+    )
+    embedded_megabytes: float = Field(
+        24.0, ge=0, description="Images up to this size together stand inside the page; more are files beside it."
+    )

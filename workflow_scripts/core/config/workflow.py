@@ -6,10 +6,10 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from workflow_scripts.core.config.datasets import Dataset, LocalDataset, Split
 from workflow_scripts.core.config.engines import ServerEngine
@@ -53,6 +53,20 @@ class Inference(Section):
         return {task.name: limits.get(task.name, task.max_new_tokens) for task in tasks().values()}
 
 
+Repository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""OWNER/NAME of a repository of the hub."""
+
+
+class Publication(Section):
+    """A tuned system that `snakemake push` uploads, with its model card; no other target does."""
+
+    repo: Repository = Field(description="Repository on the hub: OWNER/NAME; it is created where there is none.")
+    what: Literal["adapter", "merged"] = Field(
+        "adapter", description="merged: full weights, the base with the adapter in it."
+    )
+    private: bool = Field(True, description="Whether the repository is private; one of the other kind is refused.")
+
+
 class Configuration(Section):
     """Everything that a run is made of."""
 
@@ -77,6 +91,9 @@ class Configuration(Section):
     inference: Inference = Inference()
     scoring: Scoring = Scoring()
     report: Report = Report()
+    publish: dict[Name, Publication] = Field(
+        {}, description="What `snakemake push` uploads to the hub, by tuned system; nothing by default."
+    )
     tracking: Literal["none", "tensorboard", "trackio", "wandb"] = Field(
         "none", description="Where training logs besides its history; changes no result."
     )
@@ -113,6 +130,10 @@ class Configuration(Section):
                         raise ValueError(f"systems.{name}.train: split {system.train!r} is also in `{use}`")
         for group in self.inference.together:
             self._check_shared_load(group)
+        for name in self.publish:
+            if name not in self.tuned():
+                allowed = ", ".join(self.tuned()) or "none"
+                raise ValueError(f"publish: {name!r} is not a tuned system; allowed: {allowed}")
         for evaluated in self.evaluate:
             _known("evaluate", evaluated, "splits", self.splits)
         for submitted in self.submit:
@@ -182,6 +203,33 @@ class Configuration(Section):
         """Whether a job loads the model: to answer, or to tune it for a server."""
         systems = (system for system in self.systems.values() if isinstance(system, ModelSystem))
         return any(s.model == model and (s.engine is None or s.recipe is not None) for s in systems)
+
+    def tuned(self) -> list[str]:
+        """The systems that have an adapter."""
+        return [name for name, entry in self.systems.items() if isinstance(entry, ModelSystem) and entry.recipe]
+
+    def to_merge(self) -> list[str]:
+        """The systems whose weights can be merged.
+
+        Raises:
+            ConfigurationError: there are none, so that the target `merge` would do nothing.
+        """
+        if not self.tuned():
+            raise ConfigurationError("merge: no system has a recipe, so that there is no adapter to merge")
+        return self.tuned()
+
+    def to_push(self) -> list[str]:
+        """The systems that `publish` names.
+
+        Raises:
+            ConfigurationError: there are none, so that the target `push` would do nothing.
+        """
+        if not self.publish:
+            raise ConfigurationError(
+                "push: `publish` is empty, so that nothing is uploaded; to upload a tuned system "
+                f"({', '.join(self.tuned()) or 'there is none'}), name it: publish: {{SYSTEM: {{repo: OWNER/NAME}}}}"
+            )
+        return list(self.publish)
 
     def checkpoints(self) -> dict[str, Checkpoint]:
         """Every checkpoint that jobs may read, by the name of its record: MODEL, judges/JUDGE, encoders/bertscore."""

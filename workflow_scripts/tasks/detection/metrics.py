@@ -32,7 +32,8 @@ from workflow_scripts.tasks.boxes.metrics import (
 )
 from workflow_scripts.tasks.detection.flare_2026 import Counts, count_boxes
 
-OVERLAP = 0.5
+ROW_OVERLAP = 0.5
+"""What a row's score counts as a match; the report's page reads it."""
 
 
 def facts(answers: Sequence[ScoredAnswer]) -> Facts:
@@ -52,11 +53,11 @@ def facts(answers: Sequence[ScoredAnswer]) -> Facts:
         predictions = [cast(list[Corners], value or []) for value in values]
         pairs = list(zip(references, predictions, strict=True))
         columns[f"predicted {reading}"] = np.array([len(boxes) for boxes in predictions], dtype=float)
-        columns[f"hits {reading}"] = np.array([matched(overlaps(*pair), OVERLAP) for pair in pairs], dtype=float)
+        columns[f"hits {reading}"] = np.array([matched(overlaps(*pair), ROW_OVERLAP) for pair in pairs], dtype=float)
         metrics += of_reading(_metrics(f"hits {reading}", f"predicted {reading}"), reading)
         if reading == "lenient":
             # FLARE 2025 reads leniently and gives the turns to the predicted boxes.
-            columns["hits 2025"] = np.array([matched(overlaps(*pair).T, OVERLAP) for pair in pairs], dtype=float)
+            columns["hits 2025"] = np.array([matched(overlaps(*pair).T, ROW_OVERLAP) for pair in pairs], dtype=float)
             metrics += of_reading(_metrics_2025(), "lenient")
     single = [
         [(answer.reference[0], answer.lenient[0])]

@@ -22,6 +22,8 @@ from workflow_scripts.tasks.boxes.metrics import Pair, coordinate_facts, f1_of, 
 from workflow_scripts.tasks.instance_detection.identities import identity_order
 
 OVERLAPS = (0.3, 0.4, 0.5, 0.6, 0.7)
+ROW_OVERLAP = OVERLAPS[0]
+"""What a row's score counts as a match; the report's page reads it."""
 ByIdentity = dict[str, list[Corners]]
 
 
@@ -57,7 +59,7 @@ def facts(answers: Sequence[ScoredAnswer]) -> Facts:
             columns[f"hits {threshold} {reading}"] = hits[place]
         metrics += of_reading(_metrics(identities, reading), reading)
     columns |= coordinate_facts([_paired(answer) for answer in answers])
-    hits = columns[f"hits {OVERLAPS[0]} strict"].sum(axis=1)
+    hits = columns[f"hits {ROW_OVERLAP} strict"].sum(axis=1)
     row_scores = row_f1(hits, columns["reference_all"], columns["predicted_all strict"], columns["unread"])
     return Facts(columns, [*metrics, pooled_r2(), wrong_format()], row_scores)
 

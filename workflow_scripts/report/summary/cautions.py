@@ -1,0 +1,146 @@
+"""What a reader must bear in mind, as sentences, each with the place on the page where it belongs."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from workflow_scripts.core.rows import Agreement, LeftOutRow, MetricValue, Prediction, Row
+from workflow_scripts.core.tasks import tasks
+from workflow_scripts.report.tables import JUDGED, metric_label
+
+CHEST_XRAY = frozenset({"xray", "cxr", "chestxray"})
+"""Modalities whose reports CRIMSON and GREEN were validated on, lower case without signs."""
+
+LOW_PARSE_RATE = 0.9
+"""Share of valid answers below which a system's numbers say more of its format than of its knowledge."""
+
+RESEARCH_USE = (
+    "For research use only. Nothing here was validated for clinical decisions, and no number here says that a system"
+    " is safe."
+)
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A sentence, and the task that it is about, if it is about one."""
+
+    text: str
+    task: str | None = None
+
+
+def judge_cautions(values: Iterable[MetricValue], rows: Sequence[Row], rule_based: Collection[str]) -> list[Caution]:
+    """That a judge is a set of rules, and that reports outside chest X-ray are judged by metrics made for these."""
+    judges = {value.judge for value in values if value.judge and value.metric in JUDGED}
+    reports = [row for row in rows if tasks()[row.task].free_text]
+    about = reports[0].task if reports else None
+    cautions = [
+        Caution(
+            f"The judge {judge} is a set of rules and a vocabulary, no model: its scores check the workflow and are not"
+            " CRIMSON or GREEN as published.",
+            about,
+        )
+        for judge in sorted(judges & set(rule_based))
+    ]
+    outside = sorted({row.modality for row in reports if not is_chest_xray(row.modality)})
+    if outside and judges:
+        text = "CRIMSON and GREEN were validated on chest X-ray reports. Their scores for "
+        cautions.append(Caution(f"{text}{', '.join(outside)} are exploratory.", about))
+    return cautions
+
+
+def is_chest_xray(modality: str) -> bool:
+    """Whether a modality is that of chest X-ray, however it is written."""
+    return "".join(character for character in modality.lower() if character.isalnum()) in CHEST_XRAY
+
+
+def parse_cautions(values: Iterable[MetricValue], baselines: Collection[str]) -> list[Caution]:
+    """In which tasks which systems often give answers that are not valid; one sentence for all."""
+    shares: dict[str, list[str]] = {}
+    for value in values:
+        compared = value.primary and value.subset == "macro" and value.system not in baselines
+        if compared and value.valid_share < LOW_PARSE_RATE:
+            shares.setdefault(value.task, []).append(f"{value.system} {value.valid_share:.0%}")
+    if not shares:
+        return []
+    listed = "; ".join(f"{task.replace('_', ' ')}: {', '.join(of_task)}" for task, of_task in shares.items())
+    return [
+        Caution(
+            f"Many answers are not valid. Shares of valid ones: {listed}. The others count against their system, so"
+            " that its number says as much of its format as of its knowledge."
+        )
+    ]
+
+
+def disagreement(row: Agreement) -> str:
+    """Two report metrics that disagree about which of two systems is better."""
+    return (
+        f"{metric_label(row.metric_1, row.judge_1)} and {metric_label(row.metric_2, row.judge_2)} disagree: from"
+        f" {row.system_a} to {row.system_b} one moves by {row.difference_1:+.3f}, the other by"
+        f" {row.difference_2:+.3f}."
+    )
+
+
+def is_loud(row: Agreement, baselines: Collection[str]) -> bool:
+    """Whether a disagreement is one of judges about systems that are no baselines."""
+    return {row.metric_1, row.metric_2} == set(JUDGED) and not {row.system_a, row.system_b} & set(baselines)
+
+
+def leak_cautions(left_out: Mapping[str, Iterable[LeftOutRow]]) -> list[Caution]:
+    """How many rows the training splits left out because an evaluated row shares their image, case or group."""
+    cautions = []
+    for split, rows in left_out.items():
+        leaks = [row for row in rows if row.reason.startswith("leaked")]
+        if leaks:
+            count = f"{len(leaks)} training rows" if len(leaks) > 1 else "One training row"
+            cautions.append(
+                Caution(
+                    f"{count} of the split {split} shared an image, a case or a group with evaluated rows and"
+                    f" {'were' if len(leaks) > 1 else 'was'} left out of training."
+                )
+            )
+    return cautions
+
+
+def seen_cautions(seen: Mapping[str, frozenset[str]], rows: int) -> list[Caution]:
+    """Systems that were trained on an image or a case of evaluated rows."""
+    return [
+        Caution(
+            f"{system} was trained on the image or the case of {len(uids)} of the {rows} evaluated rows: its numbers"
+            " are too good. Those cases are marked."
+        )
+        for system, uids in seen.items()
+        if uids
+    ]
+
+
+def seen_in_training(rows: Sequence[Row], training: Iterable[Row]) -> frozenset[str]:
+    """The uids of evaluated rows whose image or whose case of the same subset is among the training rows."""
+    images: set[str] = set()
+    cases: set[tuple[str, str]] = set()
+    for row in training:
+        images.update(image.sha256 for image in row.images)
+        cases.add((row.subset, row.case_id))
+    return frozenset(
+        row.uid
+        for row in rows
+        if (row.subset, row.case_id) in cases or any(image.sha256 in images for image in row.images)
+    )
+
+
+def differing_conditions(answers: Mapping[str, Iterable[Prediction]]) -> list[str]:
+    """Sentences about systems that answered under different conditions, so that more than the model differs.
+
+    Args:
+        answers: predictions by system, in the systems' order.
+    """
+    engines: dict[str, list[str]] = {}
+    grammars: dict[str, list[str]] = {}
+    for system, predictions in answers.items():
+        generated = [prediction for prediction in predictions if prediction.engine]
+        engines[system] = sorted({str(prediction.engine) for prediction in generated})
+        grammars[system] = sorted({str(prediction.constrained) for prediction in generated})
+    sentences = []
+    for name, values in (("engine", engines), ("bound by a grammar", grammars)):
+        if len({tuple(of_system) for of_system in values.values() if of_system}) > 1:
+            listed = "; ".join(f"{system}: {', '.join(of_system)}" for system, of_system in values.items() if of_system)
+            sentences.append(f"{name} — {listed}")
+    return sentences
