@@ -125,6 +125,18 @@ def test_a_link_opens_its_case_and_the_address_follows_the_reader(report, visit)
         page.wait_for_selector("#case-unknown:not([hidden])")
 
 
+def test_every_control_says_what_a_link_of_the_page_looks_for(report, visit):
+    with visit(report) as opened:
+        page = opened.page
+        links = page.eval_on_selector_all("a[href^='#'][href*='=']", "links => links.map(link => link.hash)")
+        assert any("from=" in link for link in links)
+        for link in sorted(set(links), key=len)[-40:]:
+            page.goto(report.as_uri() + link)
+            wait_until(page, "document.querySelector('#case-busy').hidden")
+            empty = "controls => controls.filter(control => control.selectedIndex < 0).map(control => control.id)"
+            assert page.eval_on_selector_all("select[id^='find-']", empty) == [], link
+
+
 def test_a_cell_of_the_table_leads_to_its_cases(report, visit):
     with visit(report) as opened:
         page = opened.page

@@ -14,6 +14,9 @@ const stateText = () => {
 const readState = (text) => {
   const given = new URLSearchParams(text);
   for (const name of [...FIELDS, 'case']) state[name] = given.get(name) ?? '';
+  // Links from the tables name both systems; the pair that is compared anyway stands for itself.
+  if (state.from === SYSTEMS[FROM]) state.from = '';
+  if (state.to === SYSTEMS[TO]) state.to = '';
 };
 
 const systemNumber = (name, otherwise) => {
