@@ -99,6 +99,12 @@ def test_a_fault_is_named_with_its_place_and_the_remedy(place, value, sentence):
     assert "Traceback" not in message
 
 
+def test_two_systems_are_not_uploaded_to_one_repository():
+    again = {"model": "tiny", "recipe": "qlora", "train": "train"}
+    message = refused(systems__again=again, publish={"tuned": {"repo": "lab/x"}, "again": {"repo": "Lab/X"}})
+    assert "publish.tuned.repo: 'lab/x' is that of 'again' too, which it would overwrite" in message
+
+
 def test_a_submitted_split_keeps_its_rows_without_answers():
     hidden = {"dataset": "toy", "folder": "validation-hidden"}
     message = refused(splits__hidden=hidden, submit=["hidden"])

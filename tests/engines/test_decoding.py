@@ -7,9 +7,13 @@ from transformers import (
     Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     PaliGemmaConfig,
     PaliGemmaForConditionalGeneration,
     PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
 )
 
 from workflow_scripts.engines.local import decoding
@@ -42,6 +46,13 @@ MODELS = {
         )
     ),
 }
+
+
+WINDOWED = {**SHAPE, "sliding_window": 8}
+MODELS["mistral"] = lambda: MistralForCausalLM(MistralConfig(**WINDOWED))  # one window for all layers
+MODELS["qwen2"] = lambda: Qwen2ForCausalLM(  # its configuration names no width of a head
+    Qwen2Config(**{name: value for name, value in SHAPE.items() if name != "head_dim"})
+)
 
 
 @pytest.fixture(scope="module", params=MODELS)

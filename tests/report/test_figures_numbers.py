@@ -93,6 +93,20 @@ def test_rare_classes_and_strange_answers_are_one_class_and_no_row_is_lost():
     assert ours.counts[-1].sum() == len(rest)
 
 
+def test_collected_classes_are_right_row_by_row_and_not_because_they_are_collected():
+    pairs = [(f"c{place}", f"c{place}") for place in range(MOST_CLASSES)] * 2
+    pairs += [("rare", "rare"), ("scarce", "rare"), ("scarce", "invented")]
+    ours = confusion(pairs)
+    assert ours.own == MOST_CLASSES and ours.counts[-1, MOST_CLASSES] == 3
+    assert ours.right == 2 * MOST_CLASSES + 1
+
+
+def test_a_class_of_the_name_of_the_collected_ones_stands_for_itself():
+    ours = confusion([(OTHER, OTHER), ("normal", OTHER), ("normal", "invented"), ("normal", None)])
+    assert sorted(ours.classes[:2]) == ["normal", OTHER] and ours.classes[2] not in ("normal", OTHER)
+    assert ours.right == 1 and ours.counts[:, -1].sum() == 1
+
+
 def test_a_letter_stands_for_the_option_of_its_own_question():
     lettered = row("classification", "x", 0, "A", expected=ExpectedFormat(options=(Option("A", "Naevus"),)))
     assert class_of(lettered, " a ") == "Naevus" and class_of(lettered, "B") == "B" and class_of(lettered, None) is None

@@ -232,7 +232,7 @@ def test_a_system_is_compared_with_the_strongest_baseline_of_each_task():
     ]
     standing = against_baselines(rows, values, "tuned", ["weak", "strong"])
     assert standing.tasks == {"unclear": ["counting"]}
-    assert "clearly better in 0 of 1" in standing.sentence
+    assert standing.sentence.endswith("tuned is not clearly different in 1 (counting).")
 
 
 def test_the_first_screen_holds_verdict_table_and_cautions(page):
@@ -286,6 +286,10 @@ def test_systems_that_answered_under_different_conditions_are_named():
     assert differing_conditions(alike | {"b": [row("openai")]}) == ["engine — a: transformers; b: openai"]
     (sentence,) = differing_conditions(alike | {"b": [row("transformers", True)]})
     assert sentence == "bound by a grammar — a: False; b: True"
+    worded = {name: [replace(row("transformers"), prompt_hash=name)] for name in ("a", "b")}
+    (sentence,) = differing_conditions(worded, [("a", "b")])
+    assert sentence == "prompt — a and b were asked in different words"
+    assert differing_conditions(worded | {"b": worded["a"]}, [("a", "b")]) == differing_conditions(worded) == []
 
 
 @pytest.mark.parametrize(("modality", "chest"), [("Xray", True), ("X-ray", True), ("CXR", True), ("CT", False)])

@@ -98,10 +98,11 @@ def write_card(
     for split, file in zip(splits, metrics, strict=True):
         values = [value for value in read_rows(file, MetricValue) if value.subset == "macro"]
         dataset = configuration["splits"][split]["dataset"]
-        own = [value for value in values if value.system == system]
+        shown = [value for value in values if value.system in (*bases, system)]
+        own = [value for value in shown if value.system == system]
         revision = revision_of(results, dataset)
         entries += eval_results(own, split, dataset, configuration["datasets"][dataset], revision)
-        tables.append(f"## Results on {markdown_cell(split)}\n\n{markdown_table(values, [*bases, system])}")
+        tables.append(f"## Results on {markdown_cell(split)}\n\n{markdown_table(shown, [*bases, system])}")
     trained_on = configuration["splits"][configuration["systems"][system]["train"]]["dataset"]
     if repo := configuration["datasets"][trained_on].get("repo"):
         card.data["datasets"] = [repo]

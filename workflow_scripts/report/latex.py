@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from workflow_scripts.report.escaping import latex_text
+from workflow_scripts.report.summary.verdict import LEVEL
 
 NAME = 48
 """Characters of a name in a cell; longer ones are cut, so that the table stays on the page."""
@@ -51,11 +52,6 @@ class TexCaption:
     meanings: tuple[tuple[str, str], ...] = ()  # notes, and what each means
     missing: tuple[str, ...] = ()  # a sentence for each judge with judgements that are missing
 
-    @property
-    def level(self) -> float:
-        """Below which a corrected p value counts: what the intervals leave out."""
-        return round(1 - self.confidence, 6)
-
 
 def latex_tables(lines: Sequence[TexLine], systems: Sequence[str], caption: TexCaption) -> str:
     """Both tables as one file."""
@@ -77,11 +73,18 @@ def letters(systems: Sequence[str]) -> dict[str, str]:
 
 def latex_number(text: str) -> str:
     """A number that was written for a terminal, with a minus sign and powers of ten as they are printed."""
-    power = re.fullmatch(r"(-?[0-9.]+)e([+-])0*([0-9]+)", text)
-    if power:
-        exponent = power[3] if power[2] == "+" else f"-{power[3]}"
-        return f"${power[1]}\\times10^{{{exponent}}}$"
-    return re.sub(r"-(?=[0-9])", "$-$", text).replace("–", "\\textendash{}")
+
+    def power(match: re.Match[str]) -> str:
+        exponent = match[3] if match[2] == "+" else f"-{match[3]}"
+        return f"${match[1]}\\times10^{{{exponent}}}$"
+
+    parts = re.split(r"(-?[0-9.]+e[+-][0-9]+)", text)
+    for place, part in enumerate(parts):
+        if place % 2:
+            parts[place] = re.sub(r"(-?[0-9.]+)e([+-])0*([0-9]+)", power, part)
+        else:
+            parts[place] = re.sub(r"-(?=[0-9])", "$-$", part).replace("–", "\\textendash{}")
+    return "".join(parts)
 
 
 def _macro_table(lines: Sequence[TexLine], systems: Sequence[str], caption: TexCaption) -> str:
@@ -175,7 +178,7 @@ def _how(caption: TexCaption) -> str:
     return (
         f"In brackets: {percent}\\,\\% intervals, bias-corrected percentile bootstrap over cases, "
         f"{caption.resamples:,} resamples. Bold: best value of a line. A superscript names the systems that a value is "
-        f"better than ($p < {caption.level:g}$, two-sided paired randomisation test over cases, Holm-corrected). "
+        f"better than ($p < {LEVEL:g}$, two-sided paired randomisation test over cases, Holm-corrected). "
         "$n$: questions. After an interval: the share of valid answers, where it is under 100\\,\\%."
     )
 

@@ -65,7 +65,7 @@ def methods_text(results: Path, split: str, systems: Sequence[str], stands_on: M
     facts = _Facts(results, configuration, stands_on["revisions"])
     training_splits = sorted({entry.train for name in systems if (entry := configuration.systems[name]).train})
     paragraphs = {
-        "Data": [facts.data(split, evaluated=True), *(facts.data(name, evaluated=False) for name in training_splits)],
+        "Data": facts.data_of(split, training_splits),
         "Systems": [facts.system(name) for name in systems],
         "Answers": [facts.answers(systems)],
         "Judges": [facts.judge(name) for name in configuration.judges] or ["No judge was configured."],
@@ -84,7 +84,17 @@ class _Facts:
         self.configuration = configuration
         self.revisions = revisions
 
-    def data(self, split: str, *, evaluated: bool) -> str:
+    def data_of(self, split: str, training_splits: Iterable[str]) -> list[str]:
+        """The evaluated split and the training ones; a dataset's conversion is described once."""
+        described: set[str] = set()
+        texts = []
+        for name in (split, *training_splits):
+            dataset = self.configuration.splits[name].dataset
+            texts.append(self.data(name, evaluated=name == split, converted=dataset not in described))
+            described.add(dataset)
+        return texts
+
+    def data(self, split: str, *, evaluated: bool, converted: bool) -> str:
         """Source, size, and what was left out, of a split."""
         entry = self.configuration.splits[split]
         use = "Systems were evaluated" if evaluated else "Training and baselines used"
@@ -103,7 +113,7 @@ class _Facts:
             text += f". Left out of it were {_counted(left_out, 'row')}."
         else:
             text += "."
-        if evaluated or entry.dataset != self.configuration.splits[self.configuration.evaluate[0]].dataset:
+        if converted:
             text += f" {self._conversion(entry.dataset)}"
         return text
 
@@ -246,9 +256,9 @@ class _Facts:
         scoring = self.configuration.scoring
         return (
             "A task's primary metric is computed for each subset, and averaged over subsets without weights (macro). "
-            f"Intervals of {scoring.confidence:.0%} are bias-corrected percentiles of {scoring.resamples:,} bootstrap "
-            "resamples of cases within each subset. Two systems are compared by a two-sided paired randomisation test "
-            "that exchanges the answers of whole cases, with "
+            f"Intervals of {100 * scoring.confidence:g}% are bias-corrected percentiles of {scoring.resamples:,} "
+            "bootstrap resamples of cases within each subset. Two systems are compared by a two-sided paired "
+            "randomisation test that exchanges the answers of whole cases, with "
             f"{REARRANGEMENTS * scoring.resamples:,} rearrangements; baselines are not compared among themselves. "
             "Holm's correction is over all macro comparisons of the split as one family, and over all others as "
             f"another. Seed {scoring.seed}. An answer that cannot be read counts as the metric's definition says, and "

@@ -162,7 +162,7 @@ def write_page(
         findings_of = dict(zip(systems, findings, strict=True))
         details = read_report_details(rows, answers, findings_of, report_scores)
         data = CaseData(rows, systems, outcome_of, read_row_scores(facts), details, seen)
-        conditions = differing_conditions(answers)
+        conditions = differing_conditions(answers, tuned)
         del answers
         pairs = [(first, second) for first, second in tuned if {first, second} <= set(systems)]
         lines = lines_of(values, every_comparison, systems, pairs, baselines)
@@ -186,6 +186,7 @@ def write_page(
         weakest=[weakest_subsets(data, every_row, system) for system in _shown_first(systems, pairs, baselines)],
         shown_first=_shown_first(systems, pairs, baselines),
         pairs=pairs,
+        row_changes={pair: Counter(data.scores.change(row.uid, *pair) for row in every_row) for pair in pairs},
         models=[system for system in systems if system not in baselines],
         lines=lines,
         subset_lines=without_repeated_means(lines),

@@ -26,6 +26,7 @@ from workflow_scripts.report.latex import TexCaption, TexCell, TexLine, latex_ta
 from workflow_scripts.report.lineage import lineage
 from workflow_scripts.report.methods import methods_text
 from workflow_scripts.report.results import results_of
+from workflow_scripts.report.summary.verdict import LEVEL
 
 JUDGED = ("crimson", "green")
 """Metrics that stand for a judge's judgements; the others of a judge are made of the same ones."""
@@ -251,7 +252,7 @@ def latex_table(
         tuple((name.replace("_", " "), meaning) for name, meaning in meanings),
         tuple(missing_judgements(values, systems)),
     )
-    return latex_tables(tex_lines(values, systems, comparisons, caption.level), systems, caption)
+    return latex_tables(tex_lines(values, systems, comparisons, LEVEL), systems, caption)
 
 
 def write_tables(

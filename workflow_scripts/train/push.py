@@ -6,6 +6,7 @@ Only the target `push` runs it, and only for systems that the configuration's `p
 from collections.abc import Iterable
 from pathlib import Path
 
+from httpx2 import HTTPError
 from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationDelete,
@@ -26,7 +27,7 @@ UPLOADED = (".json", ".safetensors", ".jinja", ".model", ".txt")
 
 CARD = "README.md"
 
-WEIGHTS = (".safetensors", ".safetensors.index.json", "adapter_config.json")
+STALE = (".safetensors", ".safetensors.index.json", "adapter_config.json", "config.json", "generation_config.json")
 """How names of files end that an earlier upload may have left, and that a loader would take for those of this one."""
 
 
@@ -62,10 +63,11 @@ def push(*, publication: Publication, system: str, folder: Path, card: Path, out
         commit = api.create_commit(
             publication.repo, operations, commit_message=f"{publication.what} of {system}, by flarebench"
         )
-    except (HfHubHTTPError, HFValidationError, RepositoryNotFoundError, ValueError, RuntimeError) as error:
+    except (HfHubHTTPError, HFValidationError, HTTPError, OSError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split()).replace(token, "…")
         raise Refused(
-            f"{publication.repo} could not be uploaded to: {said}; check that the token may write there, and run again"
+            f"{publication.repo} could not be uploaded to: {said}; check the network, and that the token may write "
+            "there, and run again"
         ) from None
     write_provenance(
         out,
@@ -104,7 +106,7 @@ def card_text(card: Path, publication: Publication) -> str:
 
 def stale(present: Iterable[str], files: Iterable[str]) -> list[str]:
     """Weights of an earlier upload that this one does not replace; other files of a repository stay."""
-    return sorted(name for name in set(present) - set(files) if "/" not in name and name.endswith(WEIGHTS))
+    return sorted(name for name in set(present) - set(files) if "/" not in name and name.endswith(STALE))
 
 
 def _repository(api: HfApi, publication: Publication) -> list[str]:

@@ -134,6 +134,12 @@ class Configuration(Section):
             if name not in self.tuned():
                 allowed = ", ".join(self.tuned()) or "none"
                 raise ValueError(f"publish: {name!r} is not a tuned system; allowed: {allowed}")
+            for other in self.publish:
+                if other < name and self.publish[other].repo.lower() == self.publish[name].repo.lower():
+                    raise ValueError(
+                        f"publish.{name}.repo: {self.publish[name].repo!r} is that of {other!r} too, which it would "
+                        "overwrite; name a repository for each"
+                    )
         for evaluated in self.evaluate:
             _known("evaluate", evaluated, "splits", self.splits)
         for submitted in self.submit:

@@ -27,6 +27,9 @@ LOOK = 8
 SHARED = 32
 """Fewest tokens at the beginning of all prompts that are worth a pass of their own."""
 
+KERNEL_WIDTHS = (16, 32, 64, 128, 256)
+"""Widths of a head that the kernels here take; others are left to the library's attention."""
+
 SLOTS = "slots"
 """Name of `engines.local.slot_attention`, which needs a GPU to be imported."""
 
@@ -68,17 +71,25 @@ class Decoder:
         self._config = model.config.get_text_config()
         self._layers = model.get_decoder()
         self._head = model.get_output_embeddings()
+        config = self._config
+        heads = config.num_attention_heads
+        self._kv_heads = getattr(config, "num_key_value_heads", None) or heads
+        self._width = getattr(config, "head_dim", None) or config.hidden_size // heads
         self._ranged = (
             model.device.type == "cuda"
             and model.dtype.itemsize == 2
-            and self._config._attn_implementation in ("sdpa", SLOTS)
+            and config._attn_implementation in ("sdpa", SLOTS)
+            and self._width in KERNEL_WIDTHS
         )
         if self._ranged:
             from workflow_scripts.engines.local import slot_attention  # noqa: F401 - registers itself
 
             self._config._attn_implementation = SLOTS
-        # What every token attends to, whatever the window: only then can prompts share what they begin with.
-        self._shares = "sliding_attention" not in (getattr(self._config, "layer_types", None) or [])
+        # A window that some or all layers have: which kinds of layers there are, or else one window for all.
+        kinds = getattr(config, "layer_types", None)
+        self._window = None if kinds else getattr(config, "sliding_window", None)
+        # Only what every token attends to, whatever its place, can be shared by prompts.
+        self._shares = self._window is None and "sliding_attention" not in (kinds or [])
         self._prefix: tuple[bool, Prefix] | None = None  # of the last batch, with its variant
         self._last: tuple[tuple[int, int, Prefix | None], bool, KeyValues, Step] | None = None  # batch, for the next
 
@@ -110,7 +121,7 @@ class Decoder:
         ids = torch.tensor([[self._pad] * (longest + common - len(prompt)) + prompt[common:] for prompt in prompts])
         lead = 0 if self._ranged else common
         start = torch.tensor([longest + common - len(prompt) + lead for prompt in prompts], device=device)[:, None]
-        stretch = self._stretch(len(prompts), longest, max_new_tokens)
+        stretch = self._stretch(len(prompts), lead + longest, max_new_tokens)
         slots = -(-(lead + longest + stretch) // 64) * 64
         cache, step = self._take(len(prompts), slots, prefix, variant)
         logits = self._prefill(ids.to(device), start - lead, cache, inputs)
@@ -146,14 +157,14 @@ class Decoder:
                 self._last = ((len(prompts), slots, prefix), variant, cache, step) if length == len(taken) else None
                 break
             del step  # its graph goes, and the memory it holds
-            if accept is None:
+            if accept is None and inputs is None:  # others could not be put together anew
                 fitting = self.rows_that_fit(
                     lead + longest + length + min(STRETCH, max_new_tokens - length), cache.size
                 )
                 aside += [rows[place] for place in left[fitting:].tolist()]
                 left = left[:fitting]
             logits, start = logits[left], start[left]
-            stretch = self._stretch(len(left), longest + length, max_new_tokens - length, cache.size)
+            stretch = self._stretch(len(left), lead + longest + length, max_new_tokens - length, cache.size)
             cache.select(left, lead + longest + length + stretch)
             step = Step(self._forward, cache)
             places = left.tolist()
@@ -176,7 +187,8 @@ class Decoder:
     def slots_of(self, prompts: Sequence[list[int]]) -> int:
         """Slots that the longest prompt takes in each row's buffers, when these prompts share a batch."""
         common = len(common_beginning(prompts)) if self._ranged and self._shares else 0
-        return max(map(len, prompts)) - (common if common >= SHARED else 0)
+        # The last batch's beginning may be taken again, which is shorter by an eighth at most: see `_prefix_of`.
+        return max(map(len, prompts)) - (common * 7 // 8 if common >= SHARED else 0)
 
     def rows_that_fit(self, slots: int, held: int | None = None) -> int:
         """Rows, at least one, whose keys and values, of so many slots each, fit into a GPU's memory; many on a CPU.
@@ -189,10 +201,7 @@ class Decoder:
         held = (self._last[2].size if self._last else 0) if held is None else held
         reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         free = torch.cuda.mem_get_info()[0] + reserved + held
-        config = self._config
-        a_slot = (
-            2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * self._model.dtype.itemsize
-        )
+        a_slot = 2 * self._config.num_hidden_layers * self._kv_heads * self._width * self._model.dtype.itemsize
         return max(1, int(free * self._memory_share) // (a_slot * slots))
 
     def _stretch(self, rows: int, tokens: int, most: int, held: int | None = None) -> int:
@@ -285,8 +294,9 @@ class Decoder:
     def _seen(self, kind: str, start: torch.Tensor, cache: KeyValues) -> torch.Tensor:
         """Which slots a layer's new tokens attend to, as this model's attention takes it: a range, or a mask."""
         first = torch.minimum(start, cache.place)
-        if kind == "sliding_attention":
-            first = torch.maximum(first, cache.place - self._config.sliding_window + 1)
+        window = self._config.sliding_window if kind == "sliding_attention" else self._window
+        if window is not None:
+            first = torch.maximum(first, cache.place - window + 1)
         if self._ranged:
             return torch.cat([first, cache.place.expand_as(first)], 1).to(torch.int32)[:, None, None]
         slots = torch.arange(cache.slots, device=start.device)

@@ -6,6 +6,8 @@ const SPARE = 6; // rows above and below those in view
 const listNode = element('case-list');
 const spacer = element('case-spacer');
 
+element('case-heads').textContent = `Marks in the list, from left to right: ${COMPARED.map((s) => SYSTEMS[s]).join(', ')}.`;
+
 const rowNode = (place) => {
   const i = matching[place];
   const row = make('div', {

@@ -51,6 +51,17 @@ class RowScores:
         """The class of a row's answer."""
         return level_of(self.score((outcome.uid, outcome.system)), outcome.text is None)
 
+    def change(self, uid: str, first: str, second: str) -> Literal["improved", "harmed", "unchanged"] | None:
+        """How the second system did on a row: of equal scores the smaller error counts; None without two scores."""
+        one, other = self.score((uid, first)), self.score((uid, second))
+        if one is None or other is None:
+            return None
+        gain = other - one
+        errors = self.error((uid, first)), self.error((uid, second))
+        if gain == 0 and errors[0] is not None and errors[1] is not None:
+            gain = errors[0] - errors[1]
+        return "improved" if gain > 0 else "harmed" if gain < 0 else "unchanged"
+
     def error(self, key: Key) -> float | None:
         """The absolute error of a number that was read; None for other tasks and for unreadable answers."""
         return self._errors.get(key) if self._read.get(key) else None

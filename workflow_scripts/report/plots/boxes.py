@@ -207,7 +207,7 @@ def identity_plots(
                 name=anchor("identities", group.task, group.subset),
                 section="tasks",
                 title=f"{task_name(group.task).capitalize()}, {group.subset}: each identity",
-                caption=f"{metric} of each identity with its 95% interval; in brackets, its reference boxes.",
+                caption=f"{metric} of each identity with its interval; in brackets, its reference boxes.",
                 description=f"n = {len(group.rows):,}, {sum(boxes.values()):,} reference boxes. "
                 + "; ".join(
                     f"{identity}: "

@@ -42,6 +42,8 @@ class Confusion:
 
     classes: list[str]
     counts: np.ndarray  # [classes × (classes + 1)]
+    own: int  # the first classes, which stand for themselves; one after them holds all others
+    right: int  # rows whose class was named, the collected ones among them
 
 
 def class_of(row: Row, answer: object) -> str | None:
@@ -66,13 +68,17 @@ def confusion(pairs: Sequence[tuple[str, str | None]]) -> Confusion:
     ranked = [name for name, _ in sorted(frequent, key=lambda entry: (-entry[1], entry[0]))]
     own = ranked if len(ranked) <= MOST_CLASSES else ranked[:MOST_CLASSES]
     place = {name: number_ for number_, name in enumerate(own)}
+    rest = OTHER
+    while rest in written:  # a class of the dataset has that name
+        rest = f"{rest} classes"
     strays = any(predicted is not None and predicted.lower() not in place for _, predicted in pairs)
-    classes = [written[name] for name in own] + ([OTHER] if len(own) < len(ranked) or strays else [])
+    classes = [written[name] for name in own] + ([rest] if len(own) < len(ranked) or strays else [])
     counts = np.zeros((len(classes), len(classes) + 1), dtype=int)
     for reference, predicted in pairs:
         column = len(classes) if predicted is None else place.get(predicted.lower(), len(own))
         counts[place.get(reference.lower(), len(own)), column] += 1
-    return Confusion(classes, counts)
+    right = sum(predicted is not None and predicted.lower() == reference.lower() for reference, predicted in pairs)
+    return Confusion(classes, counts, len(own), right)
 
 
 def confusion_matrices(answers: Iterable[Answers]) -> list[Drawing]:
@@ -86,7 +92,6 @@ def confusion_matrices(answers: Iterable[Answers]) -> list[Drawing]:
             matrices[system] = confusion(
                 [(name or "", other) for name, other in zip(references, predicted, strict=True)]
             )
-        right = {system: int(np.trace(matrix.counts[:, :-1])) for system, matrix in matrices.items()}
         drawings.append(
             Drawing(
                 name=anchor("confusion", group.task, group.subset),
@@ -97,11 +102,11 @@ def confusion_matrices(answers: Iterable[Answers]) -> list[Drawing]:
                 f"At most {MOST_CLASSES} classes stand alone, the most frequent; the rest are “{OTHER}”. "
                 f"“{UNREAD}”: no class could be read.",
                 description=f"n = {len(group.rows):,}. "
-                + "; ".join(_summary(system, matrix, right[system]) for system, matrix in matrices.items())
+                + "; ".join(_summary(system, matrix) for system, matrix in matrices.items())
                 + ".",
                 chart=alt.vconcat(
                     *(
-                        _matrix(matrix, f"{short_system(system)}: {right[system]:,} of {len(group.rows):,} right")
+                        _matrix(matrix, f"{short_system(system)}: {matrix.right:,} of {len(group.rows):,} right")
                         for system, matrix in matrices.items()
                     ),
                     spacing=18,
@@ -111,11 +116,13 @@ def confusion_matrices(answers: Iterable[Answers]) -> list[Drawing]:
     return drawings
 
 
-def _summary(system: str, matrix: Confusion, right: int) -> str:
+def _summary(system: str, matrix: Confusion) -> str:
     wrong = matrix.counts.copy()
-    for place in range(len(matrix.classes)):
+    for place in range(matrix.own):
         wrong[place, place] = 0
-    text = f"{system} names the right class in {plural(right, 'row')}"
+    if matrix.own < len(matrix.classes):
+        wrong[matrix.own, matrix.own] = 0  # right and wrong ones together
+    text = f"{system} names the right class in {plural(matrix.right, 'row')}"
     if wrong.any():
         row, column = np.unravel_index(int(wrong.argmax()), wrong.shape)
         taken = [*matrix.classes, UNREAD][column]
@@ -128,7 +135,7 @@ def _matrix(matrix: Confusion, title: str) -> Panel:
     totals = matrix.counts.sum(axis=1)
     rows = [f"{names[name]} ({total:,})" for name, total in zip(matrix.classes, totals, strict=True) if total]
     unread = bool(matrix.counts[:, -1].any())
-    columns = list(names.values()) + ([UNREAD] if unread else [])
+    columns = [names[name] for name in matrix.classes] + ([UNREAD] if unread else [])
     cells = []
     for row, total in enumerate(totals[: len(rows)]):
         for column in range(len(columns)):
@@ -140,7 +147,7 @@ def _matrix(matrix: Confusion, title: str) -> Panel:
                     "column": f"{column}",
                     "share": share,
                     "text": f"{count:,}" if count else "",
-                    "right": row == column,
+                    "right": row == column < matrix.own,
                     "dark": share > 0.55,
                 }
             )

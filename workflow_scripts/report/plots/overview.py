@@ -32,9 +32,8 @@ from workflow_scripts.report.plots.style import (
     short_system,
     task_name,
 )
+from workflow_scripts.report.summary.verdict import LEVEL
 
-SIGNIFICANT = 0.05
-"""Corrected p below which a difference is marked."""
 NUMBERS = 142
 """Width of the numbers at the right of a forest plot, in pixels."""
 SHARES = 146
@@ -124,7 +123,7 @@ def _forest(
     helped, harmed = ([line for line in lines if line.better == sign] for sign in (1, -1))
     sure = [line for line in lines if line.significant]
     description = (
-        f"{tuned} against {base}, {plural(len(lines), 'task')}: the 95% interval of the difference lies on the better "
+        f"{tuned} against {base}, {plural(len(lines), 'task')}: the interval of the difference lies on the better "
         f"side of zero in {len(helped)} ({listed([task_name(line.task) for line in helped])}), on the worse in "
         f"{len(harmed)} ({listed([task_name(line.task) for line in harmed])}). Beyond chance after Holm's correction: "
         f"{listed([task_name(line.task) for line in sure])}. "
@@ -136,7 +135,7 @@ def _forest(
         section="overview",
         title=f"{tuned} against {base}, by task",
         caption=(
-            "Difference of the primary metric (mean over subsets) with its 95% interval by bootstrap over cases; right "
+            "Difference of the primary metric (mean over subsets) with its interval by bootstrap over cases; right "
             "of zero, the second system is better on every axis. Scores between −1 and 1 share an axis, errors have "
             "their own, in the answers' unit. Filled and marked *: p < 0.05 by the paired randomisation test after "
             "Holm's correction over all tasks and pairs of systems."
@@ -152,7 +151,7 @@ def _line(row: Comparison, cells: Sequence[MetricValue | None]) -> Line:
     sign = 1 if row.direction == "higher" else -1
     known = row.low is not None and row.high is not None
     better = sign if known and low > 0 else -sign if known and high < 0 else 0
-    significant = row.p_holm is not None and row.p_holm < SIGNIFICANT
+    significant = row.p_holm is not None and row.p_holm < LEVEL
     first, second = ("–" if cell is None or cell.value is None else number(cell.value) for cell in cells)
     return Line(
         task=row.task,
@@ -215,7 +214,7 @@ def subset_plots(values: Iterable[MetricValue], systems: Sequence[str], colours:
                 name=anchor("subsets", task),
                 section="overview",
                 title=f"{task_name(task).capitalize()} by subset",
-                caption=f"{metric_name(metric, judge)} of each subset with its 95% interval; {arrow}.",
+                caption=f"{metric_name(metric, judge)} of each subset with its interval; {arrow}.",
                 description=f"{metric_name(metric, judge)} by subset: "
                 + "; ".join(f"{row.subset}, {row.system} {number(row.value or 0.0)} (n = {row.rows:,})" for row in rows)
                 + ".",

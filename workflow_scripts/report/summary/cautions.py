@@ -126,11 +126,14 @@ def seen_in_training(rows: Sequence[Row], training: Iterable[Row]) -> frozenset[
     )
 
 
-def differing_conditions(answers: Mapping[str, Iterable[Prediction]]) -> list[str]:
+def differing_conditions(
+    answers: Mapping[str, Sequence[Prediction]], pairs: Iterable[tuple[str, str]] = ()
+) -> list[str]:
     """Sentences about systems that answered under different conditions, so that more than the model differs.
 
     Args:
         answers: predictions by system, in the systems' order.
+        pairs: systems of one model, which should have been asked in the same words.
     """
     engines: dict[str, list[str]] = {}
     grammars: dict[str, list[str]] = {}
@@ -143,4 +146,10 @@ def differing_conditions(answers: Mapping[str, Iterable[Prediction]]) -> list[st
         if len({tuple(of_system) for of_system in values.values() if of_system}) > 1:
             listed = "; ".join(f"{system}: {', '.join(of_system)}" for system, of_system in values.items() if of_system)
             sentences.append(f"{name} — {listed}")
+    for first, second in pairs:
+        if first in answers and second in answers:
+            prompts = {answer.uid: answer.prompt_hash for answer in answers[first] if answer.prompt_hash}
+            others = [(prompts.get(answer.uid), answer.prompt_hash) for answer in answers[second]]
+            if any(one and other and one != other for one, other in others):
+                sentences.append(f"prompt — {first} and {second} were asked in different words")
     return sentences

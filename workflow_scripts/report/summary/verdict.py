@@ -108,15 +108,20 @@ class AgainstBaselines:
     @property
     def sentence(self) -> str:
         """As a person reads it."""
-        better, worse, unclear = (len(self.tasks.get(change, [])) for change in ("better", "worse", "unclear"))
-        count = sum(map(len, self.tasks.values()))
-        return (
-            f"Against the strongest baseline of each task, {self.system} is clearly better in {better} of {count},"
-            f" clearly worse in {worse or 'none'}, and not clearly different in {count - better - worse}."
-            if unclear or count - better - worse
-            else f"Against the strongest baseline of each task, {self.system} is clearly better in {better} of {count}"
-            f" and clearly worse in {worse or 'none'}."
-        )
+        counts = {change: len(of_change) for change, of_change in self.tasks.items()}
+        phrases: list[tuple[Change, str]] = [
+            ("better", "clearly better in"),
+            ("worse", "clearly worse in"),
+            ("unclear", "not clearly different in"),
+            ("untested", "not tested in"),
+        ]
+        parts = [
+            f"{words} {counts[change]} ({', '.join(task.replace('_', ' ') for task in self.tasks[change])})"
+            for change, words in phrases
+            if counts.get(change)
+        ]
+        said = ", ".join(parts)
+        return f"Against the strongest baseline of each task, which looks at no image, {self.system} is {said}."
 
 
 def against_baselines(

@@ -1,10 +1,14 @@
-"""On which subsets a system is weakest, by the share of rows that are right by their own task's metric."""
+"""On which subsets a system is weakest, by the share of rows that are right by their own task's metric.
+
+Tasks with free text are left out: hardly a report is right to the last word, so that reports would always be weakest.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workflow_scripts.core.rows import Row
+from workflow_scripts.core.tasks import tasks
 from workflow_scripts.report.cases.payload import CaseData
 
 SHOWN = 3
@@ -34,8 +38,11 @@ def weakest_subsets(data: CaseData, every_row: Sequence[Row], system: str) -> We
     rows: Counter[tuple[str, str]] = Counter()
     right: Counter[tuple[str, str]] = Counter()
     for row in every_row:
+        level = data.scores.level(data.outcome(row, system))
+        if level == "unscored" or tasks()[row.task].free_text:  # hardly a report is right to the last word
+            continue
         place = (row.task, row.subset)
         rows[place] += 1
-        right[place] += data.scores.level(data.outcome(row, system)) == "right"
+        right[place] += level == "right"
     ranked = sorted(rows, key=lambda place: (right[place] / rows[place], -rows[place], place))
     return WeakestSubsets(system, [WeakPlace(*place, right[place], rows[place]) for place in ranked[:SHOWN]])
