@@ -151,7 +151,9 @@ def test_snakemakes_own_views_work(done, arguments):
     assert {"--dag": "digraph", "--rulegraph": "train_tune", "--summary": "table.csv"}.get(arguments[0], "") in output
     if arguments[0] == "--report":
         page = (done / "report.html").read_text()
-        assert "Tables" in page and "Pages" in page and "Audits" in page
+        for category in ("Tables", "Figures", "Pages", "Audits", "Methods", "Model cards"):
+            assert category in page
+        assert "forest-base-tuned" in page and "table.tex" in page
 
 
 def test_a_learning_rate_retrains_its_system_and_what_follows_and_nothing_else(done):
