@@ -7,8 +7,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
+from tests.loopback import LoopbackServer, QuietHandler
 from workflow_scripts.core.files import sha256_of
 
 
@@ -42,7 +43,7 @@ def echo(body: dict) -> Reply:
     return Reply(sha256_of(json.dumps([body["model"], body["messages"]]).encode())[:20])
 
 
-class ChatServer:
+class ChatServer(LoopbackServer):
     """`with ChatServer(…) as server: …`
 
     `faults` are taken one a chat request, first to last; `about` says what a request is about, to count by.
@@ -66,28 +67,14 @@ class ChatServer:
         self.most_at_once = 0
         self._at_once = 0
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        super().__init__()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-
-    def __enter__(self) -> "ChatServer":
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        return f"{self.endpoint}/v1"
 
     def _handler(chat) -> type[BaseHTTPRequestHandler]:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: object) -> None:
-                pass
-
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 if self._known():
                     self._send(200, json.dumps({"object": "list", "data": chat.models}).encode())

@@ -4,10 +4,11 @@ import hashlib
 import json
 import re
 import socket
-import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.loopback import LoopbackServer, QuietHandler
 
 REPO = "toy/flare"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -24,7 +25,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Hub:
+class Hub(LoopbackServer):
     """`with Hub(files) as hub: …`; faults are taken from `hub.faults[path]` one a request, first to last."""
 
     def __init__(self, files: dict[str, bytes], *, token: str | None = None, ranges: bool = True) -> None:
@@ -36,28 +37,10 @@ class Hub:
         self.faults: dict[str, list[Fault]] = {}
         self.sent = 0  # bytes of files
         self.seen: list[tuple[str, str, str | None]] = []  # method, path, Range
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> "Hub":
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
 
     def _handler(hub) -> type[BaseHTTPRequestHandler]:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: object) -> None:
-                pass
-
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 hub.seen.append((self.command, self.path, self.headers.get("Range")))
                 path = self.path.partition("?")[0]

@@ -4,9 +4,10 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.loopback import LoopbackServer, QuietHandler
 
 
 @dataclass
@@ -18,7 +19,7 @@ class Repository:
     commits: list[str] = field(default_factory=list)  # messages
 
 
-class ModelHub:
+class ModelHub(LoopbackServer):
     """`with ModelHub("hf_token") as hub: …`; `hub.repositories` is what it has."""
 
     def __init__(self, token: str) -> None:
@@ -28,28 +29,10 @@ class ModelHub:
         self.seen: list[tuple[str, str]] = []  # method, path
         self.quotes = False  # whether refusals quote the token
         self.invalid_card = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> "ModelHub":
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
 
     def _handler(hub) -> type[BaseHTTPRequestHandler]:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: object) -> None:
-                pass
-
+        class Handler(QuietHandler):
             def do_GET(self) -> None:
                 self._answer(b"")
 

@@ -11,8 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tests.loopback import LoopbackServer, QuietHandler
 from tests.workflow.runs import ROOT, checkout, logged_out, snakemake
 from workflow_scripts.core.rows import JudgedPair, MetricValue
 from workflow_scripts.core.tables import read_rows
@@ -47,7 +47,7 @@ def commit_of(repo: str) -> str:
     return hashlib.sha1(repo.encode(), usedforsecurity=False).hexdigest()
 
 
-class ModelHub:
+class ModelHub(LoopbackServer):
     """Folders as repositories of a hub, each at one commit: what listing and downloading need, over real HTTP.
 
     `requests` counts what it was asked.
@@ -57,34 +57,10 @@ class ModelHub:
         self.repositories = {f"models/{name}": folder for name, folder in models.items()}
         self.repositories |= {f"datasets/{name}": folder for name, folder in datasets.items()}
         self.requests = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port."""
-        return "127.0.0.1", self._server.server_address[1]
-
-    @property
-    def endpoint(self) -> str:
-        """What HF_ENDPOINT is to be."""
-        return "http://{}:{}".format(*self.address)
-
-    def __enter__(self) -> "ModelHub":
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
 
     def _handler(hub) -> type[BaseHTTPRequestHandler]:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: object) -> None:
-                pass
-
+        class Handler(QuietHandler):
             def do_HEAD(self) -> None:
                 self._answer(body=False)
 
