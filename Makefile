@@ -40,8 +40,8 @@ demo: $(VENV)/ready  ## the whole workflow on the embedded default
 	@echo
 	@echo "Report: $(CURDIR)/results/report/validation/index.html"
 
-# Tests of one file stay in one process: they share fixtures that are expensive to make. Long files begin first.
-PYTEST := $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
+# Tests of one file stay in one process: they share fixtures that are expensive to make.
+PYTEST := $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile $(PYTEST_FLAGS)
 
 test: $(VENV)/ready debian  ## every test but those marked slow or extended
 	$(PYTEST) -m "not slow and not extended"

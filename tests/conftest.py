@@ -15,27 +15,6 @@ from workflow_scripts.synthetic.drawing import Mark, canvas, draw_mark
 ROOT = Path(__file__).resolve().parents[1]
 
 
-LONGEST = (
-    "workflow/test_reruns",
-    "workflow/",
-    "train/test_processes",
-    "browser/",
-    "train/",
-    "infer/",
-    "data/test_plans",
-    "score/",
-)
-"""Files that take longest, in order: they begin first, so that no process is left alone with one at the end."""
-
-
-def pytest_collection_modifyitems(items):
-    def place(item):
-        path = item.path.relative_to(Path(__file__).parent).as_posix()
-        return next((n for n, start in enumerate(LONGEST) if path.startswith(start)), len(LONGEST))
-
-    items.sort(key=place)
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
     """The record of an untrained tiny model."""
