@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell nproc)
 
-.PHONY: environment debian demo docs test test-slow test-extended resume soak lint types format clean
+.PHONY: environment debian demo container docs test test-slow test-extended resume soak lint types format clean
 
 $(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/requirements-judges.txt envs/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("flarebench needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -39,6 +39,10 @@ demo: $(VENV)/ready  ## the whole workflow on the embedded default
 	@cat results/report/validation/table.md
 	@echo
 	@echo "Report: $(CURDIR)/results/report/validation/index.html"
+
+comma := ,
+container: $(VENV)/ready  ## for a challenge: make container SYSTEM=tuned CONFIG=config/medgemma-flare.yaml OUT=FOLDER
+	$(BIN)/snakemake container --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) --config 'container={systems: [$(SYSTEM)]$(if $(OUT),$(comma) folder: $(OUT))}'
 
 # Tests of one file stay in one process: they share fixtures that are expensive to make.
 PYTEST := $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile $(PYTEST_FLAGS)

@@ -5,11 +5,14 @@ Paths below the results folder follow one grammar:
     splits/{split}/       rows.parquet, left_out.parquet, sft.jsonl, sft.parquet
     models/{model}.json   record of a model, its files beside it
     features/{model}/{split}/index.parquet
-    systems/{system}/     adapter/, history.parquet, card/README.md; on request merged/, published.json
+    systems/{system}/     adapter/, history.parquet, samples.parquet, card/README.md, router/; selection.json of a sweep;
+                          on request merged/, published.json
     predictions/{split}/{system}.parquet, its shards in {group}/, {system}.unmatched.parquet, {system}.json
-    scores/{split}/       judgements/{judge}.{shard}.parquet, metrics, comparisons; {system}/ outcomes, report scores
-    report/{split}/       table (.csv, .md, .tex, .provenance.json), results.json, methods.md,
+    scores/{split}/       judgements/{judge}.{shard}.parquet, metrics, comparisons, experts;
+                          {system}/ outcomes, report scores, router
+    report/{split}/       table (.csv, .md, .tex, .provenance.json), results.json, methods.md, router.csv,
                           index.html with images/ and figures/
+    container/{system}/   what an image for a challenge is built from, on request
     store/                cache keyed by content: features, adapters, answers, judgements
     configuration.json    of the last run that was started
 """
@@ -50,6 +53,7 @@ include: "rules/train.smk"
 include: "rules/infer.smk"
 include: "rules/score.smk"
 include: "rules/report.smk"
+include: "rules/submit.smk"
 
 
 # What needs the internet runs where Snakemake runs: the nodes of many clusters have none.
@@ -57,6 +61,7 @@ localrules:
     all,
     stability,
     challenge,
+    container,
     merge,
     push,
     data_download,
@@ -83,7 +88,7 @@ rule challenge:
         expand(
             f"{R}/predictions/{{split}}/{{system}}.json",
             split=CONFIG.submit or CONFIG.evaluate,
-            system=[name for name, system in CONFIG.systems.items() if not isinstance(system, BaselineSystem)],
+            system=[name for name in CONFIG.systems if name not in BASELINES + ORACLES],
         ),
 
 

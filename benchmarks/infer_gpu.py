@@ -23,8 +23,8 @@ from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from benchmarks.shapes import VOCABULARY, write_images, write_medgemma
-from benchmarks.train_gpu import IMAGE, PROMPT
+from benchmarks.shapes import write_images, write_medgemma
+from benchmarks.train_gpu import PROMPT, random_ids
 from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.images import open_image
@@ -45,7 +45,8 @@ def write_features(record: Path, root: Path, images: list[Image], index: Path) -
     loaded = load(record)
     tensor = extract.compute(loaded, images, root, 32, 15)
     shards = EntryStore(index.parent / "store")
-    key = extract.write_shard(shards, [image.sha256 for image in images], tensor, compiled=False)
+    tokens = [extract.tokens_of(loaded, image) for image in images]
+    key = extract.write_shard(shards, [image.sha256 for image in images], tensor, tokens, compiled=False)
     places = [FeaturePlace(image.sha256, f"store/{key}/{SHARD_FILE}", row) for row, image in enumerate(images)]
     write_rows(index, places, FeaturePlace)
 
@@ -53,7 +54,7 @@ def write_features(record: Path, root: Path, images: list[Image], index: Path) -
 def write_adapter(record: Path, folder: Path) -> None:
     """A random adapter of rank 16 on the language model."""
     loaded = load(record)
-    config = LoraConfig(r=16, lora_alpha=16, target_modules=loaded.family.LORA_TARGETS["language"])
+    config = LoraConfig(r=16, lora_alpha=16, target_modules=loaded.family.lora_targets["language"])
     tuned = get_peft_model(loaded.model, config)
     for name, parameter in tuned.named_parameters():
         if "lora_B" in name:
@@ -63,14 +64,13 @@ def write_adapter(record: Path, folder: Path) -> None:
 
 def prompts(loaded: Loaded, images: list[Image], count: int, new: int) -> list[tuple[Request, list[int]]]:
     """`count` requests of random tokens, with their ids."""
-    tokenizer = loaded.processor.tokenizer
     generator = torch.Generator().manual_seed(0)
     requests = []
     for number in range(count):
-        text = torch.randint(1100, VOCABULARY, (PROMPT - 1,), generator=generator).tolist()
-        ids = [tokenizer.bos_token_id, *text[:3], *[tokenizer.image_token_id] * IMAGE, *text[3:]]
+        ids = random_ids(loaded, PROMPT, generator)
         image = images[number % len(images)]
-        requests.append((Request(str(number), [], (RequestImage(image.sha256, image.path),), new), ids))
+        shown = RequestImage(image.sha256, image.path, image.width, image.height)
+        requests.append((Request(str(number), [], (shown,), new), ids))
     return requests
 
 
@@ -80,13 +80,13 @@ def rates(loaded: Loaded, root: Path, index: Path, images: list[Image], batches:
     for size in batches:
         for new in (64, 8):
             batch = prompts(loaded, images, size, new)
-            engine.generate(batch[:64], adapted=True)
+            engine.generate(batch[:64])
             torch.cuda.reset_peak_memory_stats()
             torch.cuda.synchronize()
             repeats = 1 if new == 64 else 2
             start = time.perf_counter()
             for _ in range(repeats):
-                responses = engine.generate(batch, adapted=True)
+                responses = engine.generate(batch)
             torch.cuda.synchronize()
             speed = repeats * size / (time.perf_counter() - start)
             mean = sum(r.new_tokens for r in responses) / size
@@ -101,11 +101,11 @@ def one_at_a_time(record: Path, root: Path, images: list[Image], rows: int, note
 
     def ask(request: Request, ids: list[int]) -> None:
         tensor = torch.tensor([ids], device=device)
-        pixels = family.pixels(loaded.processor, [open_image(root, p.path) for p in request.images])
+        pixels = torch.cat([family.pixels(loaded.processor, open_image(root, p.path)) for p in request.images])
         loaded.model.generate(
             input_ids=tensor,
             attention_mask=torch.ones_like(tensor),
-            token_type_ids=family.token_types(loaded.processor, tensor),
+            **family.text_inputs(loaded.processor, tensor, torch.ones_like(tensor), [[]]),
             pixel_values=pixels.to(device, loaded.model.dtype),
             max_new_tokens=64,
             do_sample=False,
@@ -198,17 +198,13 @@ def constrained_and_stable(loaded: Loaded, root: Path, index: Path, images: list
     free = prompts(loaded, images, 768, 16)
     grammar = "start: NUMBER\nNUMBER: /[1-9][0-9]{11,20}/\n"
     for name, batch in (("free", free), ("constrained", [(replace(r, grammar=grammar), ids) for r, ids in free])):
-        engine.generate(batch[:64], adapted=True)
+        engine.generate(batch[:64])
         start = time.perf_counter()
-        engine.generate(batch, adapted=True)
+        engine.generate(batch)
         note(answers=name, batch=768, new=16, rows_per_s=round(768 / (time.perf_counter() - start), 1))
     requests = prompts(loaded, images, 256, 16)
     texts = {
-        size: [
-            r.text
-            for first in range(0, 256, size)
-            for r in engine.generate(requests[first : first + size], adapted=True)
-        ]
+        size: [r.text for first in range(0, 256, size) for r in engine.generate(requests[first : first + size])]
         for size in (256, 64, 7)
     }
     for size in (64, 7):
@@ -221,10 +217,10 @@ def profile(loaded: Loaded, root: Path, index: Path, images: list[Image], size: 
     engine = TransformersEngine(loaded, vision_source(loaded, root, index), 1)
     for new in (1, 24):
         batch = prompts(loaded, images, size, new)
-        engine.generate(batch, adapted=True)
+        engine.generate(batch)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
             start = time.perf_counter()
-            engine.generate(batch, adapted=True)
+            engine.generate(batch)
             torch.cuda.synchronize()
             print(f"{new} tokens: wall {time.perf_counter() - start:.2f} s")
         print(profiler.key_averages().table(sort_by="cuda_time_total", row_limit=22, max_name_column_width=90))

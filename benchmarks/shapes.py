@@ -14,6 +14,9 @@ from transformers import (
     LlamaConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2VLImageProcessorPil,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
 )
 
 from workflow_scripts.models.record import write_record
@@ -56,6 +59,40 @@ def medgemma_config(processor: Gemma3Processor) -> Gemma3Config:
         boi_token_index=tokenizer.boi_token_id,
         eoi_token_index=tokenizer.eoi_token_id,
         image_token_index=tokenizer.image_token_id,
+    )
+
+
+def qwen3_vl_config(tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConfig:
+    """Qwen3-VL 4B's architecture with the token ids of `tokenizer`."""
+    id_of = tokenizer.convert_tokens_to_ids
+    return Qwen3VLConfig(
+        text_config={
+            "vocab_size": 151_936,
+            "hidden_size": 2560,
+            "intermediate_size": 9728,
+            "num_hidden_layers": 36,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [24, 20, 20]},
+            "tie_word_embeddings": True,
+            "pad_token_id": tokenizer.pad_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+        },
+        vision_config={
+            "depth": 24,
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_heads": 16,
+            "out_hidden_size": 2560,
+            "num_position_embeddings": 2304,
+            "deepstack_visual_indexes": [5, 11, 17],
+        },
+        tie_word_embeddings=True,
+        image_token_id=id_of("<|image_pad|>"),
+        video_token_id=id_of("<|video_pad|>"),
+        vision_start_token_id=id_of("<|vision_start|>"),
+        vision_end_token_id=id_of("<|vision_end|>"),
     )
 
 
@@ -133,6 +170,31 @@ def write_medgemma(folder: Path) -> Path:
     torch.cuda.empty_cache()
     record = folder / "medgemma.json"
     write_record(record, "medgemma", "gemma3", folder / "medgemma", "0" * 40)
+    return record
+
+
+def write_qwen3_vl(folder: Path) -> Path:
+    """Write a random Qwen3-VL of 4B and its processor below `folder`, 256 tokens an image; return its record."""
+    marks = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+    tokenizer = tokenizer_of([], 1024)
+    tokenizer.add_special_tokens({"additional_special_tokens": marks, "eos_token": "<|im_end|>"})
+    tokenizer.bos_token = None
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.bfloat16)
+    with torch.device("cuda"):
+        model = Qwen3VLForConditionalGeneration(qwen3_vl_config(tokenizer))
+    torch.set_default_dtype(torch.float32)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(folder / "qwen3_vl")
+    tokenizer.save_pretrained(folder / "qwen3_vl")
+    pixels = 512 * 512
+    Qwen2VLImageProcessorPil(patch_size=16, size={"shortest_edge": pixels, "longest_edge": pixels}).save_pretrained(
+        folder / "qwen3_vl"
+    )
+    del model
+    torch.cuda.empty_cache()
+    record = folder / "qwen3_vl.json"
+    write_record(record, "qwen3_vl", "qwen3_vl", folder / "qwen3_vl", "0" * 40)
     return record
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import transformers
 
-from benchmarks.shapes import SIDE, VOCABULARY, write_images, write_medgemma
+from benchmarks.shapes import SIDE, write_images, write_medgemma
 from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.files import sha256_of_file
@@ -46,14 +46,21 @@ class Clock(transformers.TrainerCallback):
         self.ends.append(time.perf_counter())
 
 
+def random_ids(loaded: Loaded, text: int, generator: torch.Generator) -> list[int]:
+    """An image's tokens amid `text` random ones, the first of which is the BOS where the family has one."""
+    vocabulary = loaded.base.config.get_text_config().vocab_size
+    ids = torch.randint(1100, vocabulary, (text,), generator=generator).tolist()
+    if loaded.processor.tokenizer.bos_token_id is not None:
+        ids[0] = loaded.processor.tokenizer.bos_token_id
+    return [*ids[:4], *[loaded.family.image_token_id(loaded.processor)] * IMAGE, *ids[4:]]
+
+
 def examples(loaded: Loaded, images: list[Image], count: int) -> list[TrainingRow]:
     """Rows of random tokens in the shape of the benchmark."""
-    tokenizer = loaded.processor.tokenizer
     generator = torch.Generator().manual_seed(0)
     rows = []
     for number in range(count):
-        text = torch.randint(1100, VOCABULARY, (PROMPT + ANSWER - 1,), generator=generator).tolist()
-        ids = [tokenizer.bos_token_id, *text[:3], *[tokenizer.image_token_id] * IMAGE, *text[3:]]
+        ids = random_ids(loaded, PROMPT + ANSWER, generator)
         image = images[number % len(images)]
         rows.append(
             {
@@ -61,6 +68,7 @@ def examples(loaded: Loaded, images: list[Image], count: int) -> list[TrainingRo
                 "labels": [-100] * (len(ids) - ANSWER) + ids[-ANSWER:],
                 "image_hashes": [image.sha256],
                 "image_paths": [image.path],
+                "image_sizes": [(image.width, image.height)],
                 "length": len(ids),
             }
         )
@@ -71,15 +79,17 @@ def extract_features(record: Path, root: Path, images: list[Image], index: Path,
     """Write the features of `images` with the product's code; images/s from PNG files, eager and compiled."""
     loaded = load(record)
     rates = {}
-    for name, repeats in (("eager", 2), ("compiled", 8)):
+    ways = (("eager", 2), ("compiled", 8)) if loaded.family.fixed_size else (("eager", 4),)
+    for name, repeats in ways:
         if name == "compiled":
             loaded.family.vision_tower(loaded.base).compile(dynamic=False)
         extract.compute(loaded, images[:64], root, 32, workers)
         start = time.perf_counter()
-        tensor = extract.compute(loaded, images * repeats, root, 32, workers)[: len(images)]
+        tensor = extract.compute(loaded, images * repeats, root, 32, workers)[: len(images) * IMAGE]
         rates[name] = repeats * len(images) / (time.perf_counter() - start)
     hashes = [image.sha256 for image in images]
-    shard = extract.write_shard(EntryStore(index.parent / "store"), hashes, tensor, compiled=True)
+    tokens = [extract.tokens_of(loaded, image) for image in images]
+    shard = extract.write_shard(EntryStore(index.parent / "store"), hashes, tensor, tokens, compiled=True)
     places = [FeaturePlace(sha256, f"store/{shard}/{SHARD_FILE}", row) for row, sha256 in enumerate(hashes)]
     write_rows(index, places, FeaturePlace)
     return rates

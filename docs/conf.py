@@ -44,10 +44,11 @@ NAVIGATION = {
     "docs/index": {
         "Start": ["What it is <../README>", "tutorial", "course/index"],
         "How to": [
-            *("howto/own-data", "howto/own-model", "howto/own-judge", "howto/cluster", "howto/limited-disk"),
-            *("howto/offline", "running", "cluster", "serving", "predictions", "publishing", "extending"),
+            *("howto/own-data", "howto/own-model", "howto/own-judge", "howto/sweeps", "howto/cluster"),
+            *("howto/limited-disk", "howto/offline", "running", "cluster", "serving", "routing", "predictions"),
+            *("submission", "publishing", "extending"),
         ],
-        "Reference": ["configuration", "columns", "formulas", "glossary", "reruns"],
+        "Reference": ["configuration", "models", "columns", "formulas", "glossary", "reruns"],
         "Explanation": [
             *("architecture", "decisions", "data", "training", "inference", "metrics", "report", "figures"),
             "performance",

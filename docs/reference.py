@@ -36,6 +36,7 @@ FILES = {
     "ReportScore": "scores/{split}/{system}/report_scores.parquet",
     "FeaturePlace": "features/{model}/{split}/index.parquet",
     "TrainingStep": "systems/{system}/history.parquet",
+    "SampleAnswer": "systems/{system}/samples.parquet",
 }
 """Where a table lies below the results folder. What has no file is a part of a column of others."""
 

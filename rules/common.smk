@@ -14,13 +14,14 @@ from workflow_scripts.judges.prompt_files import prompt_files
 from workflow_scripts.cache.fingerprints import identity as code
 from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, SyntheticDataset
 from workflow_scripts.core.config.judges import RecordedJudge, ServerJudge, CheckpointJudge
-from workflow_scripts.core.config.models import HubModel, SyntheticModel
+from workflow_scripts.core.config.models import READS_NO_IMAGES, HubModel, SyntheticModel
 from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, BaselineSystem
+from workflow_scripts.core.config.systems import ImportedSystem, ModelSystem, BaselineSystem, RoutedSystem, TextEncoder
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
 from workflow_scripts.core.files import BadFile, temporary_folder
 from workflow_scripts.core.tasks import tasks
 from workflow_scripts.infer.shards import finished_shards
+from workflow_scripts.tasks.boxes.model_sizes import OF_RESIZED_IMAGES
 from workflow_scripts.cache.given_files import identity_of_file
 
 # A plan makes millions of objects and drops few of them, and no module is ever dropped: looking for those every so
@@ -33,6 +34,10 @@ try:
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
 
+# What is evaluated, and the settings of sweeps that are only tuned.
+ENTRIES = {**CONFIG.trained(), **CONFIG.systems}
+SETTINGS = {name: sweep.names(name, CONFIG.recipes) for name, sweep in CONFIG.sweeps.items()}
+SELECTED = {name: CONFIG.systems[name] for name, sweep in CONFIG.sweeps.items() if sweep.select}
 R = CONFIG.results
 STORE = CONFIG.store or f"{R}/store"
 CONDA = "../envs/flarebench.yaml"
@@ -54,6 +59,12 @@ def of_models(fits):
     return "|".join(fitting) or "(?!)"
 
 
+def of_recipes(entries, *, full):
+    """A wildcard's pattern: those whose recipe trains weights in full, or adapters; or nothing."""
+    fitting = (name for name, entry in entries.items() if (CONFIG.recipes[entry.recipe].weights is not None) == full)
+    return "|".join(fitting) or "(?!)"
+
+
 def root_of(dataset):
     """The folder that the image paths of a dataset start from."""
     entry = CONFIG.datasets[dataset]
@@ -63,6 +74,12 @@ def root_of(dataset):
 def protected_from(split):
     """The evaluated splits whose images and cases a split must not share; evaluated and submitted ones stay whole."""
     return [] if split in CONFIG.evaluate + CONFIG.submit else [CONFIG.splits[name] for name in CONFIG.evaluate]
+
+
+def selections_before(split):
+    """What has to be chosen before an evaluated split is written, so that nothing chooses by its rows."""
+    evaluated = split in CONFIG.evaluate + CONFIG.submit
+    return [ancient(f"{R}/systems/{name}/selection.json") for name in SELECTED] if evaluated else []
 
 
 def other_protected(split):
@@ -76,14 +93,6 @@ def root_of_split():
     return roots.pop() if len(roots) == 1 else lambda w: root_of(CONFIG.splits[w.split].dataset)
 
 
-def features_for_tuning(wildcards):
-    """The index of the training split's features; nothing for a recipe that tunes the tower."""
-    system = CONFIG.systems[wildcards.system]
-    return (
-        [] if CONFIG.recipes[system.recipe].tunes_tower else f"{R}/features/{system.model}/{system.train}/index.parquet"
-    )
-
-
 def load_group_of(system):
     """The shared-load group of a system, joined by `+`: those that one job answers with; most stand alone."""
     return next(("+".join(group) for group in CONFIG.inference.together if system in group), system)
@@ -91,7 +100,7 @@ def load_group_of(system):
 
 def model_of(group):
     """The one model that the systems of a shared-load group have."""
-    return CONFIG.systems[group.split("+")[0]].model
+    return ENTRIES[group.split("+")[0]].model
 
 
 def base_of(system):
@@ -100,7 +109,10 @@ def base_of(system):
     bases = [
         name
         for name, other in CONFIG.systems.items()
-        if isinstance(other, ModelSystem) and other.model == entry.model and other.recipe is None
+        if isinstance(other, ModelSystem)
+        and other.model == entry.model
+        and other.recipe is None
+        and other.adapter is None
     ]
     same = ("engine", "prompt", "constrained")
     return max(
@@ -116,16 +128,35 @@ TUNED_FROM = {
 
 
 def features_of(systems, split):
-    """The index of the split's features; nothing for a system whose own tower was tuned."""
-    recipes = [CONFIG.systems[system].recipe for system in systems]
-    if any(recipe is not None and CONFIG.recipes[recipe].tunes_tower for recipe in recipes):
+    """The index of the split's features; nothing where jobs compute them: see `computes_features`."""
+    if any(computes_features(system) for system in systems):
         return []
-    return f"{R}/features/{CONFIG.systems[systems[0]].model}/{split}/index.parquet"
+    return f"{R}/features/{ENTRIES[systems[0]].model}/{split}/index.parquet"
+
+
+def computes_features(system):
+    """Whether a system's jobs look at pixels: its tower was tuned, or what a tower gives is too large to be stored."""
+    entry = ENTRIES[system]
+    tuned = entry.recipe is not None and CONFIG.recipes[entry.recipe].tunes_tower
+    return tuned or not CONFIG.models[entry.model].stores_features
+
+
+def images_in_words(systems):
+    """How a job sees images, for its message."""
+    if CONFIG.models[ENTRIES[systems[0]].model].family in READS_NO_IMAGES:
+        return "no images"
+    return "images in the job" if computes_features(systems[0]) else "stored features"
 
 
 def adapter_of(system):
-    """The tuned system's weights; nothing for a base model."""
-    return [f"{R}/systems/{system}/adapter/adapter_model.safetensors"] if CONFIG.systems[system].recipe else []
+    """The tuned system's weights, or the record of its published adapter; nothing for a base model."""
+    entry = ENTRIES[system]
+    if entry.adapter:
+        return [f"{R}/models/adapters/{system}.json"]
+    if entry.recipe is None:
+        return []
+    full = CONFIG.recipes[entry.recipe].weights is not None
+    return [f"{R}/systems/{system}/adapter/{'weights' if full else 'adapter_model'}.safetensors"]
 
 
 def option(flag, values):
@@ -145,12 +176,28 @@ def state_of_file(file, record):
 def member(system):
     """What the answering step has to know of a system."""
     entry = CONFIG.systems[system]
+    form = CONFIG.models[entry.model].box_form
+    published = f"{R}/models/adapters/{system}.json" if entry.adapter else None
     return {
         "system": system,
-        "adapter": f"{R}/systems/{system}/adapter" if entry.recipe else None,
+        "adapter": f"{R}/systems/{system}/adapter" if entry.recipe else published,
         "prompt": entry.prompt.model_dump(mode="json"),
         "constrained": entry.constrained,
-    }
+    } | ({"boxes": form.model_dump(mode="json")} if form.convention else {})
+
+
+def boxes_option(model):
+    """The flag of a model's own form of boxes; nothing where it takes the dataset's."""
+    form = CONFIG.models[model].box_form
+    return option("--boxes", form.spec() if form.convention else [])
+
+
+def record_of_boxes(system):
+    """The record of a model whose boxes depend on how its files say that images are resized."""
+    entry = CONFIG.systems[system]
+    if CONFIG.models[entry.model].box_form.convention not in OF_RESIZED_IMAGES:
+        return []
+    return f"{R}/models/{entry.model}.json" if entry.engine is None else record_of_served(system)
 
 
 def with_signature(function):
@@ -167,6 +214,13 @@ def answering(wildcards):
         "record": f"{R}/models/{CONFIG.systems[systems[0]].model}.json",
         "features": features_of(systems, wildcards.split),
         "adapter": [adapter for system in systems for adapter in adapter_of(system)],
+        # The chosen setting's answers are then those of the setting itself, in the store.
+        "settings": [
+            f"{R}/predictions/{wildcards.split}/{setting}.parquet"
+            for system in systems
+            for setting in SETTINGS.get(system, ())
+            if setting in CONFIG.systems
+        ],
     }
 
 
@@ -180,7 +234,18 @@ def per_model(value_of):
     values = {value_of(entry.gpus) for entry in CONFIG.models.values()}
     if len(values) == 1:
         return values.pop()
-    return lambda w: value_of(CONFIG.models[w.get("model") or model_of(w.get("group") or w.system)].gpus)
+    return lambda w: value_of(CONFIG.models[model_of_job(w)].gpus)
+
+
+def code_by_family(module):
+    """The fingerprint of a step that drives a job's model; a constant where all models are of one family."""
+    values = {family: code(module, family) for family in {entry.family for entry in CONFIG.models.values()}}
+    return values.popitem()[1] if len(values) == 1 else lambda w: values[CONFIG.models[model_of_job(w)].family]
+
+
+def model_of_job(wildcards):
+    """The model that a job loads."""
+    return wildcards.get("model") or model_of(wildcards.get("group") or wildcards.system)
 
 
 def shards_of_system(wildcards):
@@ -203,7 +268,7 @@ def engine_of(wildcards):
 def served_model(wildcards):
     """The model that a system's server is to hold, as JSON."""
     return canonical_json(
-        CONFIG.models[CONFIG.systems[wildcards.system].model].model_dump(mode="json", exclude={"gpus"})
+        CONFIG.models[CONFIG.systems[wildcards.system].model].model_dump(mode="json", exclude={"gpus", "boxes"})
     )
 
 
@@ -232,7 +297,7 @@ def pairs_at_most(split, judge):
     if not rows.is_file():
         return "pairs are known once the split is written"
     frozen = getattr(CONFIG.judges[judge], "metric", None) == "crimson" and CONFIG.judges[judge].freeze_references
-    return f"at most {reports_of_split(rows, rows.stat().st_mtime_ns) * (len(CONFIG.systems) + frozen):,} pairs"
+    return f"at most {reports_of_split(rows, rows.stat().st_mtime_ns) * (len(NOT_ROUTED) + frozen):,} pairs"
 
 
 @cache
@@ -243,6 +308,42 @@ def reports_of_split(rows, changed):
     free_text = {task.name for task in tasks().values() if task.free_text}
     column = read_table(rows, columns=["task"])["task"].value_counts().to_pylist()
     return sum(entry["counts"] for entry in column if entry["values"] in free_text)
+
+
+def base_of_route(system):
+    """The untuned model that a routed system's experts are compared with: its default, or the base of an expert."""
+    named = (ROUTED[system].default, *ROUTED[system].systems)
+    candidates = [name for expert in named if expert for name in (expert, TUNED_FROM.get(expert)) if name]
+    models = (name for name in candidates if isinstance(CONFIG.systems[name], ModelSystem))
+    return next((name for name in models if CONFIG.systems[name].recipe is None), None)
+
+
+def encoder_of_router(system):
+    """The record of the text encoder that a routed system's classifier has."""
+    has = isinstance(ROUTED[system].encoder, TextEncoder)
+    return [f"{R}/models/encoders/routers/{system}.json"] if has else []
+
+
+def gpus_of_router(system):
+    """GPUs of a job that reads questions for a routed system."""
+    encoder = ROUTED[system].encoder
+    return encoder.gpus if isinstance(encoder, TextEncoder) else 0
+
+
+@with_signature
+def routing(wildcards):
+    """What a routed system's answers are put together from."""
+    route = ROUTED[wildcards.system]
+    chosen_by = {
+        "classifier": {
+            "router": f"{R}/systems/{wildcards.system}/router/router.json",
+            "encoder": encoder_of_router(wildcards.system),
+        },
+        "oracle": {"facts": f"{R}/scores/{wildcards.split}/experts.parquet"},
+        "rule": {},
+    }
+    predictions = [f"{R}/predictions/{wildcards.split}/{expert}.parquet" for expert in route.systems]
+    return {"predictions": predictions, **chosen_by[route.by]}
 
 
 def gpus_of_judge(judge):
@@ -282,7 +383,8 @@ def size_of_checkpoint(name):
 def state_of_checkpoint(name):
     """Text that changes with the files of a local checkpoint."""
     try:
-        return checkpoint_identity(CHECKPOINTS[name].checkpoint, Path(f"{R}/models/{name}.json"))
+        entry = CHECKPOINTS[name]
+        return checkpoint_identity(entry.checkpoint, Path(f"{R}/models/{name}.json"), entry.family)
     except (BadFile, OSError) as error:
         raise WorkflowError(str(error)) from None
 
@@ -310,6 +412,11 @@ def prompt_of_judge(name):
     return prompt_files(judge.metric) if isinstance(judge, ServerJudge | CheckpointJudge) else ""
 
 
+ROUTED = {name: entry.route for name, entry in CONFIG.systems.items() if isinstance(entry, RoutedSystem)}
+# Their answers are others' answers: nothing of them is judged again, and an oracle's are known only after that.
+NOT_ROUTED = [name for name in CONFIG.systems if name not in ROUTED]
+CLASSIFIED = [name for name, route in ROUTED.items() if route.by == "classifier"]
+ORACLES = [name for name, route in ROUTED.items() if route.by == "oracle"]
 LOADED = [name for name, s in CONFIG.systems.items() if isinstance(s, ModelSystem) and s.engine is None]
 CHECKPOINTS = CONFIG.checkpoints()
 TRAINING_SPLITS = sorted({s.train for s in CONFIG.systems.values() if isinstance(s, ModelSystem) and s.train})

@@ -130,6 +130,7 @@ rule data_split:
         rows=lambda w: f"{R}/data/{CONFIG.splits[w.split].dataset}/rows.parquet",
         images=lambda w: images_of(w.split),
         others=lambda w: [f"{R}/data/{dataset}/rows.parquet" for dataset in other_protected(w.split)],
+        selections=lambda w: selections_before(w.split),
     output:
         rows=f"{R}/splits/{{split}}/rows.parquet",
         left_out=f"{R}/splits/{{split}}/left_out.parquet",

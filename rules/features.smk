@@ -23,7 +23,7 @@ rule features_extract:
         batch=32,
         store=f"{STORE}/features",
     params:
-        code=code("workflow_scripts.features.extract"),
+        code=code_by_family("workflow_scripts.features.extract"),
         root=root_of_split(),
     message:
         "Computing vision features of {wildcards.split} with {wildcards.model} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"

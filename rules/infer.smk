@@ -29,16 +29,17 @@ rule infer_answer:
         mem_mb=growing(per_model(lambda gpus: 48000 if gpus else 2500)),
         runtime=growing(per_model(lambda gpus: 240 if gpus else 20)),
         batch=per_model(lambda gpus: 1024 if gpus else 64),
+        images=lambda w: images_in_words(w.group.split("+")),
         tmpdir=TMPDIR,
         store=f"{STORE}/answers",
     params:
-        code=code("workflow_scripts.infer.answer"),
+        code=code_by_family("workflow_scripts.infer.answer"),
         root=root_of_split(),
         features=features_option,
         members=with_signature(lambda w: [canonical_json(member(system)) for system in w.group.split("+")]),
         max_new_tokens=MAX_NEW_TOKENS,
     message:
-        "Answering {wildcards.split} with {wildcards.group}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Answering {wildcards.split} with {wildcards.group}, shard {wildcards.scatteritem}, {resources.images} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.infer.answer"
         " --split {input.split:q} --shard {wildcards.scatteritem:q} --model {input.record:q} --root {params.root:q}"
@@ -80,6 +81,7 @@ rule infer_ask:
         max_new_tokens=MAX_NEW_TOKENS,
         model=served_model,
         served_as=lambda w: CONFIG.systems[w.system].served_as,
+        boxes=lambda w: boxes_option(CONFIG.systems[w.system].model),
         record=with_signature(lambda w, input: option("--record", input.record)),
         adapter=lambda w: option("--adapter", f"{R}/systems/{w.system}/adapter" if adapter_of(w.system) else []),
     message:
@@ -88,7 +90,7 @@ rule infer_ask:
         "python -m workflow_scripts.infer.ask --split {input.split:q} --shard {wildcards.scatteritem:q}"
         " --model {params.model:q} {params.record:q} {params.adapter:q} --served-as {params.served_as:q} --root {params.root:q}"
         " --system {wildcards.system:q} --prompt {params.prompt:q} --max-new-tokens {params.max_new_tokens:q}"
-        " --url {resources.url:q} --token-variable={resources.token_variable:q}"
+        " {params.boxes:q} --url {resources.url:q} --token-variable={resources.token_variable:q}"
         " --workers {resources.workers} --timeout {resources.timeout:q} --retries {resources.retries}"
         " --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
 
@@ -98,6 +100,7 @@ rule infer_gather:
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         shards=shards_of_system,
+        record=lambda w: record_of_boxes(w.system),
     output:
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
     log:
@@ -113,11 +116,13 @@ rule infer_gather:
         runtime=growing(10),
     params:
         code=code("workflow_scripts.infer.gather"),
+        boxes=lambda w: boxes_option(CONFIG.systems[w.system].model),
+        record=with_signature(lambda w, input: option("--record", input.record)),
     message:
         "Gathering the answers of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.infer.gather --split {input.split:q} --shards {input.shards:q}"
-        " --system {wildcards.system:q} --out {output.predictions:q} 2>&1 | tee {log:q}"
+        " --system {wildcards.system:q} {params.boxes:q} {params.record:q} --out {output.predictions:q} 2>&1 | tee {log:q}"
 
 
 rule infer_stability:
@@ -144,7 +149,7 @@ rule infer_stability:
         mem_mb=growing(per_model(lambda gpus: 48000 if gpus else 2500)),
         runtime=growing(per_model(lambda gpus: 60 if gpus else 20)),
     params:
-        code=code("workflow_scripts.infer.stability"),
+        code=code_by_family("workflow_scripts.infer.stability"),
         root=root_of_split(),
         features=features_option,
         member=lambda w: canonical_json(member(w.system)),
@@ -226,6 +231,43 @@ rule infer_imported:
         "python -m workflow_scripts.infer.imported --source {input.source:q} --split {input.split:q}"
         " --system {wildcards.system:q} --content {params.content:q} --seen {params.seen:q}"
         " --out {output.predictions:q} --unmatched {output.unmatched:q} 2>&1 | tee {log:q}"
+
+
+rule infer_route:
+    """Give each row of a routed system the answer of one of its experts."""
+    input:
+        unpack(routing),
+        split=f"{R}/splits/{{split}}/rows.parquet",
+    output:
+        predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
+        routes=f"{R}/predictions/{{split}}/{{system}}.routes.parquet",
+    log:
+        f"{R}/logs/infer_route/{{split}}.{{system}}.log",
+    benchmark:
+        f"{R}/benchmarks/infer_route/{{split}}.{{system}}.tsv"
+    wildcard_constraints:
+        system=named(CONFIG.systems, RoutedSystem),
+    conda:
+        CONDA
+    threads: 2
+    resources:
+        gpu=lambda w: gpus_of_router(w.system),
+        mem_mb=growing(3000),
+        runtime=growing(20),
+        batch=64,
+    params:
+        code=code("workflow_scripts.infer.route"),
+        route=lambda w: ROUTED[w.system].spec(),
+        router=lambda w, input: option("--router", str(Path(input.router).parent) if "router" in input.keys() else []),
+        encoder=lambda w, input: option("--encoder", input.encoder if "encoder" in input.keys() else []),
+        facts=lambda w, input: option("--facts", input.facts if "facts" in input.keys() else []),
+    message:
+        "Choosing an expert for each row of {wildcards.split}, as {wildcards.system} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.infer.route"
+        " --split {input.split:q} --system {wildcards.system:q} --route {params.route:q}"
+        " --predictions {input.predictions:q} {params.router:q} {params.encoder:q} {params.facts:q}"
+        " --batch {resources.batch} --out {output.predictions:q} --routes {output.routes:q} 2>&1 | tee {log:q}"
 
 
 rule infer_export:

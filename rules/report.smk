@@ -1,6 +1,12 @@
 # tables for the terminal and the paper, and one offline page
 
 
+# The first screen compares a router with its base, and not each of its experts, of which there may be many.
+EXPERTS = {expert for route in ROUTED.values() if route.by != "oracle" for expert in route.systems}
+TUNED_PAIRS = [(base, tuned) for tuned, base in TUNED_FROM.items() if base and tuned not in EXPERTS]
+ROUTED_PAIRS = [(base_of_route(name), name) for name in ROUTED if name not in ORACLES and base_of_route(name)]
+
+
 rule report_tables:
     """Write the metrics of a split as CSV and JSON, the primary ones as Markdown and LaTeX, and a methods section."""
     input:
@@ -45,18 +51,58 @@ rule report_tables:
     params:
         code=code("workflow_scripts.report.tables"),
         systems=list(CONFIG.systems),
+        oracles=option("--oracles", ORACLES),
     message:
         "Writing the tables of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.report.tables --metrics {input.metrics:q} --comparisons {input.comparisons:q}"
-        " --systems {params.systems:q} --csv {output.csv:q} --markdown {output.markdown:q} --latex {output.latex:q}"
+        " --systems {params.systems:q} {params.oracles:q} --csv {output.csv:q} --markdown {output.markdown:q} --latex {output.latex:q}"
         " --numbers {output.numbers:q} --methods {output.methods:q} --results {resources.results:q} 2>&1 | tee {log:q}"
+
+
+rule report_router:
+    """Write who answers behind each router of a split, how often its classifier is right, and what that costs."""
+    input:
+        split=f"{R}/splits/{{split}}/rows.parquet",
+        metrics=f"{R}/scores/{{split}}/metrics.parquet",
+        routes=expand(f"{R}/predictions/{{{{split}}}}/{{system}}.routes.parquet", system=ROUTED),
+        scores=expand(f"{R}/scores/{{{{split}}}}/{{system}}/router.parquet", system=CLASSIFIED),
+        confusions=expand(f"{R}/scores/{{{{split}}}}/{{system}}/router_confusion.parquet", system=CLASSIFIED),
+    output:
+        table=report(
+            f"{R}/report/{{split}}/router.csv",
+            caption="captions/router.rst",
+            category="Tables",
+            labels={"split": "{split}", "table": "routers (CSV)"},
+        ),
+        shown=f"{R}/report/{{split}}/router.json",
+    log:
+        f"{R}/logs/report_router/{{split}}.log",
+    benchmark:
+        f"{R}/benchmarks/report_router/{{split}}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=code("workflow_scripts.report.router"),
+        experts=["+".join(route.systems) for route in ROUTED.values()],
+        scores=with_signature(lambda w, input: option("--scores", input.scores)),
+        confusions=with_signature(lambda w, input: option("--confusions", input.confusions)),
+        speeds=option("--speeds", [f"{R}/systems/{system}/router/speed.json" for system in CLASSIFIED]),
+    message:
+        "Writing the table of the routers on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.report.router --split {input.split:q} --routes {input.routes:q}"
+        " --experts {params.experts:q} --metrics {input.metrics:q} {params.scores:q} {params.confusions:q}"
+        " {params.speeds:q} --table {output.table:q} --shown {output.shown:q} 2>&1 | tee {log:q}"
 
 
 rule report_card:
     """Write the model card of an adapter: what training knows of it, and its metrics on every evaluated split."""
     input:
-        weights=f"{R}/systems/{{system}}/adapter/adapter_model.safetensors",
+        weights=lambda w: adapter_of(w.system),
         metrics=expand(f"{R}/scores/{{split}}/metrics.parquet", split=CONFIG.evaluate),
     output:
         card=report(
@@ -87,6 +133,7 @@ rule report_card:
                 for name, entry in CONFIG.systems.items()
                 if isinstance(entry, ModelSystem)
                 and entry.recipe is None
+                and entry.adapter is None
                 and entry.model == CONFIG.systems[w.system].model
             ],
         ),
@@ -112,7 +159,9 @@ rule report_figures:
             for judge in JUDGES
             for shard in shards_of_judge(judge)
         ],
-        histories=expand(f"{R}/systems/{{system}}/history.parquet", system=TUNED_FROM),
+        histories=expand(f"{R}/systems/{{system}}/history.parquet", system={**TUNED_FROM, **CONFIG.trained()}),
+        samples=expand(f"{R}/systems/{{system}}/samples.parquet", system=TUNED_FROM),
+        selections=expand(f"{R}/systems/{{sweep}}/selection.json", sweep=SELECTED),
     output:
         figures=report(
             directory(f"{R}/report/{{split}}/figures"),
@@ -135,8 +184,11 @@ rule report_figures:
         code=code("workflow_scripts.report.figures"),
         systems=list(CONFIG.systems),
         baselines=BASELINES,
-        pairs=[f"{base}:{tuned}" for tuned, base in TUNED_FROM.items() if base],
+        pairs=[f"{base}:{other}" for base, other in TUNED_PAIRS + ROUTED_PAIRS],
         histories=with_signature(lambda w, input: option("--histories", input.histories)),
+        samples=with_signature(lambda w, input: option("--samples", input.samples)),
+        sweeps=option("--sweeps", [f"{sweep}={'+'.join(settings)}" for sweep, settings in SETTINGS.items()]),
+        selections=with_signature(lambda w, input: option("--selections", input.selections)),
         judgements=with_signature(lambda w, input: option("--judgements", input.judgements)),
     message:
         "Drawing the figures of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
@@ -145,6 +197,7 @@ rule report_figures:
         " --pairs {params.pairs:q} --split {input.split:q} --metrics {input.metrics:q}"
         " --comparisons {input.comparisons:q} --agreement {input.agreement:q} --outcomes {input.outcomes:q}"
         " --findings {input.findings:q} {params.judgements:q} {params.histories:q}"
+        " {params.samples:q} {params.sweeps:q} {params.selections:q}"
         " --results {resources.results:q} --out {output.figures:q} 2>&1 | tee {log:q}"
 
 
@@ -165,7 +218,9 @@ rule report_page:
         training=expand(f"{R}/splits/{{split}}/rows.parquet", split=TRAINING_SPLITS),
         left_out=expand(f"{R}/splits/{{split}}/left_out.parquet", split=TRAINING_SPLITS),
         quarantine=lambda w: f"{R}/data/{CONFIG.splits[w.split].dataset}/quarantine.parquet",
+        audit=lambda w: f"{R}/data/{CONFIG.splits[w.split].dataset}/audit/findings.parquet",
         figures=f"{R}/report/{{split}}/figures",
+        router=[f"{R}/report/{{split}}/router.json"] if ROUTED else [],
     output:
         page=report(
             f"{R}/report/{{split}}/index.html",
@@ -189,8 +244,11 @@ rule report_page:
         report=CONFIG.report.spec(),
         systems=list(CONFIG.systems),
         baselines=option("--baselines", BASELINES),
+        oracles=option("--oracles", ORACLES),
+        router=with_signature(lambda w, input: option("--router", input.router)),
         judges=option("--rule-based-judges", RULE_BASED_JUDGES),
-        tuned=option("--tuned", [name for tuned, base in TUNED_FROM.items() if base for name in (base, tuned)]),
+        tuned=option("--tuned", [name for pair in TUNED_PAIRS for name in pair]),
+        routed=option("--routed", [name for pair in ROUTED_PAIRS for name in pair]),
         trained_on=option(
             "--trained-on", [name for tuned in TUNED_FROM for name in (tuned, CONFIG.systems[tuned].train)]
         ),
@@ -201,9 +259,9 @@ rule report_page:
         "Writing the page of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.report.page --report {params.report:q} --systems {params.systems:q}"
-        " {params.baselines:q} {params.judges:q} {params.tuned:q} {params.trained_on:q} --metrics {input.metrics:q}"
+        " {params.baselines:q} {params.oracles:q} {params.router:q} {params.judges:q} {params.tuned:q} {params.routed:q} {params.trained_on:q} --metrics {input.metrics:q}"
         " --facts {input.facts:q} --comparisons {input.comparisons:q} --agreement {input.agreement:q}"
         " --split {input.split:q} --root {params.root:q} --outcomes {input.outcomes:q}"
         " --predictions {input.predictions:q} --findings {input.findings:q} --report-scores {input.report_scores:q}"
-        " {params.training:q} {params.left_out:q} --quarantine {input.quarantine:q} --figures {input.figures:q}"
+        " {params.training:q} {params.left_out:q} --quarantine {input.quarantine:q} --audit {input.audit:q} --figures {input.figures:q}"
         " --workers {threads} --out {output.page:q} --images {output.images:q} 2>&1 | tee {log:q}"

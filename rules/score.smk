@@ -4,6 +4,8 @@
 JUDGES = sorted(CONFIG.judges)
 REPORT_SCORES = ["report_scores", "bertscore"] if CONFIG.scoring.bertscore else ["report_scores"]
 BASELINES = [name for name, system in CONFIG.systems.items() if isinstance(system, BaselineSystem)]
+# An oracle has read the scores: a test of whether it is better would say nothing.
+COMPARED = [name for name in CONFIG.systems if name not in ORACLES]
 RULE_BASED_JUDGES = [name for name, judge in CONFIG.judges.items() if judge.backend == "rule_based"]
 
 
@@ -36,7 +38,7 @@ rule score_judge:
     """Judge the reports of all systems of a split: a pair with a valid judgement is never asked for again."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
-        predictions=expand(f"{R}/predictions/{{{{split}}}}/{{system}}.parquet", system=CONFIG.systems),
+        predictions=expand(f"{R}/predictions/{{{{split}}}}/{{system}}.parquet", system=NOT_ROUTED),
         model=lambda w: model_of_judge(w.judge),
         replies=lambda w: replies_of_judge(w.judge),
     output:
@@ -177,10 +179,8 @@ rule score_metrics:
 rule score_comparisons:
     """Compare all systems of a split in pairs, and the report metrics with each other."""
     input:
-        outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
-        scores=expand(
-            f"{R}/scores/{{{{split}}}}/{{system}}/{{kind}}.parquet", system=CONFIG.systems, kind=REPORT_SCORES
-        ),
+        outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=COMPARED),
+        scores=expand(f"{R}/scores/{{{{split}}}}/{{system}}/{{kind}}.parquet", system=COMPARED, kind=REPORT_SCORES),
     output:
         comparisons=f"{R}/scores/{{split}}/comparisons.parquet",
         agreement=f"{R}/scores/{{split}}/agreement.parquet",
@@ -205,3 +205,62 @@ rule score_comparisons:
         "python -m workflow_scripts.score.comparisons --outcomes {input.outcomes:q} --report-scores {input.scores:q}"
         " --rule-based-judges {params.rule_based:q} --baselines {params.baselines:q} --scoring {params.scoring:q}"
         " --out {output.comparisons:q} --agreement {output.agreement:q} 2>&1 | tee {log:q}"
+
+
+rule score_experts:
+    """Score each row of each system that answers itself: what an oracle chooses by."""
+    input:
+        outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=NOT_ROUTED),
+        scores=expand(f"{R}/scores/{{{{split}}}}/{{system}}/report_scores.parquet", system=NOT_ROUTED),
+    output:
+        facts=f"{R}/scores/{{split}}/experts.parquet",
+    log:
+        f"{R}/logs/score_experts/{{split}}.log",
+    benchmark:
+        f"{R}/benchmarks/score_experts/{{split}}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(2500),
+        runtime=growing(30),
+    params:
+        code=code("workflow_scripts.score.experts"),
+        rule_based=RULE_BASED_JUDGES,
+    message:
+        "Scoring the rows of the experts on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.score.experts --outcomes {input.outcomes:q} --report-scores {input.scores:q}"
+        " --rule-based-judges {params.rule_based:q} --out {output.facts:q} 2>&1 | tee {log:q}"
+
+
+rule score_router:
+    """Count how often a router's classifiers read the right class off a question."""
+    input:
+        split=f"{R}/splits/{{split}}/rows.parquet",
+        routes=f"{R}/predictions/{{split}}/{{system}}.routes.parquet",
+        router=f"{R}/systems/{{system}}/router/router.json",
+    output:
+        scores=f"{R}/scores/{{split}}/{{system}}/router.parquet",
+        confusion=f"{R}/scores/{{split}}/{{system}}/router_confusion.parquet",
+    log:
+        f"{R}/logs/score_router/{{split}}.{{system}}.log",
+    benchmark:
+        f"{R}/benchmarks/score_router/{{split}}.{{system}}.tsv"
+    wildcard_constraints:
+        system="|".join(CLASSIFIED) or "(?!)",
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(1500),
+        runtime=growing(20),
+    params:
+        code=code("workflow_scripts.score.router"),
+        folder=lambda w, input: str(Path(input.router).parent),
+        threshold=lambda w: str(ROUTED[w.system].threshold),
+        scoring=CONFIG.scoring.spec(),
+    message:
+        "Scoring the router of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.score.router --split {input.split:q} --routes {input.routes:q}"
+        " --router {params.folder:q} --threshold {params.threshold:q} --scoring {params.scoring:q}"
+        " --out {output.scores:q} --confusion {output.confusion:q} 2>&1 | tee {log:q}"

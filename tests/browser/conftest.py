@@ -36,7 +36,7 @@ def browser():
 
 
 class Visit:
-    """A page in its own context, with what it said and what it asked the network for."""
+    """A page, with what it said and what it asked the network for."""
 
     def __init__(self, page) -> None:
         self.page = page
@@ -55,11 +55,12 @@ class Visit:
 
 @contextmanager
 def visited(
-    browser, path: Path, fragment: str = "", width: int = 1440, height: int = 900, scheme: str = "light"
+    context, path: Path, fragment: str = "", width: int = 1440, height: int = 900, scheme: str = "light"
 ) -> Iterator[Visit]:
     """A page once its script has run; afterwards it must have said nothing and asked no network."""
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     visit = Visit(context.new_page())
+    visit.page.set_viewport_size({"width": width, "height": height})
+    visit.page.emulate_media(color_scheme=scheme)
     try:
         visit.page.goto(f"{path.as_uri()}{fragment}")
         visit.page.wait_for_selector("html[data-ready=true]", timeout=60_000)
@@ -67,17 +68,22 @@ def visited(
         assert visit.said == []
         assert visit.outside == []
     finally:
-        context.close()
+        visit.page.close()
 
 
 @pytest.fixture(scope="session")
 def visit(browser):
-    """`visit(path, fragment, width=…, scheme=…)` opens a page: see `visited`."""
+    """`visit(path, fragment, width=…, scheme=…)` opens a page, see `visited`; all share one context."""
+    context = browser.new_context()
 
     def opened(path: Path, fragment: str = "", **settings):
-        return visited(browser, path, fragment, **settings)
+        return visited(context, path, fragment, **settings)
 
     return opened
+
+
+IS_LIGHT = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0] > 128"
+"""Whether a page stands on light ground."""
 
 
 def wait_until(page, condition: str, seconds: float = 20.0) -> None:

@@ -10,13 +10,15 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageColor
 
-from tests.browser.conftest import serious_violations, wait_until
-from tests.report.splits import HOSTILE, MARK, SYSTEMS, scored_split
+from tests.browser.conftest import IS_LIGHT, serious_violations, wait_until
+from tests.report.splits import HOSTILE, JUDGE, LETTER, MARK, SYSTEMS, scored_split
 from workflow_scripts.core.metrics import ROW_SCORE
-from workflow_scripts.core.rows import Row, RowFact
-from workflow_scripts.core.tables import read_rows
+from workflow_scripts.core.rows import Instance, JudgedFinding, JudgedPair, Option, Row, RowFact
+from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.report.figures import write_figures
 from workflow_scripts.report.page import write_page
 from workflow_scripts.report.palette import REFERENCE
+from workflow_scripts.report.plots.catalogue import read_figures
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +105,8 @@ def test_rows_are_ordered_by_what_tuning_changed(split, report, visit):
     with visit(report, "#sort=improved") as opened:
         gains = [gain[tail] for tail in shown(opened.page) if tail in gain]
         assert gains == sorted(gains, reverse=True) and gains[0] > 0
-    with visit(report, "#sort=harmed") as opened:
+        choose(opened.page, "sort", "harmed")
+        wait_until(opened.page, "location.hash.includes('sort=harmed')")
         gains = [gain[tail] for tail in shown(opened.page) if tail in gain]
         assert gains == sorted(gains)
 
@@ -184,40 +187,45 @@ def test_next_like_this_goes_the_same_way(split, report, visit):
 PINNED = """
 .case { container-type: normal !important }
 .frame { position: fixed !important; left: 0; top: 0; z-index: 9 }
+.frame.bare .boxes, .frame.bare .tags { visibility: hidden }
+.tools { position: fixed; right: 0; bottom: 0; z-index: 10 }
 """
 """The image at whole pixels of the window, in front of everything."""
 
 
-@pytest.mark.parametrize("zoom", ["1", "2"])
 @pytest.mark.parametrize(("task", "number"), [("detection", 2), ("instance_detection", 3)])
-def test_boxes_lie_on_their_pixels(report, visit, task, number, zoom):
+def test_boxes_lie_on_their_pixels(report, visit, task, number):
     """The drawn box of the reference meets the edges of the white mark of the image, within one pixel."""
     with visit(report, f"#case=validation/{task}/questions/{number}", width=2600, height=2000) as opened:
         page = opened.page
         for system in SYSTEMS:
             page.uncheck(f"[data-toggle='{system}']")
-        page.click(f"[data-zoom='{zoom}']")
         page.add_style_tag(content=PINNED)
         wait_until(page, "document.querySelector('.frame img').complete")
-        frame = page.locator(".frame").first
-        drawn = pixels(frame)
-        reference = np.array(ImageColor.getrgb(REFERENCE))
-        ink = np.abs(drawn - reference).sum(axis=2) < 12
-        page.evaluate(
-            "document.querySelector('.frame .boxes').remove(), document.querySelector('.frame .tags').remove()"
-        )
-        bare = pixels(frame)
-        scale = float(zoom)
-        assert drawn.shape[:2] == (round(900 * scale), round(1200 * scale))
-        for axis, (low, high) in ((1, (MARK[0], MARK[2])), (0, (MARK[1], MARK[3]))):
-            inked = np.flatnonzero(ink.sum(axis=1 - axis) > 100 * scale)
-            sides = np.split(inked, np.flatnonzero(np.diff(inked) > 3) + 1)
-            assert len(sides) == 2
-            bright = np.flatnonzero((bare.min(axis=2) > 148).sum(axis=1 - axis) > 100 * scale)
-            for side, edge, mark_edge in zip(sides, (low, high), (bright[0], bright[-1] + 1), strict=True):
-                centre = (side[0] + side[-1] + 1) / 2
-                assert abs(centre - edge * scale) <= 1
-                assert abs(centre - mark_edge) <= 1
+        for scale in (1, 2):
+            assert_boxes_on_pixels(page, scale)
+
+
+def assert_boxes_on_pixels(page, scale: int) -> None:
+    """The reference's box in a zoom, against its corners and against the mark in the image without boxes."""
+    page.click(f"[data-zoom='{scale}']")
+    frame, hide = page.locator(".frame").first, "document.querySelector('.frame').classList.toggle('bare')"
+    drawn = pixels(frame)
+    page.evaluate(hide)
+    bare = pixels(frame)
+    page.evaluate(hide)
+    reference = np.array(ImageColor.getrgb(REFERENCE))
+    ink = np.abs(drawn - reference).sum(axis=2) < 12
+    assert drawn.shape[:2] == (900 * scale, 1200 * scale)
+    for axis, (low, high) in ((1, (MARK[0], MARK[2])), (0, (MARK[1], MARK[3]))):
+        inked = np.flatnonzero(ink.sum(axis=1 - axis) > 100 * scale)
+        sides = np.split(inked, np.flatnonzero(np.diff(inked) > 3) + 1)
+        assert len(sides) == 2
+        bright = np.flatnonzero((bare.min(axis=2) > 148).sum(axis=1 - axis) > 100 * scale)
+        for side, edge, mark_edge in zip(sides, (low, high), (bright[0], bright[-1] + 1), strict=True):
+            centre = (side[0] + side[-1] + 1) / 2
+            assert abs(centre - edge * scale) <= 1
+            assert abs(centre - mark_edge) <= 1
 
 
 def pixels(locator) -> np.ndarray:
@@ -241,6 +249,13 @@ def test_boxes_are_told_apart_by_dashes_and_can_be_hidden(report, visit):
         assert not page.locator(".box[data-side=base]").first.is_visible()
 
 
+CHIPS = """[...document.querySelectorAll('#case-detail .answer[data-system]')].map((card) => {
+    const chip = card.querySelector('.chip');
+    return [card.dataset.system, chip.className, chip.innerText];
+})"""
+"""Each system's chip in the open case."""
+
+
 def test_every_colour_follows_the_metric(split, report, visit):
     facts = {(f.uid, f.system): f.value for f in read_rows(split["facts"], RowFact) if f.fact == ROW_SCORE}
     rows = read_rows(split["split"], Row)
@@ -249,9 +264,8 @@ def test_every_colour_follows_the_metric(split, report, visit):
         seen = {}
         for _ in rows:
             uid = open_uid(page)
-            for card in page.query_selector_all("#case-detail .answer[data-system]"):
-                chip = card.query_selector(".chip")
-                seen[uid, card.get_attribute("data-system")] = (chip.get_attribute("class"), chip.inner_text())
+            for system, classes, text in page.evaluate(CHIPS):
+                seen[uid, system] = (classes, text)
             place = page.inner_text("#case-place")
             page.keyboard.press("j")
             if not place.startswith(f"{len(rows)} of"):
@@ -273,35 +287,129 @@ def test_a_judges_findings_stand_beside_the_report(report, visit):
         assert "rules, no model" in card.inner_text()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_list_names_the_finding_that_went_wrong(report, visit):
+    with visit(report, "#task=report&shows=a missing finding&system=base") as opened:
+        page = opened.page
+        missing = page.locator("#case-detail .answer[data-system=base] li.missing bdi").all_inner_texts()
+        more = f" + {len(missing) - 1}" if len(missing) > 1 else ""
+        chosen = page.locator("#case-list .row[aria-selected=true] .snippet")
+        assert chosen.inner_text() == f"base misses: {missing[0]}{more}"
+        choose(page, "shows", "a false finding")
+        assert page.locator("#case-list .snippet").first.inner_text().startswith("base adds: ")
+        choose(page, "task", "counting")
+        page.click("#case-reset")
+        assert page.locator("#case-list .snippet").first.inner_text().startswith("What does image")
+
+
+def test_on_a_narrow_screen_further_filters_open_by_a_button_or_by_a_link_that_needs_them(report, visit):
+    with visit(report, width=390) as opened:
+        page = opened.page
+        modality = page.locator("#find-modality")
+        assert not modality.is_visible()
+        assert page.locator("#case-form").bounding_box()["height"] < 300
+        page.click("#find-more")
+        assert modality.is_visible() and page.get_attribute("#find-more", "aria-expanded") == "true"
+        page.click("#find-more")
+        assert not modality.is_visible()
+        page.goto(f"{report.as_uri()}#modality=CT")
+        wait_until(page, "document.querySelector('#find-modality').value === 'CT'")
+        assert modality.is_visible()
+    with visit(report, width=1440) as opened:
+        assert opened.page.locator("#find-modality").is_visible() and not opened.page.locator("#find-more").is_visible()
+
+
+def test_what_is_wider_than_the_screen_says_that_it_scrolls(report, visit):
+    right = """[...document.querySelectorAll('.wide')].every((node) =>
+        node.hasAttribute('data-scrolls') === node.scrollWidth > node.clientWidth + 1)"""
+    with visit(report, width=390) as opened:
+        opened.page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
+        wait_until(opened.page, right)
+        assert opened.page.locator(".wide[aria-label='Results by task'][data-scrolls]").count() == 1
+        opened.page.set_viewport_size({"width": 2400, "height": 900})
+        wait_until(opened.page, "document.querySelector('.wide[data-scrolls]') === null")
+
+
 @pytest.mark.parametrize("width", [390, 1440])
-def test_the_page_fits_and_is_accessible(report, visit, width, scheme):
+def test_the_page_fits_and_is_accessible_in_both_schemes(report, visit, width):
     def overflow(page) -> int:
         return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
-    with visit(report, "#task=detection&sort=improved", width=width, scheme=scheme) as opened:
+    with visit(report, "#task=detection&sort=improved", width=width) as opened:
         page = opened.page
         assert page.locator(".frame .boxes").count() == 1
-        assert overflow(page) == 0
-        assert serious_violations(page) == []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate(IS_LIGHT) == (scheme == "light")
+            assert overflow(page) == 0
+            assert serious_violations(page) == []
         choose(page, "task", "report")
         wait_until(page, "document.querySelector('#case-detail .findings') !== null")
         assert overflow(page) == 0
 
 
+def hostile_row(row: Row) -> Row:
+    """A row whose every text is hostile: names, options, labels, identities; the first question is 200 kB long."""
+    question = HOSTILE * 2000 if row.source_row == 0 else HOSTILE + row.question
+    changes = {"case_id": HOSTILE + row.case_id, "subset": HOSTILE + row.subset, "modality": HOSTILE}
+    if row.task == "classification":
+        options = (Option("A", HOSTILE + "benign"), Option("B", HOSTILE * 100))
+        changes["expected"] = LETTER._replace(options=options)
+    if row.task == "multi_label":
+        changes["labels"] = tuple(HOSTILE + label for label in row.labels)
+    if row.instances:
+        changes["instances"] = tuple(Instance(HOSTILE * 2000, one.box) for one in row.instances)
+    return replace(row, question=question, answer=row.answer + HOSTILE, notes=(HOSTILE * 2000,), **changes)
+
+
+def hostile_findings(pair: str, times: int) -> list[JudgedFinding]:
+    """What a judge may write of a pair of reports: findings, their significance, and errors of their attributes."""
+    return [
+        JudgedFinding(
+            *(pair, JUDGE, "predicted" if fate == "false" else "reference", fate, HOSTILE * times, HOSTILE, fate),
+            partners=(),
+            errors=(HOSTILE * times,) if fate == "matched" else (),
+        )
+        for fate in ("missing", "false", "matched")
+    ]
+
+
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """A page whose every text is hostile; one is very long."""
-
-    def change(row: Row) -> Row:
-        question = HOSTILE * 2000 if row.source_row == 0 else HOSTILE + row.question
-        named = {"case_id": HOSTILE + row.case_id, "subset": HOSTILE + row.subset, "modality": HOSTILE}
-        return replace(row, question=question, answer=row.answer + HOSTILE, notes=(HOSTILE,), **named)
-
-    arguments = scored_split(tmp_path_factory.mktemp("hostile"), copies=2, change=change, ending=HOSTILE)
+    """A page whose every text is hostile, with its figures; some are very long."""
+    folder = tmp_path_factory.mktemp("hostile")
+    arguments = scored_split(folder, copies=2, change=hostile_row, ending=HOSTILE)
     arguments["report"] = arguments["report"].model_copy(update={"title": HOSTILE, "caption": HOSTILE})
+    judged = [
+        replace(pair, status="valid", metrics=("crimson",)) for pair in read_rows(folder / "judged.parquet", JudgedPair)
+    ]
+    write_rows(folder / "judged.parquet", judged, JudgedPair)
+    findings = [one for n, pair in enumerate(judged) for one in hostile_findings(pair.pair, 1 if n else 2000)]
+    for path in arguments["findings"]:
+        write_rows(path, findings, JudgedFinding)
+    shared = ("systems", "split", "metrics", "comparisons", "agreement", "outcomes", "findings", "baselines")
+    arguments["figures"] = folder / "figures"
+    write_figures(
+        **{name: arguments[name] for name in shared},
+        judgements=[folder / "judged.parquet"],
+        pairs=["base:tuned"],
+        results=folder,
+        out=arguments["figures"],
+    )
     write_page(**arguments)
     return arguments
+
+
+def assert_no_markup_of_others(page) -> None:
+    """No element or handler but the page's own, nothing wider than the window, and no turned text."""
+    assert page.evaluate("document.querySelectorAll('script:not([type])').length") == 1
+    foreign = "[onerror], [onload], iframe, object, svg script, svg a, svg image, svg foreignObject"
+    assert page.evaluate(f"document.querySelectorAll('{foreign}').length") == 0
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    assert not set("\u202e\u2066") & set(page.inner_text("body"))  # shown by their code points
+
+
+START = '<script>document.title="owned"'
+"""What `HOSTILE` begins with."""
 
 
 @pytest.mark.parametrize("width", [390, 1440])
@@ -309,25 +417,53 @@ def test_hostile_texts_stay_text(hostile, visit, width):
     assert len(HOSTILE * 2000) > 200_000
     with visit(hostile["out"], width=width) as opened:
         page = opened.page
-        start = '<script>document.title="owned"'
-        assert page.inner_text("h1").startswith(start) and page.title().startswith(start)
+        assert page.inner_text("h1").startswith(START) and page.title().startswith(START)
         for place in range(14):
             detail = page.locator("#case-detail")
-            assert detail.locator(".question .text").inner_text().startswith(start)
-            assert start in detail.locator(".answer.reference .text").inner_text()
+            assert detail.locator(".question .text").inner_text().startswith(START)
+            assert START in detail.locator(".answer.reference .text").inner_text()
             if page.locator("#case-detail .answer[data-system=base] em").count() == 0:
-                assert start in detail.locator(".answer[data-system=base] .text").inner_text()
+                assert START in detail.locator(".answer[data-system=base] .text").inner_text()
             page.keyboard.press("j")
             if place < 13:
                 wait_until(page, f"document.querySelector('#case-place').innerText.startsWith('{place + 2} of')")
         page.fill("#find-text", "onerror=")
         wait_until(page, "document.querySelector('#case-count').innerText.startsWith('All')")
-        assert page.evaluate("document.querySelectorAll('script:not([type])').length") == 1
-        assert page.evaluate("document.querySelectorAll('[onerror], [onload], iframe, object').length") == 0
-        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
-        assert not set("\u202e\u2066") & set(page.inner_text("body"))  # shown by their code points
+        assert_no_markup_of_others(page)
     text = hostile["out"].read_text(encoding="utf-8")
     assert "<script>document" not in text and "{{" not in text.split("<script type=")[0].replace("{{ 7 * 7 }}", "")
+    assert len(text) < 10 * len(HOSTILE * 2000)
+
+
+def test_hostile_findings_options_and_identities_stay_text(hostile, visit):
+    with visit(hostile["out"], "#task=report&system=base&shows=a missing finding") as opened:
+        page = opened.page
+        findings = page.locator("#case-detail .answer[data-system=base] .findings li")
+        assert all(text.split(" ", 2)[2].startswith(START) for text in findings.all_inner_texts()) and findings.count()
+        assert page.locator("#case-list .snippet").first.inner_text().startswith(f"base misses: {START}")
+        choose(page, "shows", "a finding with a wrong attribute")
+        assert START in page.locator("#case-detail .attribute").first.inner_text()
+        page.click("#case-reset")
+        choose(page, "task", "classification")
+        assert START in page.locator("#case-detail .meant").first.inner_text()
+        choose(page, "task", "instance_detection")
+        assert page.locator("#case-detail .tag").first.inner_text().startswith(START)
+        assert "characters)" in page.locator("#case-detail .warning").inner_text()
+        assert_no_markup_of_others(page)
+
+
+def test_hostile_names_stay_text_in_figures(hostile, visit):
+    figures = read_figures(hostile["figures"])
+    assert {"confusion", "labels", "identities", "findings"} <= {figure.name.split("-")[0] for figure in figures}
+    with visit(hostile["out"]) as opened:
+        page = opened.page
+        assert page.locator("figure > .wide > svg").count() == len(figures)
+        for kind in ("confusion", "labels", "identities"):
+            texts = page.locator(f"figure[id^={kind}] svg text").all_text_contents()
+            assert any("script>" in text or "document.title" in text for text in texts), (kind, texts)
+            title, caption = (page.locator(f"figure[id^={kind}] {part}").first for part in ("h3", "figcaption"))
+            assert START in title.inner_text() and len(caption.text_content()) < 10_000
+        assert_no_markup_of_others(page)
 
 
 def test_a_script_that_is_not_the_pages_own_cannot_run(report, visit, tmp_path):

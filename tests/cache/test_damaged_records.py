@@ -45,11 +45,10 @@ def test_judgements_of_another_judge_are_not_taken(tmp_path):
 
 
 REQUESTS = [Request(f"row/{number}", [{"role": "user", "content": str(number)}], (), 8) for number in range(3)]
-MODULE = "workflow_scripts.infer.answer_cache"
 
 
 def progress(store, requests=REQUESTS, **answerer):
-    return Progress(store, MODULE, {"model": "m", "device": "cpu"} | answerer, requests)
+    return Progress(store, "code", {"model": "m", "device": "cpu"} | answerer, requests)
 
 
 def test_a_damaged_answer_is_reported_and_asked_for_again(tmp_path, capsys):
@@ -72,11 +71,11 @@ def test_answers_of_another_answerer_are_not_taken(tmp_path, part):
 
 
 def test_a_request_is_its_words_images_limit_and_grammar():
-    request = Request("row/0", [{"role": "user", "content": "?"}], (RequestImage("a" * 64, "a.png"),), 8)
-    same = Request("row/1", request.chat, (RequestImage("a" * 64, "elsewhere/b.png"),), 8)
+    request = Request("row/0", [{"role": "user", "content": "?"}], (RequestImage("a" * 64, "a.png", 8, 8),), 8)
+    same = Request("row/1", request.chat, (RequestImage("a" * 64, "elsewhere/b.png", 8, 8),), 8)
     others = [
         Request("row/0", [{"role": "user", "content": "!"}], request.images, 8),
-        Request("row/0", request.chat, (RequestImage("b" * 64, "a.png"),), 8),
+        Request("row/0", request.chat, (RequestImage("b" * 64, "a.png", 8, 8),), 8),
         Request("row/0", request.chat, request.images * 2, 8),
         Request("row/0", request.chat, request.images, 9),
         Request("row/0", request.chat, request.images, 8, "start: /a/"),

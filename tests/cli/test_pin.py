@@ -21,9 +21,10 @@ splits:
   train: {{dataset: flare, folder: training}}
   validation: {{dataset: flare, folder: validation-public}}
 models:
-  tiny: {{source: synthetic}}
+  med: {{source: hub, family: gemma3, checkpoint: org/med, revision: main}}
 systems:
-  base: {{model: tiny}}
+  base: {{model: med}}
+  theirs: {{model: med, adapter: some/lora@main}}
 judges:
   crimson: {{backend: crimson}}
   green:  # GREEN's own
@@ -49,11 +50,15 @@ def record(tmp_path, name, content):
 
 def test_the_recorded_commits_take_the_place_of_main_and_comments_stay(tmp_path, configuration):
     record(tmp_path, "data/flare/manifest.json", {"source": {"revision": COMMIT}, "files": []})
+    record(tmp_path, "models/med.json", {"revision": OTHER})
+    record(tmp_path, "models/adapters/theirs.json", {"revision": COMMIT})
     record(tmp_path, "models/judges/crimson.json", {"revision": COMMIT})
     record(tmp_path, "models/judges/green.json", {"revision": OTHER})
     before = configuration.read_text()
     assert pin(configfile=configuration).splitlines() == [
         f"datasets.flare.revision: {COMMIT}",
+        f"models.med.revision: {OTHER}",
+        f"systems.theirs.adapter: …@{COMMIT}",
         f"judges.crimson.revision: {COMMIT}",
         f"judges.green.revision: {OTHER}",
     ]
@@ -62,7 +67,8 @@ def test_the_recorded_commits_take_the_place_of_main_and_comments_stay(tmp_path,
     assert f"  crimson: {{backend: crimson, revision: {COMMIT}}}\n" in after
     expected = yaml.safe_load(before)
     expected["datasets"]["flare"]["revision"] = expected["judges"]["crimson"]["revision"] = COMMIT
-    expected["judges"]["green"]["revision"] = OTHER
+    expected["judges"]["green"]["revision"] = expected["models"]["med"]["revision"] = OTHER
+    expected["systems"]["theirs"]["adapter"] = f"some/lora@{COMMIT}"
     assert yaml.safe_load(after) == expected
     assert [line for line in before.splitlines() if line.startswith("#") or "GREEN" in line] == [
         line for line in after.splitlines() if line.startswith("#") or "GREEN" in line
@@ -72,6 +78,8 @@ def test_the_recorded_commits_take_the_place_of_main_and_comments_stay(tmp_path,
 
 def test_what_was_not_fetched_is_named_with_the_command_and_nothing_is_written(tmp_path, configuration):
     record(tmp_path, "data/flare/manifest.json", {"source": {"revision": COMMIT}, "files": []})
+    record(tmp_path, "models/med.json", {"revision": OTHER})
+    record(tmp_path, "models/adapters/theirs.json", {"revision": COMMIT})
     before = configuration.read_text()
     with pytest.raises(Refused, match=r"judges\.crimson, judges\.green: .*crimson\.json is missing.*--until"):
         pin(configfile=configuration)

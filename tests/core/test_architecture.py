@@ -16,7 +16,7 @@ from workflow_scripts.core.tasks import BUILT_IN
 CODE = ROOT / PACKAGE
 FILES = sorted(CODE.rglob("*.py"))
 FOLDERS = sorted({file.parent for file in FILES})
-STAGES = ("data", "features", "train", "infer", "score", "report")
+STAGES = ("data", "features", "train", "infer", "score", "report", "submit")
 SHARED = {"tasks", "judges", "engines", "models", "cache", "core"}
 ALLOWED = {
     "core": {"core"},
@@ -164,7 +164,7 @@ def test_a_rule_and_its_module_its_log_and_its_benchmark_share_a_name(name):
     assert f"{package}_{module}" == name and package == stage
     assert set(re.findall(r"\{R\}/logs/(\w+)/", body)) == {name}
     assert set(re.findall(r"\{R\}/benchmarks/(\w+)/", body)) == {name}
-    assert f'code("{PACKAGE}.{package}.{module}")' in body
+    assert re.search(rf'code(_by_family)?\("{PACKAGE}\.{package}\.{module}"\)', body)
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -31,7 +31,9 @@ SHIPPED = sorted(path for path in (ROOT / "config").glob("*.yaml") if path != RO
 
 
 def test_the_shipped_configurations_are_all_there():
-    assert {"config", "smoke", "local", "minicourse", "medgemma-flare"} <= {path.stem for path in SHIPPED}
+    assert {"config", "smoke", "local", "minicourse", "medgemma-flare", "flare25-medgemma"} <= {
+        path.stem for path in SHIPPED
+    }
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -73,7 +75,7 @@ def test_a_shipped_configuration_names_the_schema_for_editors(path):
         ("splits__train__folder", "train", "splits.train.folder: Input should be 'training'"),
         ("recipes__qlora__steps", 5, "set either epochs or steps"),
         ("systems__odd", {"model": "tiny", "recipe": "qlora"}, "recipe and train go together"),
-        ("models__med", {"source": "hub", "family": "gemma3", "checkpoint": "a/b", "revision": "main"}, "revision"),
+        ("models__med", {"source": "hub", "family": "gemma3", "checkpoint": "a/b", "revision": "v2"}, "revision"),
         ("datasets__mine", {"source": "local"}, "datasets.mine.path: no folder given"),
         ("datasets__mine", {"source": "local", "path": "no/such"}, "no/such does not exist"),
         ("judges__a/b", {}, "judges"),

@@ -8,7 +8,12 @@ from workflow_scripts import ROOT
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 CODE = ROOT / "workflow_scripts"
-EXAMPLES = ("flarebench_yes_no/", "workflow_scripts/judges/backends/program.py", "tasks/TASK/")
+EXAMPLES = (
+    "flarebench_yes_no/",
+    "workflow_scripts/judges/backends/program.py",
+    "workflow_scripts/models/families/vipllava.py",
+    "tasks/TASK/",
+)
 """Files that docs/extending.md tells the reader to write, and a placeholder."""
 
 

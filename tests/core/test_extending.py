@@ -9,16 +9,30 @@ import sys
 import tomllib
 
 import pytest
+import torch
 import yaml
 from llguidance import LLMatcher, grammar_from
 from PIL import Image
+from transformers import VipLlavaConfig, VipLlavaForConditionalGeneration
 
 from tests.conftest import make_row
+from tests.models.tiny.llava import PATCH, SIDE, build_processor
 from workflow_scripts import ROOT
+from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.workflow import load_configuration
 from workflow_scripts.core.manifest import take_inventory, write_manifest
-from workflow_scripts.core.rows import JudgedPair, MetricValue, Outcome, Prediction, QuarantinedRow, ReportScore, Row
+from workflow_scripts.core.rows import (
+    JudgedPair,
+    MetricValue,
+    Outcome,
+    Prediction,
+    QuarantinedRow,
+    ReportScore,
+    Row,
+    TrainingStep,
+)
 from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.models.record import write_record
 
 PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^`([^`\n]+)`:\n\n```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -290,3 +304,55 @@ def test_a_backend_of_the_page_judges_a_pair_once(checkout, reports, tmp_path):
         assert [(pair.backend, pair.status) for pair in pairs] == [("program", "valid")]
         assert scores["crimson", None] == 1.0
     assert calls.read_text() == "An effusion.\n"
+
+
+PLACES = ("workflow_scripts/models/", "workflow_scripts/core/config/models.py")
+
+
+def test_a_family_of_the_page_trains_and_answers(checkout, root, tmp_path):
+    for language in ("python", "diff"):
+        [(name, text)] = [
+            (name, text)
+            for name, written, text in BLOCKS
+            if written == language
+            and name.startswith(("workflow_scripts/models", "workflow_scripts/core/config/models"))
+        ]
+        file = checkout / name
+        file.write_text(text if language == "python" else applied(file.read_text(), text))
+    build_vipllava(tmp_path / "model")
+    write_record(tmp_path / "model.json", "model", "vipllava", tmp_path / "model", None)
+    split, index = tmp_path / "split.parquet", tmp_path / "features/index.parquet"
+    write_rows(split, [make_row(root, number) for number in range(6)], Row)
+    given = ["--split", split, "--root", root, "--model", tmp_path / "model.json", "--threads", 1]
+    step("features.extract", *given, "--index", index, "--store", tmp_path / "store", "--batch", 4, path=(checkout,))
+    recipe = Recipe(lora=Lora(r=4, alpha=8), learning_rate=1e-2, epochs=None, steps=8, batch=4).model_dump_json()
+    step("train.tune", *given, "--features", index, "--recipe", recipe, "--prompt", "{}", "--adapter",
+         tmp_path / "adapter", "--history", tmp_path / "history.parquet", "--checkpoints", tmp_path / "checkpoints",
+         path=(checkout,))  # fmt: skip
+    losses = [row.loss for row in read_rows(tmp_path / "history.parquet", TrainingStep)]
+    assert losses[-1] < losses[0]
+    texts = []
+    for features in (["--features", index], []):
+        members = json.dumps({"system": "it", "adapter": str(tmp_path / "adapter")})
+        step("infer.answer", *given, *features, "--members", members, "--max-new-tokens", "counting", 6, "--batch", 4,
+             "--store", tmp_path / f"answers-{len(features)}", "--out", tmp_path / "answers.parquet",
+             path=(checkout,))  # fmt: skip
+        texts.append([row.text for row in read_rows(tmp_path / "answers.parquet", Prediction)])
+    assert texts[0] == texts[1] and len(texts[0]) == 6
+
+
+def build_vipllava(folder):
+    """A tiny random ViP-LLaVA."""
+    processor = build_processor()
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
+    torch.manual_seed(0)
+    config = VipLlavaConfig(
+        vision_config={**shape, "model_type": "clip_vision_model", "image_size": SIDE, "patch_size": PATCH,
+                       "num_hidden_layers": 3},
+        text_config={**shape, "model_type": "llama", "num_hidden_layers": 2, "num_key_value_heads": 2,
+                     "vocab_size": len(processor.tokenizer), "eos_token_id": processor.tokenizer.eos_token_id},
+        image_token_index=processor.image_token_id,
+        vision_feature_layer=[-2, -3],
+    )  # fmt: skip
+    VipLlavaForConditionalGeneration(config).save_pretrained(folder)
+    processor.save_pretrained(folder)

@@ -50,7 +50,7 @@ def test_a_wrong_section_is_named_with_what_is_allowed(section, sentence):
         judges(mine=section)
 
 
-@pytest.mark.parametrize("name", ["medgemma-flare", "minicourse"])
+@pytest.mark.parametrize("name", ["medgemma-flare", "minicourse", "flare25-medgemma"])
 def test_shipped_configurations_for_real_data_score_with_both(name):
     raw = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
     metrics = {section.get("backend") for section in raw["judges"].values()}

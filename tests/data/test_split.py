@@ -58,6 +58,13 @@ def test_80_10_10_is_disjoint_by_image_and_case_and_loses_nothing(drawn, seed):
             assert not all_ties(one) & all_ties(other)
 
 
+def test_tasks_chosen_alone_are_in_the_same_parts_as_among_all(toy):
+    whole, some = parts(toy.rows), parts(toy.rows, tasks=("counting", "report"))
+    for every, chosen in zip(whole, some, strict=True):
+        assert uids(chosen) == {r.uid for r in every if r.task in ("counting", "report")}
+    assert {r.task for side in some for r in side} == {"counting", "report"}
+
+
 def test_the_toy_training_folder_splits_80_10_10_within_each_subset_and_task(toy):
     training = [r for r in toy.rows if r.folder == "training"]
     sides = parts(toy.rows)
@@ -133,6 +140,7 @@ def test_the_real_root_splits_without_a_leak(real_root, tmp_path):
     [
         ({"folder": "testing"}, "no row of toy is in folder 'testing'; folders there: training"),
         ({"only": ("IU_XRay",)}, "no row of IU_XRay is in folder 'training'; subsets there: ds"),
+        ({"tasks": ("counting",)}, "no counting row is in folder 'training'; tasks there: classification"),
         ({"part": {"start": 0.0, "stop": 0.1}}, "widen it"),
     ],
 )

@@ -113,14 +113,14 @@ def test_the_adapter_that_is_drawn_is_the_one_that_peft_adds():
     from peft import LoraConfig, get_peft_model
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
-    from workflow_scripts.models.families.gemma3 import LORA_TARGETS
+    from workflow_scripts.models.families.gemma3 import FAMILY
 
     config = architecture.read_config()
     config["text_config"] |= {"num_hidden_layers": 2, "vocab_size": 64}
     config["vision_config"] |= {"num_hidden_layers": 1}
     with torch.device("meta"):
         model = Gemma3ForConditionalGeneration(Gemma3Config.from_dict(config))
-        adapted = get_peft_model(model, LoraConfig(r=16, target_modules=LORA_TARGETS["language"]))
+        adapted = get_peft_model(model, LoraConfig(r=16, target_modules=FAMILY.lora_targets["language"]))
     added = sum(weight.numel() for name, weight in adapted.named_parameters() if "lora_" in name)
     assert added == architecture.architecture_of(config).adapter_parameters(16)
 

@@ -13,7 +13,7 @@ from tests.workflow.runs import checkout, logged_out, snakemake
 
 SMALLER = {
     "{source: synthetic, seed: 7}": "{source: synthetic, seed: 7, scale: 0.1}",
-    "epochs: 3": "epochs: 0.3",
+    "epochs: 2": "epochs: 0.2",
     "detection: 48, instance_detection: 128": "detection: 16, instance_detection: 16",
 }
 """What makes of the default configuration one that ends in a minute."""

@@ -140,8 +140,9 @@ def answers(loaded, synthetic, stops):
     def run(grammars: list[str | None] | None) -> list[Answer]:
         given = []
         for place, row in enumerate(rows):
-            ids = torch.tensor([family.prompt_ids(processor, chat(row.question, len(row.images)))] * 2)
+            ids = torch.tensor([family.prompt_ids(processor, chat(row.question, len(row.images)), ())] * 2)
             images = [open_image(root, image.path) for image in row.images] * 2
+            sizes = [image.size for image in images]
             processors = []
             if grammars is not None:
                 both = [grammars[place], None]  # a free row beside each, which nothing may touch
@@ -149,9 +150,12 @@ def answers(loaded, synthetic, stops):
             generated = base.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
-                token_type_ids=family.token_types(processor, ids),
-                mm_encoder_outputs=family.encoder_outputs(
-                    base, family.pooled_features(base, family.pixels(processor, images))
+                token_type_ids=family.text_inputs(processor, ids, ids, ())["token_type_ids"],
+                **family.encoder_outputs(
+                    base,
+                    processor,
+                    family.features(base, processor, torch.cat([family.pixels(processor, i) for i in images]), sizes),
+                    sizes,
                 ),
                 max_new_tokens=LIMITS[row.task],
                 do_sample=False,

@@ -87,7 +87,9 @@ def library(model: PreTrainedModel, prompt: list[int], budget: int, stops: set[i
 def decoder(model: PreTrainedModel, stops: set[int]) -> tuple[Decoder, dict]:
     if "PaliGemma" not in type(model).__name__:
         return Decoder(model, 0, stops), {}
-    return Decoder(model, 0, stops, 1), {"inputs": lambda first, last, ids: {"token_type_ids": torch.zeros_like(ids)}}
+    return Decoder(model, 0, stops, 1), {
+        "inputs": lambda first, last, ids, mask: {"token_type_ids": torch.zeros_like(ids)}
+    }
 
 
 @pytest.mark.parametrize("budget", [1, 3, 24])

@@ -150,3 +150,34 @@ def test_a_captured_batch_gives_what_the_library_gives_row_by_row(shape):
     assert decoder.generate(prompts, 40, fixed=True) == first  # on the buffers of the first call
     alike = sum(a == b for x, y in zip(plain, first, strict=True) for a, b in zip(x[:8], y[:8], strict=True))
     assert alike >= 36  # bfloat16 rounds near ties either way
+
+
+SHAPE = {
+    "vocab_size": 320,
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "initializer_range": 0.05,
+}
+
+
+@pytest.mark.parametrize("config", ["MistralConfig", "Qwen2Config"])
+def test_ligers_layers_are_the_models_own(config):
+    import transformers
+
+    from workflow_scripts.models.kernels import LIGER, speed_up_inference
+
+    shape = getattr(transformers, config)(**SHAPE)
+    assert shape.model_type in LIGER
+    torch.manual_seed(0)
+    with torch.device("cuda"):
+        model = transformers.AutoModel.from_config(shape).to(torch.bfloat16)
+    model.get_decoder = lambda: model
+    ids = torch.randint(0, 320, (3, 50), device="cuda")
+    with torch.inference_mode():
+        before = model(input_ids=ids).last_hidden_state.float()
+        assert "Liger" in speed_up_inference(model)
+        after = model(input_ids=ids).last_hidden_state.float()
+    assert torch.cosine_similarity(before, after, dim=-1).min() > 0.999

@@ -53,7 +53,7 @@ def adapter(tiny, tmp_path_factory):
     torch.manual_seed(0)
     loaded = load(tiny)
     tuned = get_peft_model(
-        loaded.model, LoraConfig(r=4, lora_alpha=8, target_modules=loaded.family.LORA_TARGETS["language"])
+        loaded.model, LoraConfig(r=4, lora_alpha=8, target_modules=loaded.family.lora_targets["language"])
     )
     for name, parameter in tuned.named_parameters():
         if "lora_B" in name:
@@ -102,9 +102,9 @@ def test_another_adapter_asks_the_base_of_its_group_nothing(
     monkeypatch.setattr(
         TransformersEngine,
         "generate",
-        lambda self, batch, adapted: (
-            requests_by_adapter.update([adapted] * len(batch)),
-            generate(self, batch, adapted=adapted),
+        lambda self, batch: (
+            requests_by_adapter.update([self._loaded.adapted] * len(batch)),
+            generate(self, batch),
         )[1],
     )
     out = tmp_path / "both.parquet"
@@ -116,12 +116,6 @@ def test_another_adapter_asks_the_base_of_its_group_nothing(
     again = run(split, root, tiny, features, out, members=[BASE, GroupMember(system="tuned", adapter=other)])
     assert requests_by_adapter == {False: 8, True: 16}
     assert again[:8] == first[:8]
-
-
-def test_two_adapters_in_one_load_are_refused(split, root, tiny, features, tmp_path, adapter):
-    group = [GroupMember(system="a", adapter=adapter), GroupMember(system="b", adapter=tmp_path)]
-    with pytest.raises(Refused, match="a, b: one load holds one adapter"):
-        run(split, root, tiny, features, tmp_path / "x", members=group)
 
 
 def test_constrained_answers_are_read_strictly_and_say_so(split, root, tiny, features, tmp_path, one_by_one):
@@ -178,13 +172,13 @@ def test_a_killed_run_answers_only_what_is_left(split, root, tiny, features, tmp
 
 
 def request(uid="a", **changes):
-    chat, images = [{"role": "user", "content": "How many?"}], (RequestImage("0" * 64, "a.png"),)
+    chat, images = [{"role": "user", "content": "How many?"}], (RequestImage("0" * 64, "a.png", 8, 8),)
     return Request(**({"uid": uid, "chat": chat, "images": images, "max_new_tokens": 6} | changes))
 
 
 def stored_progress(store, requests, **answerer):
     """Progress after the first request was answered."""
-    progress = Progress(store, "workflow_scripts.infer.answer", answerer, requests)
+    progress = Progress(store, "code", answerer, requests)
     with progress:
         progress.keep([Response(requests[0].uid, "3", "stop", 9, 2, "hash")], engine="transformers")
     return progress
@@ -196,7 +190,7 @@ def test_a_line_that_a_kill_cut_short_is_not_an_answer(tmp_path):
     file = next(tmp_path.rglob("*.jsonl"))
     cut = file.read_text().replace(key_of(requests[0]), key_of(requests[1]))[:60]
     file.write_text(file.read_text() + cut)
-    assert list(Progress(tmp_path, "workflow_scripts.infer.answer", {}, requests).rows) == ["a"]
+    assert list(Progress(tmp_path, "code", {}, requests).rows) == ["a"]
 
 
 def test_a_cached_answer_is_of_the_same_words_images_limit_and_answerer(tmp_path):
@@ -204,11 +198,11 @@ def test_a_cached_answer_is_of_the_same_words_images_limit_and_answerer(tmp_path
 
     def is_cached(model="one", **changes):
         requests = [request("of another split", **changes)]
-        return bool(Progress(tmp_path, "workflow_scripts.infer.answer", {"model": model}, requests).rows)
+        return bool(Progress(tmp_path, "code", {"model": model}, requests).rows)
 
     assert is_cached()
-    assert is_cached(images=(RequestImage("0" * 64, "moved.png"),))
-    assert not is_cached(images=(RequestImage("1" * 64, "a.png"),))
+    assert is_cached(images=(RequestImage("0" * 64, "moved.png", 8, 8),))
+    assert not is_cached(images=(RequestImage("1" * 64, "a.png", 8, 8),))
     assert not is_cached(chat=[{"role": "user", "content": "How many cells?"}])
     assert not is_cached(max_new_tokens=5)
     assert not is_cached(model="another")

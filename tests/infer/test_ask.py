@@ -14,6 +14,7 @@ from itertools import cycle
 from operator import attrgetter
 
 import pytest
+import torch
 from PIL import Image
 
 from tests.chat_server import ChatServer, Fault, Reply
@@ -204,8 +205,9 @@ def test_the_served_model_gives_the_texts_that_it_gives_here(split, root, tiny, 
     seen = {}
 
     def vision(images):
-        pixels = loaded.family.pixels(loaded.processor, [seen[image.sha256] for image in images])
-        return loaded.family.pooled_features(loaded.base, pixels)
+        shown = [seen[image.sha256] for image in images]
+        pixels = torch.cat([loaded.family.pixels(loaded.processor, image) for image in shown])
+        return loaded.family.features(loaded.base, loaded.processor, pixels, [image.size for image in shown])
 
     engine = TransformersEngine(loaded, vision, 1)
 
@@ -216,7 +218,7 @@ def test_the_served_model_gives_the_texts_that_it_gives_here(split, root, tiny, 
             for part in turn["content"]:
                 if part["type"] == "image_url":
                     data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
-                    images.append(RequestImage(sha256_of(data), ""))
+                    images.append(RequestImage(sha256_of(data), "", 0, 0))
                     seen[sha256_of(data)] = decode_image(data, "a request's image")
                     part = {"type": "image"}
                 parts.append(part)

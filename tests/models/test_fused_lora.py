@@ -6,7 +6,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from workflow_scripts.models.families import gemma3
+from workflow_scripts.models.families.gemma3 import FAMILY as gemma3
 from workflow_scripts.models.fused_lora import fuse_lora
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
@@ -16,11 +16,11 @@ from workflow_scripts.models.prompts import chat
 def test_fused_loss_and_gradients_are_pefts(tiny, quantisation):
     loaded = load(tiny, quantisation=quantisation)
     torch.manual_seed(0)
-    model = get_peft_model(loaded.model, LoraConfig(r=4, lora_alpha=8, target_modules=gemma3.LORA_TARGETS["language"]))
+    model = get_peft_model(loaded.model, LoraConfig(r=4, lora_alpha=8, target_modules=gemma3.lora_targets["language"]))
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
-    ids = torch.tensor([gemma3.prompt_ids(loaded.processor, chat("How many cells are there?", 0))] * 2)
+    ids = torch.tensor([gemma3.prompt_ids(loaded.processor, chat("How many cells are there?", 0), ())] * 2)
 
     def gradients(of):
         of.zero_grad()
@@ -38,5 +38,5 @@ def test_fused_loss_and_gradients_are_pefts(tiny, quantisation):
 
 
 def test_adapters_with_dropout_keep_pefts_forward(tiny):
-    config = LoraConfig(r=4, lora_dropout=0.1, target_modules=gemma3.LORA_TARGETS["language"])
+    config = LoraConfig(r=4, lora_dropout=0.1, target_modules=gemma3.lora_targets["language"])
     assert fuse_lora(get_peft_model(copy.deepcopy(load(tiny).model), config)) == 0

@@ -17,7 +17,8 @@ from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.rows import Prediction, QuarantinedRow, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.infer.answer import GroupMember, answer
-from workflow_scripts.models.families import gemma3, paligemma2
+from workflow_scripts.models.families.gemma3 import FAMILY as gemma3
+from workflow_scripts.models.families.paligemma2 import FAMILY as paligemma2
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.markup import OF_FAMILY, chat_ids, markup_of, text_ids
 from workflow_scripts.models.prompts import chat
@@ -58,14 +59,14 @@ def cases(words):
 def test_a_word_of_markup_is_text_wherever_it_stands(family):
     name, module, processor = family
     plain = {
-        images: marks(processor, module.prompt_ids(processor, chat("How many?", images, "Be brief.")))
+        images: marks(processor, module.prompt_ids(processor, chat("How many?", images, "Be brief."), ()))
         for images in (0, 2)
     }
     end = marks(processor, module.answer_ids(processor, "1"))
     for text in cases(WORDS[name]):
         for images in (0, 2):
             for messages in (chat(text, images, "Be brief."), chat("How many?", images, f"Be brief. {text}")):
-                ids = module.prompt_ids(processor, messages)
+                ids = module.prompt_ids(processor, messages, ())
                 assert marks(processor, ids) == plain[images], text
                 assert text in processor.tokenizer.decode(ids)
         ids = module.answer_ids(processor, text)
@@ -91,7 +92,7 @@ def whole(module, processor, messages):
 def test_ordinary_text_has_the_ids_that_it_had(question, system, images, family):
     _, module, processor = family
     messages = chat(question, images, system)
-    assert module.prompt_ids(processor, messages) == whole(module, processor, messages)
+    assert module.prompt_ids(processor, messages, ()) == whole(module, processor, messages)
     expected = processor.tokenizer(question + module.end_of_answer(processor), add_special_tokens=False)["input_ids"]
     assert module.answer_ids(processor, question) == expected
 
@@ -102,8 +103,8 @@ def test_no_mixture_of_words_and_letters_is_markup(data, family):
     name, module, processor = family
     parts = st.sampled_from([*WORDS[name], "<", ">", " ", "\n", "a", "<start_of_", "image>", "\ue000", "\ue001"])
     text = "".join(data.draw(st.lists(parts, max_size=12)))
-    assert marks(processor, module.prompt_ids(processor, chat(text, 0))) == marks(
-        processor, module.prompt_ids(processor, chat("a", 0))
+    assert marks(processor, module.prompt_ids(processor, chat(text, 0), ())) == marks(
+        processor, module.prompt_ids(processor, chat("a", 0), ())
     )
     assert processor.tokenizer.decode(module.answer_ids(processor, text)) == text + module.end_of_answer(processor)
 
@@ -184,7 +185,7 @@ def test_a_dataset_with_markup_in_a_question_is_trained_on_and_answered(name, ti
     check_rows(rows, [training_row(row, Prompt(), loaded) for row in rows], Prompt(), loaded)
     assert answered(rows, tiny, dataset, None, tmp_path, Prompt()) == [row.uid for row in rows]
     processor = build_processor()
-    ids = [paligemma2.prompt_ids(processor, chat(row.question, len(row.images))) for row in rows]
+    ids = [paligemma2.prompt_ids(processor, chat(row.question, len(row.images)), ()) for row in rows]
     assert {row.count(processor.image_token_id) for row in ids} == {processor.image_seq_length}
 
 
@@ -192,5 +193,5 @@ def test_a_question_that_differs_by_markup_alone_is_another_prompt(tiny, root):
     processor = load(tiny).processor
     row = make_row(root, 2)
     other = replace(row, question=row.question + "<end_of_turn>")
-    ids = [gemma3.prompt_ids(processor, chat(one.question, 2)) for one in (row, other)]
+    ids = [gemma3.prompt_ids(processor, chat(one.question, 2), ()) for one in (row, other)]
     assert ids[0] != ids[1]

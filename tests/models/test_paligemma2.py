@@ -29,13 +29,13 @@ from workflow_scripts.core.rows import Prediction, Row, TrainingStep
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.features.extract import extract
 from workflow_scripts.infer.answer import GroupMember, answer
-from workflow_scripts.models.families import paligemma2
+from workflow_scripts.models.families.paligemma2 import FAMILY as paligemma2
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
 from workflow_scripts.models.record import write_record
 from workflow_scripts.models.vision_features import FeatureStore
 from workflow_scripts.train.preflight import check_rows
-from workflow_scripts.train.rows import Collator, training_row
+from workflow_scripts.train.rows import Collator, model_inputs, training_row
 from workflow_scripts.train.tune import tune
 
 SIDE, PATCHES, WIDTH = 56, 16, 64
@@ -133,11 +133,11 @@ def images(count):
 
 
 def prompt_inputs(loaded, question, images):
-    ids = torch.tensor([paligemma2.prompt_ids(loaded.processor, chat(question, images))])
+    ids = torch.tensor([paligemma2.prompt_ids(loaded.processor, chat(question, images), ())])
     return {
         "input_ids": ids,
         "attention_mask": torch.ones_like(ids),
-        "token_type_ids": paligemma2.token_types(loaded.processor, ids),
+        "token_type_ids": paligemma2.text_inputs(loaded.processor, ids, ids, ())["token_type_ids"],
     }
 
 
@@ -148,17 +148,17 @@ def prompt_inputs(loaded, question, images):
 @pytest.mark.parametrize("system", [None, "You are an expert."])
 def test_prompt_ids_are_what_the_processor_makes_with_one_bos_after_the_images(loaded, count, system):
     question = "Which shape is shown? Options: A) disc B) ring"
-    ids = paligemma2.prompt_ids(loaded.processor, chat(question, count, system))
+    ids = paligemma2.prompt_ids(loaded.processor, chat(question, count, system), ())
     prefix = question if system is None else f"{system}\n{question}"
     own = loaded.processor(images=images(count), text="<image>" * count + prefix)["input_ids"][0]
     assert ids == list(own)
     assert ids.count(loaded.processor.tokenizer.bos_token_id) == 1
     assert ids.count(paligemma2.image_token_id(loaded.processor)) == PATCHES * count
-    assert ids[paligemma2.bos_place(loaded.model.config, count)] == loaded.processor.tokenizer.bos_token_id
+    assert ids[paligemma2.bos_place(loaded.processor, [(120, 90)] * count)] == loaded.processor.tokenizer.bos_token_id
 
 
 def test_prompt_is_worded_as_it_was(loaded):
-    ids = paligemma2.prompt_ids(loaded.processor, chat("How many cells?", 1, "Be brief."))
+    ids = paligemma2.prompt_ids(loaded.processor, chat("How many cells?", 1, "Be brief."), ())
     assert loaded.processor.tokenizer.decode(ids) == "<image>" * PATCHES + "<bos>Be brief.\nHow many cells?\n"
 
 
@@ -176,14 +176,14 @@ def test_a_training_row_has_the_ids_labels_and_token_types_of_the_processor(load
 
 @torch.inference_mode()
 def test_the_prefix_looks_ahead_and_the_suffix_does_not(loaded):
-    ids = torch.tensor([paligemma2.prompt_ids(loaded.processor, chat("How many?", 0))])
+    ids = torch.tensor([paligemma2.prompt_ids(loaded.processor, chat("How many?", 0), ())])
     length = ids.shape[1]
     ids = torch.cat([ids, torch.tensor([paligemma2.answer_ids(loaded.processor, "12")])], dim=1)
 
     def hidden(place):
         changed = ids.clone()
         changed[0, place] += 1
-        types = paligemma2.token_types(loaded.processor, ids, [length])
+        types = paligemma2.text_inputs(loaded.processor, ids, ids, (), [length])["token_type_ids"]
         before, after = (loaded.model(input_ids=x, token_type_ids=types).logits[0] for x in (ids, changed))
         return (before - after).abs().amax(-1) > 1e-6
 
@@ -198,9 +198,8 @@ def test_padded_training_rows_have_the_logits_of_single_ones(loaded, root, index
 
     def logits(part):
         batch = collate(part)
-        batch["mm_encoder_outputs"] = paligemma2.encoder_outputs(loaded.model, batch.pop("pooled_features"))
         del batch["labels"]
-        return loaded.model(**batch).logits
+        return loaded.model(**model_inputs(batch, loaded)).logits
 
     together = logits(rows)
     assert len({row["length"] for row in rows}) > 1
@@ -214,12 +213,14 @@ def test_padded_training_rows_have_the_logits_of_single_ones(loaded, root, index
 @torch.inference_mode()
 def test_tower_features_give_the_logits_of_the_pixels(loaded):
     inputs = prompt_inputs(loaded, "How many?", 2)
-    pixels = paligemma2.pixels(loaded.processor, images(2))
-    pooled = paligemma2.pooled_features(loaded.model, pixels)
-    config = loaded.model.config
-    assert pooled.shape == (2, paligemma2.image_tokens(config), paligemma2.vision_width(config)) == (2, PATCHES, WIDTH)
+    pixels = torch.cat([paligemma2.pixels(loaded.processor, image) for image in images(2)])
+    sizes = [image.size for image in images(2)]
+    pooled = paligemma2.features(loaded.model, loaded.processor, pixels, sizes)
+    tokens = sum(paligemma2.image_tokens(loaded.processor, size) for size in sizes)
+    assert pooled.shape == (tokens, paligemma2.feature_width(loaded.model.config)) == (2 * PATCHES, WIDTH)
     plain = loaded.model(**inputs, pixel_values=pixels).logits
-    features = loaded.model(**inputs, mm_encoder_outputs=paligemma2.encoder_outputs(loaded.model, pooled)).logits
+    given = paligemma2.encoder_outputs(loaded.model, loaded.processor, pooled, sizes)
+    features = loaded.model(**inputs, **given).logits
     torch.testing.assert_close(features, plain, atol=1e-5, rtol=1e-5)
 
 
@@ -227,7 +228,7 @@ def test_tower_features_give_the_logits_of_the_pixels(loaded):
 def test_images_are_visible_to_the_model(loaded):
     inputs = prompt_inputs(loaded, "How many?", 1)
     one, other = (
-        loaded.model(**inputs, pixel_values=paligemma2.pixels(loaded.processor, [image])).logits[0, -1]
+        loaded.model(**inputs, pixel_values=paligemma2.pixels(loaded.processor, image)).logits[0, -1]
         for image in images(2)
     )
     assert (one - other).abs().max() > 1e-3
@@ -237,9 +238,10 @@ def test_images_are_visible_to_the_model(loaded):
 def test_stored_features_are_the_models_own(split, root, loaded, index):
     for row in read_rows(split, Row):
         for image in row.images:
-            pixels = paligemma2.pixels(loaded.processor, [open_image(root, image.path)])
+            pixels = paligemma2.pixels(loaded.processor, open_image(root, image.path))
             stored = FeatureStore(index).read([image.sha256])
-            torch.testing.assert_close(stored, paligemma2.pooled_features(loaded.model, pixels))
+            own = paligemma2.features(loaded.model, loaded.processor, pixels, [(image.width, image.height)])
+            torch.testing.assert_close(stored, own)
 
 
 # training
@@ -354,14 +356,14 @@ def test_generation_follows_the_logits_that_training_computes(split, root, recor
     rows = answers(split, root, record, None, index, tmp_path / "a.parquet", batch=8)
     texts = {row.uid: row.text for row in rows}
     for source in read_rows(split, Row)[:3]:
-        prompt = paligemma2.prompt_ids(loaded.processor, chat(source.question, len(source.images)))
+        prompt = paligemma2.prompt_ids(loaded.processor, chat(source.question, len(source.images)), ())
         pooled = FeatureStore(index).read([image.sha256 for image in source.images])
         ids = torch.tensor([prompt])
         for _ in range(6):
             logits = loaded.model(
                 input_ids=ids,
-                token_type_ids=paligemma2.token_types(loaded.processor, ids, [len(prompt)]),
-                mm_encoder_outputs=paligemma2.encoder_outputs(loaded.model, pooled),
+                token_type_ids=paligemma2.text_inputs(loaded.processor, ids, ids, (), [len(prompt)])["token_type_ids"],
+                **paligemma2.encoder_outputs(loaded.model, loaded.processor, pooled, source.images),
             ).logits
             ids = torch.cat([ids, logits[:, -1:].argmax(-1)], dim=1)
         new = ids[0, len(prompt) :].tolist()

@@ -192,6 +192,16 @@ def test_subsets_whose_names_share_no_letter_have_files_of_their_own(one_task, t
     assert names == ["outcomes", "confusion-classification", "confusion-classification-2"]
 
 
+def test_a_very_long_name_gives_a_file_and_a_description_of_usual_size(one_task, tmp_path):
+    long = "class " * 30_000
+    rows = [row("classification", "s" * 250, place, answer) for place, answer in enumerate([long, "B"])]
+    outcomes = [answered(entry, system, entry.answer, "B") for entry in rows for system in SHOWN]
+    write_figures(**one_task(rows, outcomes))
+    figure = read_figures(tmp_path / "out")[-1]
+    assert figure.name.startswith("confusion-classification-sss") and len(figure.svg.encode()) < 200
+    assert "class class" in figure.description and len(figure.description) < 1_000
+
+
 def test_baselines_are_drawn_where_nothing_else_is(one_task, tmp_path):
     rows = [row("classification", "two", place, "A") for place in range(4)]
     outcomes = [answered(entry, SYSTEMS[3], "A", "A") for entry in rows]

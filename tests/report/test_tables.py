@@ -213,6 +213,7 @@ HOSTILE = [
     "}unbalanced\x00\x1b[31m\nline",
     "中文 🙂 é ½",
     "x" * 200_000,
+    "]]> --> \u2028 \u2066 &amp; </svg onload=alert(1)>",
 ]
 
 
@@ -229,11 +230,13 @@ def test_a_hostile_text_is_text_once_markdown_is_rendered(text):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:12]))
 def test_a_hostile_text_is_whole_in_the_csv_and_no_formula(results, text):
-    write_rows(results / "scores/validation/metrics.parquet", [metric("a", subset=text)], MetricValue)
+    write_rows(results / "scores/validation/metrics.parquet", [metric("a", subset=text, stratum=text)], MetricValue)
     csv.field_size_limit(10**6)
     with tables_of(results).open(newline="", encoding="utf-8") as lines:
         (row,) = csv.DictReader(lines)
-    assert row["subset"] == spreadsheet_cell(text) and not row["subset"].startswith(("=", "+", "-", "@"))
+    assert row["subset"] == row["stratum"] == spreadsheet_cell(text) and not row["subset"].startswith(
+        ("=", "+", "-", "@")
+    )
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:12]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from workflow_scripts.score.statistics import holm, interval, p_value, resampled, sums_by_cluster, swapped
+from workflow_scripts.score.statistics import exchanges_of, halves, holm, interval, p_value, resampled, sums_by_cluster
 
 
 def test_an_interval_of_a_mean_is_scipys_where_each_case_has_one_row():
@@ -58,23 +58,26 @@ def test_an_undefined_or_infinite_metric_has_no_interval():
     assert interval(1.0, np.ones(100), 0.95) == (1.0, 1.0)
 
 
+def exchanged(one: np.ndarray, two: np.ndarray, times: int, seed: int) -> np.ndarray:
+    """The difference of two systems' sums after exchanges: [times]."""
+    changes = exchanges_of(lambda sums: sums[:, 1] - sums[:, 0], np.column_stack([one, two]), np.zeros(2))
+    return (two - one).sum() + halves(changes[:, None], times, seed)[:, 0]
+
+
 def test_the_paired_test_holds_its_level_and_finds_a_difference():
     rng = np.random.default_rng(1)
     false_alarms = 0
     for trial in range(200):
-        one, two = rng.normal(size=(2, 40, 1))
-        left, right = swapped(one, two, 400, trial)
-        false_alarms += p_value(float((two - one).sum()), (right - left)[:, 0]) < 0.05
+        one, two = rng.normal(size=(2, 40))
+        false_alarms += p_value(float((two - one).sum()), exchanged(one, two, 400, trial)) < 0.05
     assert false_alarms / 200 < 0.10
-    one = rng.normal(size=(40, 1))
-    left, right = swapped(one, one + 1, 999, 0)
-    assert p_value(40.0, (right - left)[:, 0]) == pytest.approx(1 / 1000)
+    one = rng.normal(size=40)
+    assert p_value(40.0, exchanged(one, one + 1, 999, 0)) == pytest.approx(1 / 1000)
 
 
 def test_a_system_against_itself_has_p_one():
-    one = np.random.default_rng(1).normal(size=(20, 1))
-    left, right = swapped(one, one, 100, 0)
-    assert p_value(0.0, (right - left)[:, 0]) == 1.0
+    one = np.random.default_rng(1).normal(size=20)
+    assert p_value(0.0, exchanged(one, one, 100, 0)) == 1.0
 
 
 def test_holm_is_the_textbooks():

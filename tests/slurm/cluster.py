@@ -40,6 +40,7 @@ def start(folder: Path, install: bool = False) -> None:
     """
     if os.geteuid() != 0:
         raise NoCluster("a test cluster needs root")
+    _clear_dead_cluster()
     for place in (CONFIGURATION, GRES):
         if place.exists() or place.is_symlink():
             raise NoCluster(f"this machine has a SLURM of its own: {place}")
@@ -78,6 +79,24 @@ def stop(folder: Path) -> None:
     if ours:
         CONFIGURATION.unlink()
         GRES.unlink(missing_ok=True)
+
+
+def _clear_dead_cluster() -> None:
+    """Take away the configuration that a killed run of these tests left, where no daemon of it is alive."""
+    folder = CONFIGURATION.readlink().parent.parent if CONFIGURATION.is_symlink() else None
+    if folder is None or not folder.name.startswith("flarebench-slurm-"):
+        return
+    if not any(_alive(folder / "run" / f"{daemon}.pid", daemon) for daemon in ("slurmctld", "slurmd")):
+        CONFIGURATION.unlink()
+        GRES.unlink(missing_ok=True)
+
+
+def _alive(record: Path, daemon: str) -> bool:
+    """Whether the process of a daemon's record runs, and is that daemon."""
+    if not record.exists() or not record.read_text().strip():
+        return False
+    command = Path(f"/proc/{record.read_text().strip()}/comm")
+    return command.exists() and command.read_text().strip().startswith(daemon)
 
 
 def _install() -> None:

@@ -12,7 +12,8 @@ from workflow_scripts.core.tables import read_rows
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.models.vision_features import FeatureStore
 from workflow_scripts.train import tune as step
-from workflow_scripts.train.rows import Collator, training_row
+from workflow_scripts.train.rows import Collator, model_inputs, training_row
+from workflow_scripts.train.weights import fresh_adapter
 
 
 @pytest.mark.parametrize("quantisation", ["none", "nf4"])
@@ -26,14 +27,14 @@ def test_loss_and_gradients_are_those_of_trls_stock_trainer(tmp_path, split, roo
         if fast:
             trainer = step.build_trainer(recipe, loaded, rows, [], root, FeatureStore(features), tmp_path / "fast", 0)
         else:
-            model = step._with_adapter(loaded, recipe)
+            model = fresh_adapter(loaded, recipe.lora)
             tuned = Loaded(model, loaded.processor, loaded.family, loaded.revision)
             options = {"skip_prepare_dataset": True}
             trainer = SFTTrainer(
                 model=model,
                 args=SFTConfig(str(tmp_path / "plain"), report_to="none", use_cpu=True, dataset_kwargs=options),
                 train_dataset=Dataset.from_list(rows),
-                data_collator=Collator(tuned, root, None),
+                data_collator=lambda rows: model_inputs(Collator(tuned, root, None)(rows), tuned),
                 processing_class=loaded.processor.tokenizer,
             )
         generator = torch.Generator().manual_seed(0)

@@ -32,7 +32,7 @@ def adapter_on(record, folder, targets):
     """An adapter of random weights that changes answers; it names its base as training does."""
     torch.manual_seed(0)
     loaded = load(record)
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=loaded.family.LORA_TARGETS[targets], task_type="CAUSAL_LM")
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=loaded.family.lora_targets[targets], task_type="CAUSAL_LM")
     model = get_peft_model(loaded.base, config)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
@@ -59,11 +59,11 @@ def answers_of(record, root, adapter=None):
     loaded = load(record, adapter=adapter)
     answers = []
     for number, question in enumerate(("How many cells?", "Which shape is shown? Options: A) disc B) ring")):
-        ids = torch.tensor([loaded.family.prompt_ids(loaded.processor, chat(question, 1))])
+        ids = torch.tensor([loaded.family.prompt_ids(loaded.processor, chat(question, 1), ())])
         with Pillow.open(root / f"{number}.png") as image:
-            pixels = loaded.family.pixels(loaded.processor, [image.convert("RGB")])
+            pixels = loaded.family.pixels(loaded.processor, image.convert("RGB"))
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
-        inputs["token_type_ids"] = loaded.family.token_types(loaded.processor, ids)
+        inputs["token_type_ids"] = loaded.family.text_inputs(loaded.processor, ids, ids, ())["token_type_ids"]
         logits = loaded.model(**inputs).logits
         text = loaded.model.generate(**inputs, do_sample=False, max_new_tokens=12)[0, ids.shape[1] :]
         answers.append((logits, text.tolist()))

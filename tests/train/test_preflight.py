@@ -35,7 +35,7 @@ def test_a_true_row_passes(loaded, row, source):
 
 
 def test_the_prompt_part_is_the_inference_prompt(loaded, source, row):
-    prompt = loaded.family.prompt_ids(loaded.processor, chat(source.question, len(source.images)))
+    prompt = loaded.family.prompt_ids(loaded.processor, chat(source.question, len(source.images)), ())
     assert row["input_ids"][: len(prompt)] == prompt
     assert row["labels"][: len(prompt)] == [-100] * len(prompt)
 
@@ -50,7 +50,7 @@ def test_two_bos_are_refused(loaded, row, source):
 def test_cut_image_tokens_are_refused(loaded, row, source):
     place = row["input_ids"].index(loaded.processor.tokenizer.image_token_id)
     del row["input_ids"][place], row["labels"][place]
-    with pytest.raises(Refused, match="training row row/2 has 31 image tokens for 2 images"):
+    with pytest.raises(Refused, match="training row row/2 has 31 image tokens for 2 images, expected 32"):
         check_rows([source], [row], Prompt(), loaded)
 
 
@@ -76,18 +76,20 @@ def test_missing_or_wrong_token_types_are_refused(loaded, row, root):
     batch = Collator(loaded, root, None)([row])
     check_batch(batch, loaded)
     for wrong in (torch.zeros_like(batch["token_type_ids"]), None):
-        with pytest.raises(Refused, match="image tokens would not see each other"):
+        with pytest.raises(Refused, match="no token_type_ids, or wrong ones: tokens would not see what they should"):
             check_batch(batch | {"token_type_ids": wrong}, loaded)
 
 
 def test_a_missing_image_is_refused(loaded, row, root):
     batch = Collator(loaded, root, None)([row])
-    with pytest.raises(Refused, match="the batch shows 2 images and brings 1"):
-        check_batch(batch | {"pixel_values": batch["pixel_values"][:1]}, loaded)
+    with pytest.raises(Refused, match="the batch's images have 2 entries, and it brings 1"):
+        check_batch(batch | {"pixels": batch["pixels"][:1]}, loaded)
 
 
 def test_an_adapter_outside_the_recipes_targets_is_refused(tiny):
-    model = get_peft_model(load(tiny).model, LoraConfig(r=2, target_modules="all-linear"))
+    loaded = load(tiny)
+    model = get_peft_model(loaded.model, LoraConfig(r=2, target_modules="all-linear"))
+    tower = loaded.family.vision_tower(loaded.base)
     with pytest.raises(Refused, match=r"unexpected: \['base_model\.model\.model\.vision_tower"):
-        check_adapter(model, "language")
-    check_adapter(model, "all-linear")
+        check_adapter(model, "language", tower)
+    check_adapter(model, "all-linear", tower)

@@ -23,8 +23,17 @@ def folder(tmp_path_factory):
 def test_a_gated_configuration_plans_without_token_network_or_gpu(folder, name):
     environment = logged_out()
     output = snakemake(folder, "-n", "--configfile", f"config/{name}.yaml", env=environment)
-    assert "Tuning tuned [2 CPU, 1 GPU, 48000 MB, 720 min]" in output
+    assert "Tuning tuned on stored features [2 CPU, 1 GPU, 48000 MB, 720 min]" in output
     assert "models_fetch" in output and "data_download" in output
+
+
+def test_a_published_adapter_is_fetched_and_answered_in_the_job_of_its_base_and_nothing_is_trained(folder):
+    output = snakemake(folder, "-n", "--configfile", "config/flare25-medgemma.yaml", env=logged_out())
+    assert "Fetching adapters/flare25 at its revision, about 0.13 GB [" in output
+    assert "Fetching medgemma at its revision, about 8.6 GB [" in output
+    assert output.count("Answering validation with base+flare25, shard ") == 4
+    assert "Computing vision features of validation with medgemma" in output
+    assert "train_tune" not in output and "vision features of train" not in output
 
 
 def test_a_given_configuration_replaces_the_default(folder):
@@ -91,7 +100,7 @@ def test_a_gated_run_without_a_token_stops_before_any_job(folder):
     assert "FLARE-MedFM/FLARE-MLLM-2D is gated" in sentence
 
 
-@pytest.mark.parametrize(("name", "splits"), [("medgemma-flare", 2), ("minicourse", 1)])
+@pytest.mark.parametrize(("name", "splits"), [("medgemma-flare", 2), ("minicourse", 1), ("flare25-medgemma", 1)])
 def test_crimson_and_green_are_fetched_and_loaded_once_a_split_with_gpu_memory_and_time(folder, name, splits):
     output = snakemake(folder, "-n", "--configfile", f"config/{name}.yaml")
     for judge, size in (("crimson", "7.8"), ("green", "13.5")):

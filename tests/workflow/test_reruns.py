@@ -108,6 +108,8 @@ LINES = {
     "a line of the feature step": "workflow_scripts/features/extract.py",
     "a line of the training": "workflow_scripts/train/rows.py",
     "a line of the inference": "workflow_scripts/infer/answer.py",
+    "a line of the models' family": "workflow_scripts/models/families/gemma3.py",
+    "a line of another family": "workflow_scripts/models/families/qwen3_vl.py",
     "a line of the readers": "workflow_scripts/score/outcomes.py",
     "a line of the page": "workflow_scripts/report/page.py",
     "a line of the tables": "workflow_scripts/report/tables.py",

@@ -2,7 +2,7 @@
 
 Rules declare the hash of these files as a parameter: editing a line reruns the steps that use it and no others, while
 a fresh clone or a touched file reruns nothing. A call of `load_part` in a module stands for the named part of every
-task in the registry, those of entry points among them.
+task in the registry, those of entry points among them; one of `load_family` for the family of the model at hand.
 """
 
 import ast
@@ -15,12 +15,17 @@ from workflow_scripts import PACKAGE, ROOT
 from workflow_scripts.core.files import sha256_of, sha256_of_file
 from workflow_scripts.core.tasks import tasks
 
+FAMILIES = f"{PACKAGE}.models.families."
 
-def sources(module: str) -> list[str]:
+
+def sources(module: str, family: str | None = None) -> list[str]:
     """Files of `module` and of every module of this package that it imports or loads, directly or not.
 
     Paths are relative to the checkout; those of other packages that register tasks are absolute. Data tables beside a
     module (`.yaml`, `.csv`, `.jinja`, `.json`) that it names count as part of it.
+
+    Args:
+        family: of the model that the module works with, whose module counts where families are loaded; None: all.
 
     Raises:
         ModuleNotFoundError: there is no such module.
@@ -33,13 +38,14 @@ def sources(module: str) -> list[str]:
             files[name] = _file_of(name)
             waiting += _imports_of(files[name])
             waiting += _parts_of(files[name])
+            waiting += _families_of(files[name]) if family is None else _families_of(files[name]) & {FAMILIES + family}
     paths = set(files.values()).union(*map(_tables_of, files.values()))
     return sorted(str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path) for path in paths)
 
 
-def identity(module: str) -> str:
-    """The name of `module` and a hash over the content of its sources."""
-    content = "\n".join(f"{Path(file).name} {_hash_of(ROOT / file)}" for file in sources(module))
+def identity(module: str, family: str | None = None) -> str:
+    """The name of `module` and a hash over the content of its sources, see `sources`."""
+    content = "\n".join(f"{Path(file).name} {_hash_of(ROOT / file)}" for file in sources(module, family))
     return f"{module} {sha256_of(content.encode())[:16]}"
 
 
@@ -69,6 +75,7 @@ def _file_of(module: str) -> Path:
 
 # Whole files are not parsed: that would take a fifth of a second whenever Snakemake starts, twice in every cluster job.
 _IMPORT = re.compile(rf"^[ \t]*((?:from|import)[ \t]+{PACKAGE}\b(?:[^\n(]*\([^)]*\)|[^\n]*))", re.MULTILINE)
+_FAMILY = re.compile(r"\bload_family\(")
 _PART = re.compile(r'\bload_part\([^()]*"(\w+)"\)')
 
 
@@ -91,6 +98,15 @@ def _parts_of(file: Path) -> tuple[str, ...]:
     parts = set(_PART.findall(file.read_text(encoding="utf-8")))
     names = (f"{task.package}.{part}" for task in tasks().values() for part in sorted(parts))
     return tuple(name for name in names if name.startswith(f"{PACKAGE}.") or find_spec(name) is not None)
+
+
+@cache
+def _families_of(file: Path) -> frozenset[str]:
+    """Modules of the families that `file` may load: all of them, where it loads one by name."""
+    if not _FAMILY.search(file.read_text(encoding="utf-8")):
+        return frozenset()
+    folder = _file_of(FAMILIES.removesuffix(".")).parent
+    return frozenset(FAMILIES + module.stem for module in folder.glob("*.py") if not module.stem.startswith("_"))
 
 
 @cache

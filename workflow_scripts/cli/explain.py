@@ -44,6 +44,7 @@ def explain(table: Path, /, *, task: str, system: str, subset: str = "macro") ->
     about: dict[str, Callable[[Path], str]] = {
         "outcomes": lambda path: _outcomes(path, task, subset),
         "adapter": lambda path: _adapter(path, configuration["recipes"][entry["recipe"]]),
+        "published adapter": lambda path: f"{entry['adapter']} at {provenance['revisions'][f'adapters/{system}']}",
         "model": lambda path: f"{entry['model']} at {provenance['revisions'][entry['model']]}",
         "data": _source,
         "training data": _source,

@@ -28,10 +28,14 @@ class Need(NamedTuple):
     remedy: str
 
 
+TUNING = {"train_tune", "train_tune_weights"}
+"""The rules that tune."""
+
+
 def unmet_needs(configuration: Configuration, gated: Iterable[Gated], rules: Collection[str]) -> str | None:
     """One sentence on everything that jobs of the `rules` that are planned lack, with the remedies; None: nothing."""
     needs = [*_tokens_of_the_hub(gated)]
-    if "train_tune" in rules:
+    if TUNING & set(rules):
         needs += _of_training(configuration)
     if "infer_ask" in rules:
         needs += _tokens_of_engines(configuration)
@@ -50,7 +54,7 @@ def unmet_needs(configuration: Configuration, gated: Iterable[Gated], rules: Col
 def slower_without(configuration: Configuration, rules: Collection[str]) -> str | None:
     """One sentence where a run on a GPU would be slower than it need be; None otherwise."""
     gpus = any(configuration.loads(name) and model.gpus for name, model in configuration.models.items())
-    if not gpus or not {"train_tune", "infer_answer"} & set(rules) or os.environ.get("FLAREBENCH_DEVICE") == "cpu":
+    if not gpus or not {*TUNING, "infer_answer"} & set(rules) or os.environ.get("FLAREBENCH_DEVICE") == "cpu":
         return None
     if _installed("liger_kernel"):
         return None
@@ -85,10 +89,7 @@ def _of_training(configuration: Configuration) -> Iterator[Need]:
     tracker = configuration.tracking
     if tracker != "none" and not _installed(tracker):
         yield Need(f"tracking needs {tracker}, which is not installed", f"`pip install {tracker}`")
-    recipes = {
-        system.recipe for system in configuration.systems.values() if isinstance(system, ModelSystem) and system.recipe
-    }
-    for name in sorted(recipes):
+    for name in sorted({system.recipe for system in configuration.trained().values() if system.recipe}):
         recipe = configuration.recipes[name]
         needed = recipe.quantisation == "nf4" or "8bit" in recipe.optimiser
         if needed and not _installed("bitsandbytes"):

@@ -1,7 +1,8 @@
 """Write the commits that a run recorded into its configuration: `python -m workflow_scripts.cli.pin --configfile FILE`.
 
-`revision: main` of a dataset, a judge or an encoder is resolved to a commit when it is fetched, and recorded below the
-results folder. This puts these commits in the place of `main`; everything else in the file stays as it is.
+`revision: main` of a dataset, a model, a judge or an encoder, and `@main` of an adapter, are resolved to a commit when
+they are fetched, and recorded below the results folder. This puts these commits in the place of `main`; everything else
+in the file stays as it is.
 """
 
 from pathlib import Path
@@ -12,7 +13,9 @@ import yaml
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.datasets import HubDataset
 from workflow_scripts.core.config.judges import CheckpointJudge
+from workflow_scripts.core.config.models import HubModel
 from workflow_scripts.core.config.section import MOVING
+from workflow_scripts.core.config.systems import ModelSystem
 from workflow_scripts.core.config.workflow import Configuration, ConfigurationError, read_configuration
 from workflow_scripts.core.files import BadFile, read_json, write_text
 
@@ -22,6 +25,7 @@ class Pin(NamedTuple):
 
     place: tuple[str, ...]
     record: Path
+    key: str = "revision"  # of the section; `adapter` has the commit behind an `@`
 
 
 def moving_revisions(configuration: Configuration) -> list[Pin]:
@@ -31,6 +35,16 @@ def moving_revisions(configuration: Configuration) -> list[Pin]:
         Pin(("datasets", name), results / "data" / name / "manifest.json")
         for name, dataset in configuration.datasets.items()
         if isinstance(dataset, HubDataset) and dataset.mirror is None and dataset.revision == MOVING
+    ]
+    pins += [
+        Pin(("models", name), results / "models" / f"{name}.json")
+        for name, model in configuration.models.items()
+        if isinstance(model, HubModel) and model.revision == MOVING and configuration.loads(name)
+    ]
+    pins += [
+        Pin(("systems", name), results / "models/adapters" / f"{name}.json", "adapter")
+        for name, system in configuration.systems.items()
+        if isinstance(system, ModelSystem) and (system.adapter or "").endswith(f"@{MOVING}")
     ]
     pins += [
         Pin(("judges", name), results / "models/judges" / f"{name}.json")
@@ -56,12 +70,20 @@ def commit_of(record: Path) -> str:
     raise BadFile(f"{record} names no revision; delete it and fetch again")
 
 
-def pinned(text: str, place: tuple[str, ...], commit: str) -> str:
-    """`text`, a YAML file, with `revision: commit` in the section at `place`, instead of the one there or added."""
+def pinned(text: str, place: tuple[str, ...], commit: str, key: str = "revision") -> str:
+    """`text`, a YAML file, with `revision: commit` in the section at `place`, instead of the one there or added.
+
+    With `key` adapter, the commit takes the place of what stands behind the adapter's `@`.
+    """
     node = yaml.compose(text)
-    for key in place:
-        node = _value(node, key)
+    for name in place:
+        node = _value(node, name)
     assert isinstance(node, yaml.MappingNode)
+    if key == "adapter":
+        adapter = _value(node, key)
+        assert adapter is not None
+        start, end = adapter.start_mark.index, adapter.end_mark.index
+        return text[:start] + text[start:end].replace(f"@{MOVING}", f"@{commit}") + text[end:]
     revision = _value(node, "revision")
     if revision is not None:
         return text[: revision.start_mark.index] + commit + text[revision.end_mark.index :]
@@ -100,10 +122,10 @@ def pin(*, configfile: Path) -> str:
         )
     text = configfile.read_text(encoding="utf-8")
     lines = []
-    for place, record in pins:
+    for place, record, key in pins:
         commit = commit_of(record)
-        text = pinned(text, place, commit)
-        lines.append(f"{'.'.join(place)}.revision: {commit}")
+        text = pinned(text, place, commit, key)
+        lines.append(f"{'.'.join(place)}.{key}: {'…@' if key == 'adapter' else ''}{commit}")
     write_text(configfile, text)
     return "\n".join(lines) or f"{configfile}: no revision is `main`"
 

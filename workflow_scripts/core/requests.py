@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 
 class RequestImage(NamedTuple):
-    """One image of a request: the hash of its file, and its path below the dataset's root."""
+    """One image of a request: the hash of its file, its path below the dataset's root, its size in pixels."""
 
     sha256: str
     path: str
+    width: int
+    height: int
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,4 @@
-"""The rows of the tables between stages, one frozen dataclass a table; the Arrow schemas follow from them.
-
-`core.tables` reads and writes them. A field that may be null is `… | None`. Tables are reproducible: no time, host or
-duration enters a row.
-"""
+"""The rows of the tables between stages, one frozen dataclass a table; no time, host or duration enters one."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -210,6 +206,13 @@ class Prediction:
     engine: str | None = None  # transformers or openai; None where nothing was generated
     settings: str | None = None  # hash of the generation settings, 16 digits
     constrained: bool | None = None  # whether a grammar bounded the answer
+    raw_text: str | None = None  # as the model wrote it, where `text` carries its boxes to the row's convention
+    box_fault: str | None = None  # why they could not be carried there; `text` is then the raw one and holds no boxes
+
+    @property
+    def model_text(self) -> str:
+        """The answer as the model wrote it."""
+        return self.text if self.raw_text is None else self.raw_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,9 +240,10 @@ class Outcome:
     reference: str  # JSON of the reference answer in the same form
     reference_raw: str  # JSON of the source's value
     percent: bool  # the question asks for a percentage
-    text: str | None  # the answer as it was given; None if it is missing
-    answer: str | None  # what is read of it: without thoughts and without what follows the end of the turn
+    text: str | None  # the answer as the model wrote it; None if it is missing
+    answer: str | None  # what is read of it: in the row's box convention, without thoughts and what follows the turn
     thought: bool  # a thought was cut
+    box_fault: str | None = None  # why boxes in the model's own convention could not be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +297,7 @@ class Comparison:
     difference: float | None  # b minus a
     low: float | None
     high: float | None
-    p: float | None  # paired randomisation test over cases, two-sided
+    p: float | None  # larger p of exchanges and influences of cases, two-sided
     p_holm: float | None  # corrected within the macro lines, or within all others
     rows: int
     clusters: int
@@ -381,3 +385,14 @@ class TrainingStep:
     gradient_norm: float | None
     entropy: float | None  # mean over answer tokens, nats
     evaluation_loss: float | None  # on rows held back; None between evaluations
+
+
+@dataclass(frozen=True, slots=True)
+class SampleAnswer:
+    """What a model answered to a row that was held back, at one evaluation of its training."""
+
+    step: int
+    uid: str
+    question: str
+    reference: str  # the row's answer
+    text: str

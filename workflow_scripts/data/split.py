@@ -32,7 +32,7 @@ class EmptySplit(BadFile):
 def select(rows: Sequence[Row], spec: Split, pixels: Pixels) -> list[Row]:
     """The rows of a split, out of all rows of its dataset, in their order, before leaks are taken out.
 
-    Groups and their places are those of the folder as a whole: `only` chooses among them and moves none.
+    Groups and their places are those of the folder as a whole: `only` and `tasks` choose among them and move none.
 
     Raises:
         EmptySplit: nothing is left; the message says what there is.
@@ -46,6 +46,9 @@ def select(rows: Sequence[Row], spec: Split, pixels: Pixels) -> list[Row]:
         if unknown:
             present = ", ".join(sorted({row.subset for row in pool}))
             raise EmptySplit(f"no row of {', '.join(unknown)} is in folder {spec.folder!r}; subsets there: {present}")
+    if absent := sorted(set(spec.tasks) - {row.task for row in pool}):
+        present = ", ".join(sorted({row.task for row in pool}))
+        raise EmptySplit(f"no {', '.join(absent)} row is in folder {spec.folder!r}; tasks there: {present}")
     groups = group_rows(pool, pixels)
     places = positions(groups, spec.part.seed if spec.part else 0)
     start, stop = (spec.part.start, spec.part.stop) if spec.part else (0.0, 1.0)
@@ -53,7 +56,7 @@ def select(rows: Sequence[Row], spec: Split, pixels: Pixels) -> list[Row]:
     for place, group in sorted(zip(places, groups, strict=True), key=lambda pair: (pair[0], pair[1][0].uid)):
         if not start <= place < stop:
             continue
-        uids = {row.uid for row in group if not spec.only or row.subset in spec.only}
+        uids = {row.uid for row in group if spec.keeps(row.subset, row.task)}
         if spec.limit is None or len(chosen) + len(uids) <= spec.limit:
             chosen |= uids
     if not chosen:
@@ -85,7 +88,7 @@ def unanswered(rows: Sequence[Row], spec: Split) -> list[LeftOutRow]:
     Raises:
         EmptySplit: none there has one.
     """
-    pool = [row for row in rows if row.folder == spec.folder and (not spec.only or row.subset in spec.only)]
+    pool = [row for row in rows if row.folder == spec.folder and spec.keeps(row.subset, row.task)]
     without = [row for row in pool if not row.has_answer]
     if without and len(without) == len(pool):
         raise EmptySplit(

@@ -1,4 +1,4 @@
-"""Step: the vision tower's pooled output of every image of a split, computed once an image and model."""
+"""Step: the vision tower's output of every image of a split, computed once an image and model."""
 
 import os
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class _Images(Dataset):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         image = open_converted(self._root, self._images[index].path, self._images[index].sha256)
-        return self._family.pixels(self._processor, [image])[0].to(self._dtype)
+        return self._family.pixels(self._processor, image).to(self._dtype)
 
 
 def extract(*, split: Path, root: Path, model: Path, index: Path, store: Path, batch: int, threads: int) -> None:
@@ -63,10 +63,11 @@ def extract(*, split: Path, root: Path, model: Path, index: Path, store: Path, b
     """
     use_threads(threads)
     images = {image.sha256: image for row in read_rows(split, Row) for image in row.images}
+    record, _ = read_record(model)
     key = cache_key(
         "features",
-        code=identity("workflow_scripts.features.extract"),
-        model=read_record(model)[0].content,
+        code=identity("workflow_scripts.features.extract", record.family),
+        model=record.content,
         runtime=identity_of_runtime(),
     )
     shards = EntryStore(store / key)
@@ -96,29 +97,33 @@ def _compute_shards(
     shards: EntryStore, missing: list[Image], root: Path, loaded: Loaded, batch: int, workers: int
 ) -> dict[str, tuple[str, int]]:
     """Compute features of the images `missing`, a shard at a time: a killed job goes on after its last one."""
-    compiled = loaded.device.type == "cuda" and len(missing) >= WORTH_COMPILING
-    if compiled:
-        loaded.family.vision_tower(loaded.base).compile(dynamic=False)
-    tokens, width = _shape(loaded)
-    size = torch.finfo(loaded.base.dtype).bits // 8
-    total = len(missing) * tokens * width * size
-    print(f"{len(missing)} images × {tokens} tokens × {width} values × {size} bytes = {total / 2**20:.1f} MiB")
+    family = loaded.family
+    compiled = loaded.device.type == "cuda" and len(missing) >= WORTH_COMPILING and family.fixed_size
+    if compiled and (tower := family.vision_tower(loaded.base)) is not None:
+        tower.compile(dynamic=False)
+    tokens = sum(tokens_of(loaded, image) for image in missing)
+    width, size = family.feature_width(loaded.base.config), torch.finfo(loaded.base.dtype).bits // 8
+    total = tokens * width * size / 2**20
+    print(f"{len(missing)} images, {tokens} tokens × {width} values × {size} bytes = {total:.1f} MiB")
     places: dict[str, tuple[str, int]] = {}
     with tqdm(total=len(missing), desc="vision features", mininterval=5) as bar:
         for start in range(0, len(missing), SHARD):
             part = missing[start : start + SHARD]
             hashes = [image.sha256 for image in part]
             tensor = compute(loaded, part, root, batch, workers, bar)
-            key = write_shard(shards, hashes, tensor, compiled=compiled)
+            key = write_shard(shards, hashes, tensor, [tokens_of(loaded, image) for image in part], compiled=compiled)
             places |= {sha256: (key, row) for row, sha256 in enumerate(hashes)}
     return places
 
 
-def write_shard(shards: EntryStore, hashes: Sequence[str], tensor: torch.Tensor, *, compiled: bool) -> str:
-    """Publish the features of the images `hashes`, in this order; return the shard's key."""
+def write_shard(
+    shards: EntryStore, hashes: Sequence[str], tensor: torch.Tensor, tokens: Sequence[int], *, compiled: bool
+) -> str:
+    """Publish the features of the images `hashes`, in this order, of so many rows each; return the shard's key."""
     key = cache_key("feature shard", images=list(hashes))
     with shards.put(key, {"images": list(hashes), "compiled": compiled}) as folder:
-        save_file({"features": tensor}, folder / SHARD_FILE)
+        offsets = torch.tensor([0, *tokens]).cumsum(0)
+        save_file({"features": tensor, "offsets": offsets}, folder / SHARD_FILE)
     return key
 
 
@@ -126,33 +131,42 @@ def write_shard(shards: EntryStore, hashes: Sequence[str], tensor: torch.Tensor,
 def compute(
     loaded: Loaded, images: Sequence[Image], root: Path, batch: int, workers: int, bar: tqdm | None = None
 ) -> torch.Tensor:
-    """Features of the images on the CPU: (images, image tokens, vision width), in the compute dtype.
+    """Features of the images on the CPU: (image tokens of all, feature width), in the compute dtype.
 
     Raises:
         BadImage: an image cannot be read, or is not the one that was converted.
     """
-    on_gpu = loaded.device.type == "cuda"
-    parts = []
+    on_gpu, family, processor = loaded.device.type == "cuda", loaded.family, loaded.processor
+    parts, done = [], 0
     try:
         for pixels in DataLoader(
-            _Images(images, root, loaded), batch_size=batch, num_workers=workers, pin_memory=on_gpu
+            _Images(images, root, loaded),
+            batch_size=batch,
+            num_workers=workers,
+            pin_memory=on_gpu,
+            collate_fn=torch.cat,
         ):
-            count = len(pixels)
-            if on_gpu and count < batch:  # a compiled tower knows one batch size
-                pixels = torch.cat([pixels, pixels.new_zeros(batch - count, *pixels.shape[1:])])
-            pooled = loaded.family.pooled_features(loaded.base, pixels.to(loaded.device, non_blocking=True))
-            parts.append(pooled[:count])  # left on the device: a copy back would wait for it at every batch
+            some = images[done : done + batch]
+            sizes = [(image.width, image.height) for image in some]
+            entries = len(pixels) // len(some)
+            if on_gpu and family.fixed_size and len(some) < batch:  # a compiled tower knows one batch size
+                sizes += [sizes[-1]] * (batch - len(some))
+                pixels = torch.cat([pixels, pixels.new_zeros((batch - len(some)) * entries, *pixels.shape[1:])])
+            features = family.features(loaded.base, processor, pixels.to(loaded.device, non_blocking=True), sizes)
+            # Left on the device: a copy back would wait for it at every batch.
+            parts.append(features[: sum(tokens_of(loaded, image) for image in some)])
+            done += len(some)
             if bar is not None:
-                bar.update(count)
+                bar.update(len(some))
     except BadImage as error:
         # A worker process sends the whole traceback as the message.
         raise BadImage(str(error).strip().splitlines()[-1].rpartition("BadImage: ")[2]) from None
     return torch.cat(parts).cpu()
 
 
-def _shape(loaded: Loaded) -> tuple[int, int]:
-    config = loaded.base.config
-    return loaded.family.image_tokens(config), loaded.family.vision_width(config)
+def tokens_of(loaded: Loaded, image: Image) -> int:
+    """Image tokens, and rows of features, of an image."""
+    return loaded.family.image_tokens(loaded.processor, (image.width, image.height))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Step: answer one shard of a split with a shared-load group of systems; cached answers are not generated again.
 
-A shared-load group is one system, or a base model and a tuned one that are answered by one load of the model.
+A shared-load group is one system, or several of one model that one load of it answers: adapters are put in one after
+the other, one in memory at a time.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from workflow_scripts.cache.fingerprints import identity
 from workflow_scripts.core.command import Refused, run_step
+from workflow_scripts.core.config.models import DATASETS_FORM, BoxForm
 from workflow_scripts.core.config.section import Section
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.requests import Request
@@ -20,21 +23,25 @@ from workflow_scripts.engines.local.engine import TransformersEngine, vision_sou
 from workflow_scripts.infer.answer_cache import Progress
 from workflow_scripts.infer.requests import requests_of
 from workflow_scripts.infer.shards import part_of
+from workflow_scripts.models.adapters.loading import folder_of_adapter, needs_own_features
+from workflow_scripts.models.families.registry import load_family
 from workflow_scripts.models.kernels import speed_up_inference
-from workflow_scripts.models.loading import load
-from workflow_scripts.models.record import adapter_content, read_record
+from workflow_scripts.models.loading import exchanged, load
+from workflow_scripts.models.record import adapter_content, is_full, read_record
 from workflow_scripts.models.runtime import identity_of_runtime
 from workflow_scripts.models.threads import use_threads
 from workflow_scripts.models.vision_features import FeatureStore
+from workflow_scripts.tasks.boxes.model_sizes import model_boxes
 
 
 class GroupMember(Section):
     """One system of a shared-load group."""
 
     system: str
-    adapter: Path | None = None  # folder; None is the base model
+    adapter: Path | None = None  # folder, or record of a published one; None is the base model
     prompt: Prompt = Prompt()
     constrained: bool = False
+    boxes: BoxForm = DATASETS_FORM  # the form of boxes that the model is asked for
 
 
 def answer(
@@ -60,8 +67,9 @@ def answer(
         shard: NUMBER-of-COUNT, counted from 1.
         model: record of the model.
         root: folder that the image paths start from.
-        features: index of the vision features; none: a tuned tower computes its own.
-        members: JSON of each system of the shared-load group: system, adapter or null, prompt, constrained.
+        features: index of the vision features; none: a tuned tower computes its own, as a published adapter does that
+            reaches beyond the language model.
+        members: JSON of each system of the shared-load group: system, adapter or null, prompt, constrained, boxes.
         max_new_tokens: limit of new tokens, by task.
         batch: most rows at once.
         threads: CPU threads.
@@ -69,38 +77,53 @@ def answer(
         out: Parquet of predictions to write.
 
     Raises:
-        Refused: the group has two different adapters.
+        Refused: the group has weights that were trained in full beside other systems, or a grammar is to bound boxes
+            in the model's own form.
     """
     use_threads(threads)
     rows = part_of(read_rows(split, Row), shard)
-    adapters = {member.adapter for member in members if member.adapter}
-    if len(adapters) > 1:
-        raise Refused(f"{', '.join(member.system for member in members)}: one load holds one adapter; part them")
+    adapters = {member.adapter for member in members}
+    if len(adapters) > 1 and any(adapter is not None and is_full(adapter) for adapter in adapters):
+        names = ", ".join(member.system for member in members)
+        raise Refused(f"{names}: weights trained in full replace the base's, which one load cannot restore; part them")
     record, folder = read_record(model)
+    load_family(record.family)  # some families bring the class of their configuration
+    code = identity("workflow_scripts.infer.answer", record.family)
     answerer = {
         "model": record.content,
         "runtime": identity_of_runtime(folder),
         "features": None if features is None else FeatureStore(features).identity,
     }
-    work: list[tuple[GroupMember, list[Request], Progress]] = []
+    work: list[tuple[GroupMember, bool, list[Request], Progress]] = []
     for member in members:
-        requests = requests_of(rows, member.prompt, max_new_tokens)
+        requests = requests_of(rows, member.prompt, max_new_tokens, model_boxes(member.boxes, folder))
         if member.constrained:
+            if member.boxes.convention is not None:
+                raise Refused(
+                    f"{member.system}: grammars bound boxes in the dataset's form; set `constrained: false`, or "
+                    "`boxes: dataset` of its model"
+                )
             requests = _constrained(rows, requests)
-        adapter = adapter_content(member.adapter) if member.adapter else None
-        progress = Progress(store, "workflow_scripts.infer.answer", answerer | {"adapter": adapter}, requests)
+        adapter = None if member.adapter is None else folder_of_adapter(member.adapter)
+        own_features = adapter is not None and needs_own_features(adapter)
+        of_member: dict[str, object] = {"adapter": None if adapter is None else adapter_content(adapter)}
+        if own_features:
+            of_member["features"] = None
+        progress = Progress(store, code, {**answerer, **of_member}, requests)
         waiting = [request for request in requests if request.uid not in progress.rows]
         print(f"answers of {member.system}: {len(progress.rows)} cached, {len(waiting)} to generate")
-        work.append((member, waiting, progress))
-    if any(waiting for _, waiting, _ in work):
-        loaded = load(model, adapter=next(iter(adapters), None))
+        work.append((member, own_features, waiting, progress))
+    loaded = None
+    for place in dict.fromkeys(member.adapter for member, _, waiting, _ in work if waiting):
+        loaded = load(model, adapter=place) if loaded is None else exchanged(loaded, place)
         print(f"kernels: {speed_up_inference(loaded.model)}")
-        engine = TransformersEngine(loaded, vision_source(loaded, root, features), batch)
-        for member, waiting, progress in work:
-            _generate(engine, member, waiting, progress, len(rows))
+        for member, own_features, waiting, progress in work:
+            if member.adapter == place and waiting:
+                vision = vision_source(loaded, root, None if own_features else features)
+                batch = _generate(TransformersEngine(loaded, vision, batch), member, waiting, progress, len(rows))
     predictions = [
         Prediction(uid=row.uid, system=member.system, **progress.rows[row.uid])
-        for member, _, progress in work
+        for member, _, _, progress in work
         for row in rows
     ]
     write_rows(out, predictions, Prediction)
@@ -122,15 +145,20 @@ def _constrained(rows: Sequence[Row], requests: Sequence[Request]) -> list[Reque
 
 def _generate(
     engine: TransformersEngine, member: GroupMember, waiting: Sequence[Request], progress: Progress, total: int
-) -> None:
-    """Answer the requests that are not cached; each batch is on the disk before the next one begins."""
+) -> int:
+    """Answer the requests that are not cached; each batch is on the disk before the next one begins.
+
+    Returns:
+        Rows at once that the device's memory turned out to hold.
+    """
     name = f"answers of {member.system}"
     with progress, tqdm(total=total, initial=len(progress.rows), desc=name, mininterval=5) as bar:
-        for responses in engine.answers(waiting, adapted=member.adapter is not None):
+        for responses in engine.answers(waiting):
             progress.keep(
                 responses, engine="transformers", settings=engine.settings_hash, constrained=member.constrained
             )
             bar.update(len(responses))
+    return engine.batch
 
 
 if __name__ == "__main__":

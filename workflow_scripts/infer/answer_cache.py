@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from workflow_scripts.cache.fingerprints import identity
 from workflow_scripts.cache.keys import cache_key
 from workflow_scripts.cache.store import RecordStore
 from workflow_scripts.core.requests import Request, Response
@@ -33,13 +32,13 @@ class Progress:
 
     Args:
         store: folder of cached answers, shared by shards, splits, systems and checkouts.
-        module: the step's module; a changed line of its code makes all answers stale.
+        code: fingerprint of the step's code; a changed line of it makes all answers stale.
         answerer: by name, everything else that an answer depends on besides its request.
         requests: what this job is to answer.
     """
 
-    def __init__(self, store: Path, module: str, answerer: Mapping[str, object], requests: Sequence[Request]) -> None:
-        about = {"code": identity(module), **answerer}
+    def __init__(self, store: Path, code: str, answerer: Mapping[str, object], requests: Sequence[Request]) -> None:
+        about = {"code": code, **answerer}
         self._records = RecordStore(store / cache_key("answerer", **about), about)
         self._keys = {request.uid: key_of(request) for request in requests}
         stored = self._records.read(set(self._keys.values()))

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from workflow_scripts.cache.fingerprints import identity
 from workflow_scripts.core.command import Refused, run_step
+from workflow_scripts.core.config.models import DATASETS_FORM, BoxForm
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.rows import Prediction, Row
@@ -18,6 +20,7 @@ from workflow_scripts.infer.requests import requests_of
 from workflow_scripts.infer.shards import part_of
 from workflow_scripts.models.markup import OF_FAMILY
 from workflow_scripts.models.record import adapter_content, read_record, verify_files
+from workflow_scripts.tasks.boxes.model_sizes import model_boxes
 
 
 def ask(
@@ -32,6 +35,7 @@ def ask(
     system: str,
     prompt: Prompt,
     max_new_tokens: dict[str, int],
+    boxes: BoxForm = DATASETS_FORM,
     url: str,
     token_variable: str = "",
     workers: int,
@@ -53,6 +57,7 @@ def ask(
         system: name of the system.
         prompt: JSON of the system's prompt.
         max_new_tokens: limit of new tokens, by task.
+        boxes: JSON of the form of boxes that the model is asked for; by default the dataset's.
         url: address of the server up to and with /v1; answers do not depend on it.
         token_variable: environment variable that holds the token; empty: no token is sent.
         workers: requests under way at a time.
@@ -68,13 +73,14 @@ def ask(
     """
     rows = part_of(read_rows(split, Row), shard)
     check_markup(rows, prompt, json.loads(model).get("family", ""))
-    requests = requests_of(rows, prompt, max_new_tokens)
+    form = model_boxes(boxes, None if record is None else read_record(record)[1])
+    requests = requests_of(rows, prompt, max_new_tokens, form)
     held = model
     if record is not None:
         held = read_record(record)[0].content
         verify_files(record)
     answerer = {"model": held, "adapter": adapter_content(adapter) if adapter else None, "served_as": served_as}
-    progress = Progress(store, "workflow_scripts.infer.ask", answerer, requests)
+    progress = Progress(store, identity("workflow_scripts.infer.ask"), answerer, requests)
     waiting = [request for request in requests if request.uid not in progress.rows]
     print(f"answers of {system}: {len(progress.rows)} cached, {len(waiting)} to generate")
     with OpenAIServer(url, token_variable or None, timeout, retries, workers) as server:
@@ -103,7 +109,7 @@ def check_markup(rows: Sequence[Row], prompt: Prompt, family: str) -> None:
     if markup is None:
         return
     remedy = "answer this system without an engine, where such a word is text, or take it out"
-    if word := markup.search(prompt.system or ""):
+    if word := next(filter(None, map(markup.search, prompt.texts)), None):
         raise Refused(f"the system prompt holds {word[0]}, which a server takes for the model's markup: {remedy}")
     words = {row.uid: word[0] for row in rows if (word := markup.search(row.question))}
     if words:

@@ -48,7 +48,7 @@ def write_stability(
         out: JSON to write.
     """
     chosen = sorted(read_rows(split, Row), key=lambda row: hashlib.sha256(row.uid.encode()).digest())[:sample]
-    before = {row.uid: row.text for row in read_rows(predictions, Prediction)}
+    before = {row.uid: row.model_text for row in read_rows(predictions, Prediction)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_rows(folder / "rows.parquet", chosen, Row)

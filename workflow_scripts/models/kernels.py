@@ -8,6 +8,14 @@ from transformers import PreTrainedModel
 
 from workflow_scripts.models.fused_lora import fuse_lora
 
+LIGER = {
+    "gemma3_text": ("gemma3_text", "RMSNorm, RoPE and GeGLU"),
+    "llama": ("llama", "RMSNorm, RoPE and SwiGLU"),
+    "mistral": ("mistral", "RMSNorm, RoPE and SwiGLU"),
+    "qwen2": ("qwen2", "RMSNorm, RoPE and SwiGLU"),
+}
+"""A language model's architecture, as transformers calls it → the end of Liger's function, and what that replaces."""
+
 
 def layers_in_use(device_type: str, text_model_type: str, *, training: bool) -> str:
     """The layers that `speed_up_training` or `speed_up_inference` leave a model with, before it is loaded.
@@ -16,19 +24,20 @@ def layers_in_use(device_type: str, text_model_type: str, *, training: bool) -> 
         device_type: cuda or cpu.
         text_model_type: transformers' name of the language model's architecture.
     """
-    if device_type != "cuda" or text_model_type not in ("gemma3_text", "llama"):
+    if device_type != "cuda" or text_model_type not in LIGER:
         return "the model's own layers"
-    gate = "GeGLU" if text_model_type == "gemma3_text" else "SwiGLU"
     installed = importlib.util.find_spec("liger_kernel") is not None
-    layers = (
-        f"Liger's RMSNorm, RoPE and {gate}" if installed else "the model's own layers: liger-kernel is not installed"
-    )
-    return f"{layers}, one pass for heads and gated units" if gate == "GeGLU" and not training else layers
+    replaced = f"Liger's {LIGER[text_model_type][1]}"
+    layers = replaced if installed else "the model's own layers: liger-kernel is not installed"
+    one_pass = text_model_type == "gemma3_text" and not training
+    return f"{layers}, one pass for heads and gated units" if one_pass else layers
 
 
-def speed_up_training(model: PeftModel) -> str:
-    """Fuse the adapters' sums and the layers; say what was done."""
+def speed_up_training(model: PreTrainedModel | PeftModel) -> str:
+    """Fuse the adapters' sums, where there are any, and the layers; say what was done."""
     torch.set_float32_matmul_precision("high")
+    if not isinstance(model, PeftModel):
+        return _fuse_layers(model, training=True)
     return f"{fuse_lora(model)} fused LoRA projections, {_fuse_layers(model.get_base_model(), training=True)}"
 
 
@@ -45,19 +54,15 @@ def speed_up_inference(model: PreTrainedModel | PeftModel) -> str:
 
 
 def _fuse_layers(base: PreTrainedModel, *, training: bool) -> str:
-    """On a GPU, put Liger's norms, rotary embedding and gated units into Gemma 3 and Llama, and one-pass ones."""
+    """On a GPU, put Liger's norms, rotary embedding and gated units into the language model, and one-pass ones."""
     text_model_type = base.config.get_text_config().model_type
-    liger = importlib.util.find_spec("liger_kernel") is not None
-    if base.device.type == "cuda" and text_model_type == "llama" and liger:
-        from liger_kernel.transformers import apply_liger_kernel_to_llama
+    if base.device.type == "cuda" and text_model_type in LIGER:
+        if importlib.util.find_spec("liger_kernel") is not None:
+            import liger_kernel.transformers
 
-        apply_liger_kernel_to_llama(fused_linear_cross_entropy=False, model=base)
-    if base.device.type == "cuda" and text_model_type == "gemma3_text":
-        if liger:
-            from liger_kernel.transformers import apply_liger_kernel_to_gemma3_text
-
-            apply_liger_kernel_to_gemma3_text(fused_linear_cross_entropy=False, model=base.get_decoder())
-        if not training:
+            apply = getattr(liger_kernel.transformers, f"apply_liger_kernel_to_{LIGER[text_model_type][0]}")
+            apply(fused_linear_cross_entropy=False, model=base.get_decoder())
+        if text_model_type == "gemma3_text" and not training:
             from workflow_scripts.models.inference_kernels import fuse_attention_and_gate
 
             fuse_attention_and_gate(base)

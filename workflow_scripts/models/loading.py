@@ -1,20 +1,22 @@
 """Loading a model for real: device, dtype, 4-bit quantisation, adapter; never remote code, never a silent fall-back."""
 
-from dataclasses import dataclass
+import gc
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from peft import PeftModel
 from safetensors import SafetensorError
-from transformers import AutoProcessor, BitsAndBytesConfig, PreTrainedModel, ProcessorMixin
+from transformers import BitsAndBytesConfig, PreTrainedModel, ProcessorMixin
 
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.models.families import gemma3, paligemma2
-from workflow_scripts.models.record import read_record, verify_files
+from workflow_scripts.models.adapters.full_weights import lay_over
+from workflow_scripts.models.adapters.loading import ADAPTER, with_adapter
+from workflow_scripts.models.families.family import Family
+from workflow_scripts.models.families.registry import load_family
+from workflow_scripts.models.images.size import with_image_size
+from workflow_scripts.models.record import is_full, read_record, verify_files
 from workflow_scripts.models.runtime import best_device, compute_dtype, first_line
-
-FAMILIES: dict[str, ModuleType] = {"gemma3": gemma3, "paligemma2": paligemma2}
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Loaded:
 
     model: PreTrainedModel | PeftModel
     processor: ProcessorMixin
-    family: ModuleType
+    family: Family
     revision: str
 
     @property
@@ -44,12 +46,17 @@ class Loaded:
 def load(record: Path, *, quantisation: str = "none", adapter: Path | None = None) -> Loaded:
     """Load the model of `record` on the best device, from the bytes that the record names and no others.
 
+    Args:
+        record: of the model.
+        quantisation: none or nf4.
+        adapter: folder of an adapter, or record of a published one.
+
     Raises:
         BadFile: the record, the weights or the adapter are missing or damaged, or files changed since the record.
     """
     described, folder = read_record(record)
     verify_files(record)
-    family = FAMILIES[described.family]
+    family = with_image_size(load_family(described.family), described.image_size)
     device = best_device()
     dtype = compute_dtype(device)
     options: dict = {}
@@ -59,19 +66,11 @@ def load(record: Path, *, quantisation: str = "none", adapter: Path | None = Non
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
-            llm_int8_skip_modules=family.KEEP_UNQUANTISED,
+            llm_int8_skip_modules=list(family.keep_unquantised),
         )
     try:
-        model = family.MODEL.from_pretrained(
-            folder,
-            dtype=dtype,
-            device_map={"": device},
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            **options,
-        )
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = family.load_model(folder, dtype=dtype, device_map={"": device}, **options)
+        processor = family.load_processor(folder)
     except (OSError, ValueError, SafetensorError) as error:
         raise BadFile(
             f"{folder} cannot be loaded as a model ({first_line(error)}); delete {record} and run again"
@@ -79,16 +78,33 @@ def load(record: Path, *, quantisation: str = "none", adapter: Path | None = Non
     verify_files(record)  # once more: files that changed while they were read
     if quantisation == "nf4":
         _keep_plain_layout(model)
-    if adapter is not None:
-        if not (adapter / "adapter_model.safetensors").is_file():
-            raise BadFile(f"{adapter} holds no adapter_model.safetensors; run the training of this system again")
-        try:
-            model = PeftModel.from_pretrained(model, adapter)
-        except (OSError, ValueError, SafetensorError) as error:
-            reason = first_line(error)
-            raise BadFile(f"{adapter} cannot be loaded as an adapter ({reason}); delete it and run again") from None
+    if adapter is not None and is_full(adapter):
+        lay_over(model, adapter, described.revision)
+    elif adapter is not None:
+        model = with_adapter(model, adapter)
     model.eval()
     return Loaded(model, processor, family, described.revision)
+
+
+def exchanged(loaded: Loaded, adapter: Path | None) -> Loaded:
+    """The same network with another adapter in place of its own, which leaves memory first; the base where it is None.
+
+    What was loaded before, and engines on it, are of no use afterwards.
+
+    Raises:
+        BadFile: the adapter is missing or damaged.
+    """
+    model = loaded.model
+    if isinstance(model, PeftModel):
+        model.delete_adapter(ADAPTER)  # first: of modules that were trained whole, `unload` would leave the copies
+        model = model.unload()
+        gc.collect()
+        if model.device.type == "cuda":
+            torch.cuda.empty_cache()
+    if adapter is not None:
+        model = with_adapter(model, adapter)
+    model.eval()
+    return replace(loaded, model=model)
 
 
 def _keep_plain_layout(model: PreTrainedModel) -> None:

@@ -15,11 +15,24 @@ if TYPE_CHECKING:
 Chat = list[dict[str, Any]]
 """Messages whose content is a text or a list of parts."""
 
+_CHATML = r"<\|[A-Za-z0-9_]+\|>"
+_SENTENCEPIECE = r"</?s>|<(?:pad|unk)>"
+
 OF_FAMILY = {
     "gemma3": re.compile(
         r"<(?:bos|eos|pad|unk|start_of_turn|end_of_turn|start_of_image|end_of_image|image_soft_token|unused\d+)>"
     ),
     "paligemma2": re.compile(r"<(?:bos|eos|pad|unk|image|unused\d+)>"),
+    "llava": re.compile(rf"{_SENTENCEPIECE}|<image>|\[/?INST\]"),
+    "idefics3": re.compile(
+        rf"{_CHATML}|<(?:image|fake_token_around_image|global-img|row_\d+_col_\d+|end_of_utterance)>"
+    ),
+    "internvl": re.compile(rf"{_CHATML}|</?(?:img|IMG_CONTEXT|video|quad|ref|box)>"),
+    "qwen2_5_vl": re.compile(_CHATML),
+    "qwen3_vl": re.compile(rf"{_CHATML}|</?think>"),
+    "qwen3_5": re.compile(rf"{_CHATML}|</?think>"),
+    "chexagent": re.compile(r"<\|/?[A-Za-z0-9_]+\|>"),
+    "text": re.compile(rf"{_CHATML}|{_SENTENCEPIECE}|<(?:bos|eos|start_of_turn|end_of_turn)>|\[/?INST\]"),
 }
 """Markup of a family's tokenizers, for where none of them is at hand: a server applies its own."""
 

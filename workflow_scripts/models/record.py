@@ -5,7 +5,7 @@ the files were hashed, so that a job sees in a moment whether they are still tho
 """
 
 import json
-from collections.abc import Container
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,18 @@ READ = (".json", ".safetensors", ".jinja", ".model", ".txt")
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
+ADAPTER = "adapter"
+"""What the record of a published adapter has in the place of a family."""
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""All that an adapter is; whatever lies beside them is not read."""
+
+FULL_WEIGHTS = "weights.safetensors"
+"""In a folder of weights that were trained in full: the tensors, by their names in memory, in float32."""
+
+FULL_RECORD = "weights.json"
+"""Beside them: which projections they are, and the name and revision of the base that they replace tensors of."""
+
 
 class ModelRecord(BaseModel):
     """One model, ready to load."""
@@ -41,11 +53,15 @@ class ModelRecord(BaseModel):
     revision: str  # the hub's commit, or a hash over the files
     files: dict[str, str]  # file name → sha256
     checkpoint: str | None = None  # the hub's repository; None for a local folder
+    image_size: int | None = None  # pixels of a side that images are resized to first; None leaves them as they are
 
     @property
     def content(self) -> str:
-        """What the model is, wherever it lies and whatever it is called: canonical JSON."""
-        return canonical_json(self.model_dump(include={"family", "revision", "files"}))
+        """What the model is and sees, wherever it lies and whatever it is called: canonical JSON.
+
+        The size of images is part of it, and so of every key: of features, adapters and answers.
+        """
+        return canonical_json(self.model_dump(include={"family", "revision", "files", "image_size"}, exclude_none=True))
 
     @property
     def public_name(self) -> str:
@@ -62,6 +78,7 @@ def write_record(
     identity: str = "",
     *,
     checkpoint: str | None = None,
+    image_size: int | None = None,
 ) -> ModelRecord:
     """Hash the files of `folder` and write the record to `path`.
 
@@ -69,11 +86,12 @@ def write_record(
         revision: of the hub; None takes a hash over all files.
         identity: what the plan calls the state of a local checkpoint, see `checkpoint_identity`.
         checkpoint: the hub's repository that the folder is a snapshot of; None for a local folder.
+        image_size: pixels of a side that images are resized to first.
 
     Raises:
         Refused: the folder holds no safetensors weights, or a part of them is missing.
     """
-    stamps = stamps_below(folder, _is_read)
+    stamps = stamps_below(folder, _reading(family))
     if not any(file.endswith(".safetensors") for file in stamps):
         raise Refused(_without_weights(folder))
     if absent := _absent_shards(folder, stamps):
@@ -87,6 +105,7 @@ def write_record(
         revision=revision or sha256_of(canonical_json(files).encode())[:40],
         files=files,
         checkpoint=checkpoint,
+        image_size=image_size,
     )
     write_seen(seen_path(path), Seen(identity, stamps, files))
     write_json(path, record.model_dump())
@@ -125,13 +144,18 @@ def seen_path(record: Path) -> Path:
     return record.with_suffix(".seen.json")
 
 
-def checkpoint_identity(checkpoint: str, record: Path) -> str:
+def checkpoint_identity(checkpoint: str, record: Path, family: str = "") -> str:
     """For a plan: text that changes when the bytes of a local checkpoint do; empty for one of the hub.
 
     Only files whose size or times differ from those that the record saw are read.
+
+    Args:
+        checkpoint: repository of the hub, or a folder.
+        record: where the record is, or will be.
+        family: of the model, or `adapter`: which files count.
     """
     folder = Path(checkpoint).expanduser()
-    return identity_of(folder, seen_path(record), _is_read) if folder.is_dir() else ""
+    return identity_of(folder, seen_path(record), _reading(family)) if folder.is_dir() else ""
 
 
 def read_record(path: Path) -> tuple[ModelRecord, Path]:
@@ -154,7 +178,7 @@ def verify_files(path: Path) -> None:
         BadFile: a file was changed, added or removed since.
     """
     record, folder = read_record(path)
-    stamps = stamps_below(folder, _is_read)
+    stamps = stamps_below(folder, _reading(record.family))
     seen = read_seen(seen_path(path)) or Seen("", {}, {})
     seen = Seen(seen.identity, seen.stamps if seen.hashes == record.files else {}, record.files)
     if stamps == seen.stamps:
@@ -166,12 +190,32 @@ def verify_files(path: Path) -> None:
     note_times(seen_path(path), seen, stamps)
 
 
+def is_full(folder: Path) -> bool:
+    """Whether a folder of tuned weights holds some that were trained in full, and no adapter."""
+    return (folder / FULL_WEIGHTS).is_file()
+
+
+def read_full_record(folder: Path) -> dict[str, Any]:
+    """What a folder of weights that were trained in full says of them.
+
+    Raises:
+        BadFile: the record is missing or damaged.
+    """
+    record = read_json(folder / FULL_RECORD)
+    if not isinstance(record, dict) or "weights" not in record:
+        raise BadFile(f"{folder / FULL_RECORD} is not a record of weights; run the training of this system again")
+    return record
+
+
 def adapter_content(folder: Path) -> dict[str, Any]:
-    """What an adapter is, wherever it lies: the hash of its weights, and its settings without the base's place.
+    """What tuned weights are, wherever they lie: the hash of the file, and settings without the base's place.
 
     Raises:
         BadFile: the adapter is missing or damaged.
     """
+    if is_full(folder):
+        trained = {"full": read_full_record(folder)["weights"]}
+        return {"weights": sha256_of_file(folder / FULL_WEIGHTS), "settings": trained}
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file():
         raise BadFile(f"{folder} holds no {weights.name}; run the training of this system again")
@@ -186,5 +230,6 @@ def adapter_content(folder: Path) -> dict[str, Any]:
     return {"weights": sha256_of_file(weights), "settings": settings}
 
 
-def _is_read(name: str) -> bool:
-    return name.endswith(READ)
+def _reading(family: str) -> Callable[[str], bool]:
+    """Whether a loader reads a file of this name: of an adapter, its two; of a model, those of the known endings."""
+    return ADAPTER_FILES.__contains__ if family == ADAPTER else lambda name: name.endswith(READ)

@@ -1,8 +1,8 @@
-"""Vision features on disk: shards of pooled tower outputs, found by the hash of the image file.
+"""Vision features on disk: shards of tower outputs, found by the hash of the image file.
 
 An `index.parquet` (rows `FeaturePlace`) says which shard of the store has an image, its path relative to the index. A
-shard is an entry of the store whose file `features.safetensors` has one tensor `features` of shape (images, image
-tokens, vision width) in the compute dtype.
+shard is an entry of the store whose file `features.safetensors` has a tensor `features` of shape (image tokens of all
+its images, feature width) in the compute dtype, and `offsets` of shape (images + 1): where each image's rows begin.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class FeatureStore:
     def __init__(self, index: Path) -> None:
         self._index = index
         self._places = {place.sha256: (place.shard, place.row) for place in read_rows(index, FeaturePlace)}
-        self._slices: dict[str, Any] = {}
+        self._slices: dict[str, tuple[Any, list[int]]] = {}
         self._verified: set[str] = set()
 
     def __contains__(self, sha256: str) -> bool:
@@ -53,7 +53,7 @@ class FeatureStore:
             list(pool.map(self._verify, sorted({shard for shard, _ in self._places.values()})))
 
     def read(self, hashes: Sequence[str]) -> torch.Tensor:
-        """Features of the images, in this order: (images, image tokens, vision width).
+        """Features of the images, one image's rows after the other's: (image tokens of all, feature width).
 
         Raises:
             BadFile: an image is not in the store, or a shard is damaged.
@@ -63,7 +63,8 @@ class FeatureStore:
             if sha256 not in self._places:
                 raise BadFile(f"{self._index} has no features of image {sha256}; run the features rule again")
             shard, row = self._places[sha256]
-            rows.append(self._slice(shard)[row : row + 1])
+            features, offsets = self._slice(shard)
+            rows.append(features[offsets[row] : offsets[row + 1]])
         return torch.cat(rows)
 
     def _verify(self, shard: str) -> None:
@@ -72,11 +73,12 @@ class FeatureStore:
                 raise self._bad(shard, fault)
             self._verified.add(shard)
 
-    def _slice(self, shard: str) -> Any:
+    def _slice(self, shard: str) -> tuple[Any, list[int]]:
         if shard not in self._slices:
             self._verify(shard)
             try:
-                self._slices[shard] = safe_open(self._index.parent / shard, framework="pt").get_slice("features")
+                file = safe_open(self._index.parent / shard, framework="pt")
+                self._slices[shard] = (file.get_slice("features"), file.get_tensor("offsets").tolist())
             except (OSError, SafetensorError) as error:
                 raise self._bad(shard, str(error)) from None
         return self._slices[shard]

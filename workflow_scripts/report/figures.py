@@ -17,11 +17,12 @@ from workflow_scripts.core.rows import (
     MetricValue,
     Outcome,
     Row,
+    SampleAnswer,
     TrainingStep,
 )
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.judges.judgements import pairs_of
-from workflow_scripts.report.lineage import CONFIGURATION, read_configuration
+from workflow_scripts.report.lineage import CONFIGURATION, read_configuration, read_object
 from workflow_scripts.report.palette import system_colours
 from workflow_scripts.report.plots.answers import Answers, answers_of
 from workflow_scripts.report.plots.boxes import identity_plots, overlap_plots
@@ -33,7 +34,7 @@ from workflow_scripts.report.plots.overview import forest_plots, outcome_bars, s
 from workflow_scripts.report.plots.render import write_drawings
 from workflow_scripts.report.plots.reports import agreement_plots, diversity_plots
 from workflow_scripts.report.plots.style import Drawing
-from workflow_scripts.report.plots.training import training_curves
+from workflow_scripts.report.plots.training import settings_of, sweep_plot, training_curves
 
 
 def pairs_to_show(systems: Sequence[str], pairs: Sequence[str]) -> list[tuple[str, str]]:
@@ -64,6 +65,9 @@ def write_figures(
     findings: Sequence[Path] = (),
     judgements: Sequence[Path] = (),
     histories: Sequence[Path] = (),
+    samples: Sequence[Path] = (),
+    sweeps: Sequence[str] = (),
+    selections: Sequence[Path] = (),
 ) -> str:
     """Write the figures of one split.
 
@@ -81,6 +85,9 @@ def write_figures(
         findings: tables of the judges' findings, one a system.
         judgements: tables of judged pairs of reports.
         histories: training logs, below a folder that is named after its system each.
+        samples: answers to held-out rows, below such a folder each.
+        sweeps: a sweep and its settings, SWEEP=SETTING+SETTING each.
+        selections: what sweeps chose, below a folder that is named after the sweep each.
 
     Raises:
         Refused: a pair names no two systems.
@@ -119,7 +126,16 @@ def write_figures(
     )
     drawings += finding_plots(judged, colours)
     logs = {path.parent.name: read_rows(path, TrainingStep) for path in histories}
-    drawings += training_curves({system: logs[system] for system in systems if system in logs}, colours)
+    chosen = {path.parent.name: read_object(path) for path in selections}
+    for sweep, _, settings in (text.partition("=") for text in sweeps):
+        selection = chosen.get(sweep, {})
+        read = settings_of(settings.split("+"), logs, selection)
+        drawings += sweep_plot(sweep, read, selection.get("metric", "loss"), selection.get("chosen"))
+    # A sweep's own system is drawn where the setting that it stands for is not.
+    twice = [sweep for sweep, selection in chosen.items() if selection["chosen"] in systems]
+    tuned = {system: logs[system] for system in systems if system in logs and system not in twice}
+    of_system = {path.parent.name: read_rows(path, SampleAnswer) for path in samples}
+    drawings += training_curves(tuned, colours, of_system)
     if (results / CONFIGURATION).is_file():
         costs = costs_of(results, read_configuration(results), split.parent.name, len(rows))
         drawings += cost_plot(costs, colours)

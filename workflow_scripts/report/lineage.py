@@ -14,6 +14,7 @@ CONFIGURATION = "configuration.json"
 def origins(results: Path, configuration: dict[str, Any], split: str, system: str) -> dict[str, str]:
     """Paths below `results` of what a system's numbers on a split come from, by what they are."""
     entry = configuration["systems"][system]
+    route = entry.get("route") or {}
     paths = {
         "metrics": f"scores/{split}/metrics.parquet",
         "outcomes": f"scores/{split}/{system}/outcomes.parquet",
@@ -23,12 +24,34 @@ def origins(results: Path, configuration: dict[str, Any], split: str, system: st
     }
     if entry.get("recipe"):
         paths["adapter"] = f"systems/{system}/adapter/adapter_model.safetensors"
+        paths["weights"] = f"systems/{system}/adapter/weights.safetensors"  # trained in full: one of the two is there
+        paths["selection"] = f"systems/{system}/selection.json"
+    if entry.get("adapter"):
+        paths["published adapter"] = f"models/adapters/{system}.json"
     if entry.get("model"):
         paths["model"] = f"models/{entry['model']}.json"
-    if entry.get("train"):
-        paths["training rows"] = f"splits/{entry['train']}/rows.parquet"
-        paths["training data"] = f"data/{configuration['splits'][entry['train']]['dataset']}/manifest.json"
+    if train := entry.get("train") or route.get("train"):
+        paths["training rows"] = f"splits/{train}/rows.parquet"
+        paths["training data"] = f"data/{configuration['splits'][train]['dataset']}/manifest.json"
+    if route:
+        paths |= _origins_of_route(results, configuration, split, system, route)
     return {name: path for name, path in paths.items() if (results / path).is_file()}
+
+
+def _origins_of_route(
+    results: Path, configuration: dict[str, Any], split: str, system: str, route: dict[str, Any]
+) -> dict[str, str]:
+    """What chose the experts, and what is each expert's own; the rows and metrics of the split are the system's too."""
+    paths = {
+        "routes": f"predictions/{split}/{system}.routes.parquet",
+        "router": f"systems/{system}/router/router.json",
+        "encoder": f"models/encoders/routers/{system}.json",
+    }
+    shared = ("metrics", "rows", "data")
+    for expert in dict.fromkeys(name for name in (*route["experts"].values(), route["default"]) if name):
+        own = origins(results, configuration, split, expert)
+        paths |= {f"{expert}: {name}": path for name, path in own.items() if name not in shared}
+    return paths
 
 
 def lineage(results: Path, split: str, systems: Iterable[str]) -> dict[str, Any]:

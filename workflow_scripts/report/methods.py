@@ -15,7 +15,13 @@ from workflow_scripts.core.config.datasets import HubDataset, SyntheticDataset
 from workflow_scripts.core.config.judges import CheckpointJudge, RecordedJudge, RuleBasedJudge, ServerJudge
 from workflow_scripts.core.config.models import HubModel
 from workflow_scripts.core.config.recipes import Recipe
-from workflow_scripts.core.config.systems import BaselineSystem, ImportedSystem, ModelSystem
+from workflow_scripts.core.config.systems import (
+    BaselineSystem,
+    ImportedSystem,
+    ModelSystem,
+    RoutedSystem,
+    TextEncoder,
+)
 from workflow_scripts.core.config.workflow import Configuration
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.provenance import circumstances
@@ -28,10 +34,14 @@ REARRANGEMENTS = 10
 """Of a paired test, for each resample of an interval, as the comparisons are computed."""
 
 TARGETS = {
-    "language": "all seven projections of every layer of the language model, with a frozen vision tower",
+    "language": "all projections of every layer of the language model, with a frozen vision tower",
     "attention": "the attention projections (query, key, value, output) of every layer of the language model, with a "
     "frozen vision tower",
     "all-linear": "all linear layers of the language model and of the vision tower",
+}
+TOWERS = {
+    "adapted": ", converted with the vision tower that was adapted in its training",
+    "clip": ", converted with stock CLIP in the place of its adapted vision tower, as its authors' loader has it",
 }
 BASELINES = {
     "majority": "gives the commonest answer of the training rows of the same subset and task (mode, median, median "
@@ -102,6 +112,8 @@ class _Facts:
         text += f"`{entry.folder}` of {self._source(entry.dataset)}"
         if entry.only:
             text += f", subsets {_listed(map(markdown_cell, entry.only))} alone"
+        if entry.tasks:
+            text += f", of {_listed(task.replace('_', ' ') for task in entry.tasks)} alone"
         if entry.part:
             text += f", the part from {entry.part.start:g} to {entry.part.stop:g} of the cases (seed {entry.part.seed})"
         if entry.limit:
@@ -160,37 +172,76 @@ class _Facts:
             return f"`{name}` is a baseline that looks at no image: it {BASELINES[entry.baseline]}."
         if isinstance(entry, ImportedSystem):
             return f"`{name}` stands for imported predictions; how they were generated is {UNKNOWN} here."
+        if isinstance(entry, RoutedSystem):
+            return self._route(name, entry)
         text = f"`{name}` is {self._model(entry.model)}"
         prompt = entry.prompt.system
         worded = "without a system prompt" if prompt is None else f"with the system prompt “{markdown_cell(prompt)}”"
+        if entry.prompt.by_task:
+            named = _listed(task.replace("_", " ") for task in entry.prompt.by_task)
+            worded += f" and system prompts of their own for {named}"
+        if entry.adapter is not None:
+            return f"{text}, with {self._published(name)}, {worded}; nothing of it was tuned here."
         if entry.recipe is None:
             return f"{text}, as published, {worded}."
-        return f"{text}, tuned {worded}. {self._training(name, entry, self.configuration.recipes[entry.recipe])}"
+        recipe = entry.recipe
+        if name in self.configuration.sweeps:
+            choice = _object(self.results / f"systems/{name}/selection.json")
+            recipe = choice.get("chosen", recipe)
+            worded += f", {_choice(choice)}"
+        return f"{text}, tuned {worded}. {self._training(name, entry, self.configuration.recipes[recipe])}"
+
+    def _route(self, name: str, entry: RoutedSystem) -> str:
+        """Whose answers a routed system has, and what chooses them."""
+        route = entry.route
+        text = f"`{name}` has for each row the answer of one of {_listed(f'`{other}`' for other in route.systems)}: "
+        if route.by == "oracle":
+            return f"{text}the one that scores best against the reference, an upper bound that no router can know of."
+        if route.by == "rule":
+            return f"{text}by the {route.on} of the row."
+        reader = "TF-IDF of words and pairs of words"
+        if isinstance(route.encoder, TextEncoder):
+            commit = self.revisions.get(f"encoders/routers/{name}") or route.encoder.revision or UNKNOWN
+            reader = f"the text encoder {markdown_cell(route.encoder.checkpoint)} ({commit})"
+        return (
+            f"{text}by the {route.on} that a linear classifier on {reader}, learned from the questions of "
+            f"`{route.train}`, reads off the question; below a probability of {route.threshold:g}, `{route.default}` "
+            "answers."
+        )
 
     def _model(self, model: str) -> str:
         entry = self.configuration.models[model]
         known = self.revisions.get(model)
         if not isinstance(entry, HubModel):
             return f"the toy model that ships with the workflow (files' hash {known or UNKNOWN})"
+        side = entry.image.size
+        seen = f", each image resized to {side} × {side} pixels (Lanczos) first" if side else ""
+        seen = TOWERS.get(entry.vision_tower or "", "") + seen
         if Path(entry.checkpoint).expanduser().is_dir():
-            return f"the local checkpoint `{model}` of the family {entry.family} (files' hash {known or UNKNOWN})"
-        return f"{markdown_cell(entry.checkpoint)} (commit {known or entry.revision or UNKNOWN}, family {entry.family})"
+            return f"the local checkpoint `{model}` of the family {entry.family} (files' hash {known or UNKNOWN}){seen}"
+        commit = known or entry.revision or UNKNOWN
+        return f"{markdown_cell(entry.checkpoint)} (commit {commit}, family {entry.family}){seen}"
+
+    def _published(self, system: str) -> str:
+        """The adapter that somebody published, at its commit."""
+        adapter = self.configuration.checkpoints()[f"adapters/{system}"]
+        known = self.revisions.get(f"adapters/{system}") or adapter.revision or UNKNOWN
+        if adapter.revision is None:
+            return f"a published adapter from a local folder (files' hash {known})"
+        return f"the published adapter {markdown_cell(adapter.checkpoint)} (commit {known})"
 
     def _training(self, name: str, entry: ModelSystem, recipe: Recipe) -> str:
         folder = self.results / f"systems/{name}"
         seen = _object(folder / "adapter/provenance.json")
         rows = f"{seen['rows']:,}" if "rows" in seen else f"number {UNKNOWN}"
-        quantised = recipe.quantisation == "nf4"
-        text = "QLoRA" if quantised else "LoRA"
-        text = f"Training on the rows of `{entry.train}` ({rows}) was by {text}: "
-        if quantised:
-            text += "the base was loaded in 4 bits (NF4, double quantisation), and "
-        lora = recipe.lora
+        text = f"Training on the rows of `{entry.train}` ({rows}) was by {_trained(recipe)}. "
+        if recipe.sampling:
+            text += "Epochs were balanced: what each group's rows were drawn stands in the weights' provenance. "
+        momentum = f" (momentum {recipe.momentum:g})" if recipe.momentum else ""
         text += (
-            f"low-rank adapters of rank {lora.r} (alpha {lora.alpha}, dropout {lora.dropout:g}) were trained on "
-            f"{TARGETS[lora.targets]}. The loss counted the tokens of answers alone. "
-            f"Optimiser {recipe.optimiser}, peak learning rate {recipe.learning_rate:g}, {recipe.schedule} schedule "
-            f"after a warm-up of {recipe.warmup:.0%} of the steps, weight decay {recipe.weight_decay:g}, gradient norm "
+            f"The loss counted the tokens of answers alone. Optimiser {recipe.optimiser}{momentum}, "
+            f"peak learning rate {recipe.learning_rate:g}, {recipe.schedule} schedule after a warm-up of "
+            f"{recipe.warmup:.0%} of the steps, weight decay {recipe.weight_decay:g}, gradient norm "
             f"clipped at {recipe.max_grad_norm:g}, batches of {recipe.batch} rows, seed {recipe.seed}; "
         )
         text += f"{recipe.steps:,} steps" if recipe.steps else f"{recipe.epochs:g} passes over the rows"
@@ -200,7 +251,7 @@ class _Facts:
             patience = recipe.evaluation.patience
             text += (
                 f" The loss on about {recipe.evaluation.rows} rows that were held back was computed every "
-                f"{recipe.evaluation.every} steps, and the best checkpoint was taken"
+                f"{recipe.evaluation.every} steps, and the {recipe.evaluation.keep} checkpoint was taken"
                 + (f"; training stopped after {patience} evaluations without a better one." if patience else ".")
             )
         return f"{text} {_hardware(folder, seen)}"
@@ -258,12 +309,36 @@ class _Facts:
             "A task's primary metric is computed for each subset, and averaged over subsets without weights (macro). "
             f"Intervals of {100 * scoring.confidence:g}% are bias-corrected percentiles of {scoring.resamples:,} "
             "bootstrap resamples of cases within each subset. Two systems are compared by a two-sided paired "
-            "randomisation test that exchanges the answers of whole cases, with "
+            "randomisation test over whole cases, the larger p of two: the answers to a case are exchanged, or the "
+            "sign of its influence on the difference is turned, with "
             f"{REARRANGEMENTS * scoring.resamples:,} rearrangements; baselines are not compared among themselves. "
             "Holm's correction is over all macro comparisons of the split as one family, and over all others as "
             f"another. Seed {scoring.seed}. An answer that cannot be read counts as the metric's definition says, and "
             "is never left out of the count of questions."
         )
+
+
+def _trained(recipe: Recipe) -> str:
+    """What a recipe changes, and how."""
+    if recipe.lora is None:
+        return f"full-weight training of {TARGETS[recipe.touched]}, in float32, everything else being frozen"
+    lora, quantised = recipe.lora, recipe.quantisation == "nf4"
+    text = "QLoRA: the base was loaded in 4 bits (NF4, double quantisation), and " if quantised else "LoRA: "
+    return (
+        f"{text}low-rank adapters of rank {lora.r} (alpha {lora.alpha}, dropout {lora.dropout:g}) were trained on "
+        f"{TARGETS[lora.targets]}"
+    )
+
+
+def _choice(choice: Mapping[str, Any]) -> str:
+    """How a sweep chose among its settings, from its `selection.json`."""
+    if "chosen" not in choice:
+        return f"the setting that its sweep chose, which is {UNKNOWN}"
+    by = "least loss" if choice["metric"] == "loss" else "greatest mean score of the answers"
+    return (
+        f"the setting `{choice['chosen']}`, chosen from {len(choice['settings'])} by the {by} on rows that were held "
+        "back from training, before the evaluated rows were selected"
+    )
 
 
 def _hardware(folder: Path, seen: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from workflow_scripts.core.files import write_text
 from workflow_scripts.core.pages import inline_svg, render_page
 from workflow_scripts.core.rows import (
     Agreement,
+    AuditFinding,
     Comparison,
     LeftOutRow,
     MetricValue,
@@ -37,6 +38,7 @@ from workflow_scripts.report.cases.findings import read_report_details
 from workflow_scripts.report.cases.images import cores, store_images
 from workflow_scripts.report.cases.payload import OUTCOMES, CaseData, image_paths, payload_of
 from workflow_scripts.report.cases.scores import read_row_scores
+from workflow_scripts.report.lineage import read_object
 from workflow_scripts.report.plots.catalogue import SECTIONS, read_figures
 from workflow_scripts.report.summary.cautions import (
     RESEARCH_USE,
@@ -48,8 +50,6 @@ from workflow_scripts.report.summary.cautions import (
     judge_cautions,
     leak_cautions,
     parse_cautions,
-    seen_cautions,
-    seen_in_training,
 )
 from workflow_scripts.report.summary.overview import (
     Line,
@@ -58,12 +58,14 @@ from workflow_scripts.report.summary.overview import (
     modality_lines,
     without_repeated_means,
 )
+from workflow_scripts.report.summary.seen import SeenRows, seen_cautions, seen_rows
 from workflow_scripts.report.summary.verdict import AgainstBaselines, Verdict, against_baselines, verdict_of
 from workflow_scripts.report.summary.weakest import weakest_subsets
 from workflow_scripts.report.tables import cell_parts, metric_label, number_text
 
 TEMPLATE = "page.html.jinja"
 PAGE_STYLES = "page.css"
+ROUTING = "routing.html.jinja"
 
 INKS = {
     palette.INK: "var(--ink)",
@@ -114,9 +116,13 @@ def write_page(
     report_scores: Sequence[Path] = (),
     training: Sequence[Path] = (),
     left_out: Sequence[Path] = (),
+    audit: Path | None = None,
     tuned: Sequence[tuple[str, str]] = (),
     trained_on: Sequence[tuple[str, str]] = (),
     baselines: Sequence[str] = (),
+    oracles: Sequence[str] = (),
+    routed: Sequence[tuple[str, str]] = (),
+    router: Path | None = None,
     rule_based_judges: Sequence[str] = (),
     workers: int = 0,
 ) -> None:
@@ -141,9 +147,13 @@ def write_page(
         report_scores: tables of report scores.
         training: tables of the rows of training splits.
         left_out: tables of the rows that training splits leave out.
+        audit: table of the audit's findings, which knows of images that look alike.
         tuned: base system and tuned system, pair by pair.
         trained_on: tuned system and the name of its training split, pair by pair.
         baselines: those of the systems that look at no image.
+        oracles: those that have read the scores; they are never the best of a line.
+        routed: untuned base of a router's experts, and routed system, pair by pair.
+        router: what `report.router` wrote of routed systems; none where there are none.
         rule_based_judges: judges that are rules and no models.
         workers: processes that scale images; 0: one a core.
     """
@@ -157,15 +167,16 @@ def write_page(
         every_comparison = read_rows(comparisons, Comparison)
         compared = [row for row in every_comparison if row.subset == "macro"]
         answers = {system: read_rows(path, Prediction) for system, path in zip(systems, predictions, strict=True)}
-        seen = _seen(every_row, training, trained_on)
+        seen = _seen(every_row, training, trained_on, audit)
         outcome_of = {(row.uid, row.system): row for path in outcomes for row in read_rows(path, Outcome)}
         findings_of = dict(zip(systems, findings, strict=True))
         details = read_report_details(rows, answers, findings_of, report_scores)
         data = CaseData(rows, systems, outcome_of, read_row_scores(facts), details, seen)
-        conditions = differing_conditions(answers, tuned)
+        conditions = differing_conditions(answers, [*tuned, *routed])
         del answers
-        pairs = [(first, second) for first, second in tuned if {first, second} <= set(systems)]
-        lines = lines_of(values, every_comparison, systems, pairs, baselines)
+        pairs = [(first, second) for first, second in (*tuned, *routed) if {first, second} <= set(systems)]
+        ranked = [system for system in systems if system not in oracles]
+        lines = lines_of(values, every_comparison, systems, pairs, [*baselines, *oracles])
         payload = payload_of(data, stored, _browser_facts(data, pairs, baselines, lines, rule_based_judges))
     leaks = leak_cautions({path.parent.name: read_rows(path, LeftOutRow) for path in left_out})
     opposed = [row for row in read_rows(agreement, Agreement) if row.opposed]
@@ -181,14 +192,16 @@ def write_page(
         split=split.parent.name,
         rows=len(every_row),
         shown=len(rows),
-        verdicts=_verdicts(compared, pairs, systems, baselines),
-        standings=_standings(compared, values, systems, pairs, baselines),
-        weakest=[weakest_subsets(data, every_row, system) for system in _shown_first(systems, pairs, baselines)],
-        shown_first=_shown_first(systems, pairs, baselines),
+        verdicts=_verdicts(compared, pairs, ranked, baselines, routed),
+        standings=_standings(compared, values, ranked, pairs, baselines),
+        weakest=[weakest_subsets(data, every_row, system) for system in _shown_first(ranked, pairs, baselines)],
+        shown_first=_shown_first(ranked, pairs, baselines),
         pairs=pairs,
         row_changes={pair: Counter(data.scores.change(row.uid, *pair) for row in every_row) for pair in pairs},
         models=[system for system in systems if system not in baselines],
         lines=lines,
+        routing_template=ROUTING,
+        routing=[] if router is None else read_object(router)["systems"],
         subset_lines=without_repeated_means(lines),
         modalities=modality_lines(values, systems, every_row),
         judged=judged_scores(values, systems),
@@ -237,13 +250,12 @@ def shown_rows(rows: Sequence[Row], count: int | None) -> list[Row]:
 
 
 def _seen(
-    rows: Sequence[Row], training: Sequence[Path], trained_on: Sequence[tuple[str, str]]
-) -> dict[str, frozenset[str]]:
-    """By tuned system, the uids of evaluated rows whose image or case its training rows hold."""
-    by_split = {path.parent.name: path for path in training}
+    rows: Sequence[Row], training: Sequence[Path], trained_on: Sequence[tuple[str, str]], audit: Path | None
+) -> SeenRows:
+    """What each tuned system's training saw of the evaluated rows."""
     used = {split for _, split in trained_on}
-    seen = {split: seen_in_training(rows, read_rows(by_split[split], Row)) for split in by_split if split in used}
-    return {system: seen[split] for system, split in trained_on if split in seen}
+    of_splits = {path.parent.name: read_rows(path, Row) for path in training if path.parent.name in used}
+    return seen_rows(rows, of_splits, trained_on, read_rows(audit, AuditFinding) if audit is not None else ())
 
 
 def _verdicts(
@@ -251,10 +263,13 @@ def _verdicts(
     pairs: Sequence[tuple[str, str]],
     systems: Sequence[str],
     baselines: Sequence[str],
+    routed: Sequence[tuple[str, str]] = (),
 ) -> list[Verdict]:
-    """Each tuned system against its base; without such a pair, the systems that look at images against the first."""
+    """Tuned and routed systems against their bases; else the systems that look at images against the first."""
     others = [system for system in systems if system not in baselines]
-    compared_pairs = [(pair, True) for pair in pairs] or [((others[0], other), False) for other in others[1:]]
+    compared_pairs = [(pair, pair not in routed) for pair in pairs] or [
+        ((others[0], other), False) for other in others[1:]
+    ]
     verdicts = [verdict_of(compared, *pair, tuning) for pair, tuning in compared_pairs]
     return [verdict for verdict in verdicts if verdict is not None]
 

@@ -6,7 +6,7 @@ says why a number is to be read with care. The LaTeX marks the best value of a l
 Beside them stands a methods section.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -204,9 +204,16 @@ def better_than(
     return better
 
 
-def best_of(line: HeadlineRow) -> set[str]:
-    """The systems whose value is the best of its line as it is shown; none where all are alike, or where one stands."""
-    texts = {system: number_text(cell.value) for system, cell in line.cells.items() if cell and cell.value is not None}
+def best_of(line: HeadlineRow, oracles: Collection[str] = ()) -> set[str]:
+    """The systems whose value is the best of its line as it is shown; none where all are alike, or where one stands.
+
+    Oracles, which have read the scores, are never among them.
+    """
+    texts = {
+        system: number_text(cell.value)
+        for system, cell in line.cells.items()
+        if cell and cell.value is not None and system not in oracles
+    }
     if len(set(texts.values())) < 2:
         return set()
     sign = 1 if line.direction == "higher" else -1
@@ -215,13 +222,17 @@ def best_of(line: HeadlineRow) -> set[str]:
 
 
 def tex_lines(
-    values: Iterable[MetricValue], systems: Sequence[str], comparisons: Iterable[Comparison], level: float
+    values: Iterable[MetricValue],
+    systems: Sequence[str],
+    comparisons: Iterable[Comparison],
+    level: float,
+    oracles: Collection[str] = (),
 ) -> list[TexLine]:
     """The lines of the LaTeX tables."""
     better = better_than(comparisons, level)
     lines = []
     for line in headline(values, systems):
-        best = best_of(line)
+        best = best_of(line, oracles)
         cells = []
         for system, cell in line.cells.items():
             value, interval = cell_parts(cell)
@@ -241,6 +252,7 @@ def latex_table(
     comparisons: Iterable[Comparison],
     split: str,
     scoring: Scoring,
+    oracles: Collection[str] = (),
 ) -> str:
     """The tables of primary metrics in LaTeX."""
     values = list(values)
@@ -252,7 +264,7 @@ def latex_table(
         tuple((name.replace("_", " "), meaning) for name, meaning in meanings),
         tuple(missing_judgements(values, systems)),
     )
-    return latex_tables(tex_lines(values, systems, comparisons, LEVEL), systems, caption)
+    return latex_tables(tex_lines(values, systems, comparisons, LEVEL, oracles), systems, caption)
 
 
 def write_tables(
@@ -266,6 +278,7 @@ def write_tables(
     numbers: Path,
     methods: Path,
     results: Path,
+    oracles: Sequence[str] = (),
 ) -> None:
     """Write every metric as CSV and JSON, the primary ones as Markdown and LaTeX, a methods section, and a sidecar.
 
@@ -279,6 +292,7 @@ def write_tables(
         numbers: JSON to write of every number with its provenance.
         methods: Markdown to write of the methods.
         results: results folder, whose files the sidecar names with their hashes.
+        oracles: those of the systems that have read the scores; they are never the best of a line.
     """
     split = csv.parent.name
     table = read_table(metrics, MetricValue)
@@ -288,7 +302,7 @@ def write_tables(
     with atomic(csv) as temporary:
         pv.write_csv(without_formulas(table), temporary)
     write_text(markdown, markdown_table(values, systems))
-    write_text(latex, latex_table(values, systems, compared, split, scoring))
+    write_text(latex, latex_table(values, systems, compared, split, scoring, oracles))
     write_json(numbers, results_of(split, systems, values, compared, results, stands_on))
     write_text(methods, methods_text(results, split, systems, stands_on))
     write_provenance(provenance_of(csv), stands_on)

@@ -5,8 +5,8 @@
 """
 
 import sys
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -19,7 +19,17 @@ from workflow_scripts.core.metrics import Facts, Metric
 from workflow_scripts.core.rows import Agreement, Comparison, Outcome
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.score.metrics import read_report_scores
-from workflow_scripts.score.statistics import holm, interval, p_value, seed_for, sum_of, sums_by_cluster, swapped
+from workflow_scripts.score.statistics import (
+    exchanges_of,
+    halves,
+    holm,
+    influences_of,
+    interval,
+    paired_p,
+    seed_for,
+    sum_of,
+    sums_by_cluster,
+)
 from workflow_scripts.score.task_facts import TaskFacts, facts_of_tasks, parts_of
 from workflow_scripts.tasks.report.metrics import EFFICACY_COUNTS, ReportScores, ScoreKey
 
@@ -42,30 +52,49 @@ def pairs_to_compare(systems: Iterable[str], baselines: Collection[str]) -> list
 def compare(task: TaskFacts, first: str, second: str, scoring: Scoring) -> list[Comparison]:
     """Two systems on a task's primary metric: each subset, macro and pooled. `p_holm` is open.
 
-    The test exchanges the answers of whole cases between the systems at random (approximate randomisation, two-sided):
-    no distribution is assumed, and it holds for ratios such as F1.
+    The test exchanges the answers of whole cases at random, and turns the signs of their influences on the difference;
+    the larger p counts (`statistics.paired_p`).
     """
     one, two = task.systems[first], task.systems[second]
     metric = next((metric for metric in one.metrics if metric.primary), None)
     if metric is None or metric.key not in {other.key for other in two.metrics}:
         return []
     parts = parts_of(task, first, scoring), parts_of(task, second, scoring)
-    swaps = {subset: _swapped(task, one, two, subset, scoring) for subset in parts[0]}
 
     def difference(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         return _value(two, metric, right) - _value(one, metric, left)
 
-    points = {s: difference(parts[0][s].point, parts[1][s].point) for s in swaps}
-    draws = {s: difference(parts[0][s].draws, parts[1][s].draws) for s in swaps}
-    nulls = {s: difference(*swaps[s]) for s in swaps}
-    places = {subset: (points[subset], draws[subset], nulls[subset]) for subset in swaps}
-    places["macro"] = (_mean(points.values()), _mean(draws.values()), _mean(nulls.values()))
-    places["pooled"] = (
-        difference(*(sum_of(part.point for part in of_system.values()) for of_system in parts)),
-        difference(*(sum_of(part.draws for part in of_system.values()) for of_system in parts)),
-        difference(*(sum_of(pair[side] for pair in swaps.values()) for side in (0, 1))),
+    nulls = _nulls(task, one, two, difference, scoring)
+    points = {s: difference(parts[0][s].point, parts[1][s].point) for s in nulls}
+    draws = {s: difference(parts[0][s].draws, parts[1][s].draws) for s in nulls}
+    places = {
+        s: Place(points[s], draws[s], points[s] + of_subset.exchanged, of_subset.turned)
+        for s, of_subset in nulls.items()
+    }
+    places["macro"] = Place(
+        _mean(points.values()),
+        _mean(draws.values()),
+        _mean(place.exchanged for place in places.values()),
+        _mean(place.turned for place in places.values()),
     )
-    return [_comparison(task, subset, metric, (first, second), values, scoring) for subset, values in places.items()]
+    pooled = difference(*(sum_of(part.point for part in of_system.values()) for of_system in parts))
+    places["pooled"] = Place(
+        pooled,
+        difference(*(sum_of(part.draws for part in of_system.values()) for of_system in parts)),
+        pooled + sum_of(of_subset.exchanged_pooled for of_subset in nulls.values()),
+        sum_of(of_subset.turned_pooled for of_subset in nulls.values()),
+    )
+    return [_comparison(task, subset, metric, (first, second), place, scoring) for subset, place in places.items()]
+
+
+@dataclass(frozen=True)
+class Place:
+    """The difference of two systems on a subset, macro or pooled."""
+
+    point: np.ndarray
+    draws: np.ndarray  # in each bootstrap resample
+    exchanged: np.ndarray  # after each exchange of answers
+    turned: np.ndarray  # sums of influences with random signs
 
 
 def _mean(arrays: Iterable[np.ndarray]) -> np.ndarray:
@@ -77,15 +106,15 @@ def _comparison(
     subset: str,
     metric: Metric,
     systems: tuple[str, str],
-    values: tuple[np.ndarray, np.ndarray, np.ndarray],
+    place: Place,
     scoring: Scoring,
 ) -> Comparison:
-    """One row of the table; `values` are the difference, in each resample, and in each rearrangement."""
-    point, resamples, null = values
+    """One row of the table."""
+    point = float(place.point)
     here = task.subsets == subset if subset in task.subsets else np.ones(len(task.subsets), dtype=bool)
     clusters = len(set(zip(task.subsets[here], task.cases[here], strict=True)))
-    finite = bool(np.isfinite(point)) and bool(np.isfinite(null).all()) and clusters > 1
-    low, high = interval(float(point), resamples, scoring.confidence) if clusters > 1 else (None, None)
+    tested = clusters > 1 and all(bool(np.isfinite(each).all()) for each in (point, place.exchanged, place.turned))
+    low, high = interval(point, place.draws, scoring.confidence) if clusters > 1 else (None, None)
     return Comparison(
         task=task.task,
         subset=subset,
@@ -94,10 +123,10 @@ def _comparison(
         direction=metric.direction,
         system_a=systems[0],
         system_b=systems[1],
-        difference=float(point) if np.isfinite(point) else None,
+        difference=point if np.isfinite(point) else None,
         low=low,
         high=high,
-        p=p_value(float(point), null) if finite else None,
+        p=paired_p(point, place.exchanged, place.turned) if tested else None,
         p_holm=None,
         rows=int(here.sum()),
         clusters=clusters,
@@ -111,18 +140,54 @@ def _value(facts: Facts, metric: Metric, sums: np.ndarray) -> np.ndarray:
         return own.value(facts.unpacked(sums))
 
 
-def _swapped(task: TaskFacts, one: Facts, two: Facts, subset: str, scoring: Scoring) -> tuple[np.ndarray, np.ndarray]:
-    """Sums of both systems with cases exchanged at random, over the columns that both have."""
-    here = task.subsets == subset
-    _, codes = np.unique(task.cases[here], return_inverse=True)
+@dataclass(frozen=True)
+class Nulls:
+    """What random halves of a subset's cases do to the difference of the subset, and to the pooled one: [resamples]."""
+
+    exchanged: np.ndarray  # changes by exchanges
+    turned: np.ndarray  # sums of influences with random signs
+    exchanged_pooled: np.ndarray
+    turned_pooled: np.ndarray
+
+
+def _nulls(
+    task: TaskFacts,
+    one: Facts,
+    two: Facts,
+    difference: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    scoring: Scoring,
+) -> dict[str, Nulls]:
+    """Each subset under the null hypothesis, over the columns that both systems have."""
     shared = [name for name in one.columns if name in two.columns]
-    first, second = (
-        sums_by_cluster(Facts({name: facts.columns[name][here] for name in shared}, []).packed(), codes)
-        for facts in (one, two)
-    )
-    times = TESTS_PER_RESAMPLE * scoring.resamples
-    left, right = swapped(first, second, times, seed_for(scoring.seed, "test", task.task, subset))
-    return _padded(one, shared, left), _padded(two, shared, right)
+    packed = [Facts({name: facts.columns[name] for name in shared}, []).packed() for facts in (one, two)]
+
+    def value(sums: np.ndarray) -> np.ndarray:
+        left, right = np.split(sums, 2, axis=1)
+        return difference(_padded(one, shared, left), _padded(two, shared, right))
+
+    sums: dict[str, np.ndarray] = {}
+    for subset in sorted(set(task.subsets)):
+        here = task.subsets == subset
+        _, codes = np.unique(task.cases[here], return_inverse=True)
+        sums[str(subset)] = sums_by_cluster(np.concatenate([side[here] for side in packed], axis=1), codes)
+    pooled = sum_of(of_subset.sum(axis=0) for of_subset in sums.values())
+    clusters = sum(map(len, sums.values()))
+    nulls = {}
+    for subset, of_subset in sums.items():
+        own = of_subset.sum(axis=0)
+        changes = np.column_stack(
+            [
+                exchanges_of(value, of_subset, own),
+                influences_of(value, of_subset, own, len(of_subset)),
+                exchanges_of(value, of_subset, pooled),
+                influences_of(value, of_subset, pooled, clusters),
+            ]
+        )
+        times, seed = TESTS_PER_RESAMPLE * scoring.resamples, seed_for(scoring.seed, "test", task.task, subset)
+        whole, drawn = changes.sum(axis=0), halves(changes, times, seed)
+        exchanged, turned = whole - drawn, whole - 2 * drawn
+        nulls[subset] = Nulls(exchanged[:, 0], turned[:, 1], exchanged[:, 2], turned[:, 3])
+    return nulls
 
 
 def _padded(facts: Facts, shared: list[str], sums: np.ndarray) -> np.ndarray:

@@ -78,10 +78,12 @@ def outcomes_of(rows: Iterable[Row], predictions: Mapping[str, Prediction], syst
 
 def _outcome(row: Row, prediction: Prediction | None, system: str) -> Outcome:
     reading: ReadingPart = load_part(row.task, "reading")
-    final = NO_ANSWER if prediction is None else final_answer(prediction.text)
-    text = None if prediction is None else final.text
-    strict = None if text is None else reading.read_strict(row.expected, text)
-    lenient = strict if strict is not None or text is None else reading.read_lenient(row.expected, text)
+    final = NO_ANSWER if prediction is None else final_answer(prediction.model_text)
+    said = None if prediction is None else final.text
+    text = said if prediction is None or prediction.raw_text is None else final_answer(prediction.text).text
+    fault = None if prediction is None else prediction.box_fault
+    strict = None if text is None or fault else reading.read_strict(row.expected, text)
+    lenient = strict if strict is not None or text is None or fault else reading.read_lenient(row.expected, text)
     finish_reason = "" if prediction is None else prediction.finish_reason
     free_text = tasks()[row.task].free_text
     return Outcome(
@@ -90,15 +92,16 @@ def _outcome(row: Row, prediction: Prediction | None, system: str) -> Outcome:
         subset=row.subset,
         task=row.task,
         case_id=row.case_id,
-        outcome=outcome_of(text, finish_reason, strict, lenient, free_text=free_text, unfinished=final.unfinished),
+        outcome=outcome_of(said, finish_reason, strict, lenient, free_text=free_text, unfinished=final.unfinished),
         strict=None if strict is None else json.dumps(strict),
         lenient=None if lenient is None else json.dumps(lenient),
         reference=json.dumps(reading.reference(row)),
         reference_raw=row.answer_raw,
         percent=row.expected.percent,
-        text=None if prediction is None else prediction.text,
+        text=None if prediction is None else prediction.model_text,
         answer=text,
         thought=final.thought,
+        box_fault=fault,
     )
 
 

@@ -1,12 +1,20 @@
-"""Ends a run with a sentence when a signal comes, or when the loss is not a number or diverges."""
+"""Ends a run with a sentence when a signal comes or the loss is lost; answers held-back rows at each evaluation."""
 
 import math
 import signal
 from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
 from workflow_scripts.core.command import Refused
+from workflow_scripts.core.rows import Row, SampleAnswer
+from workflow_scripts.core.tasks import tasks
+from workflow_scripts.models.loading import Loaded
+from workflow_scripts.train.rows import Collator, TrainingRow, model_inputs
 
 WINDOW = 10
 
@@ -57,3 +65,76 @@ class StopWhenLost(TrainerCallback):
                 f"the loss has diverged: {sum(self._last) / WINDOW:.3g} over the last {WINDOW} steps at step "
                 f"{state.global_step}, {sum(self._first) / WINDOW:.3g} over the first; {remedy}"
             )
+
+
+SAMPLES = "samples"
+"""Key of the trainer's log under which answers stand: a checkpoint saves them with it, and a resumed run has them."""
+
+
+class AnswerSamples(TrainerCallback):
+    """After each evaluation, answers a few held-back rows greedily with the weights as they are then.
+
+    The library's own loop generates, one row at a time: the engine that answers splits is no part of a training's
+    identity, and may change without one being done again.
+
+    Args:
+        rows: held-back rows to answer.
+        examples: the same as token ids.
+        collate: the trainer's collator.
+        to_device: moves a batch to the model's device.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        examples: Sequence[TrainingRow],
+        loaded: Loaded,
+        collate: Collator,
+        to_device: Callable[[dict[str, Any]], dict[str, Any]],
+    ) -> None:
+        self._rows, self._examples, self._loaded = rows, examples, loaded
+        self._collate, self._to_device = collate, to_device
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        if not state.is_world_process_zero:
+            return
+        # What is trained is float32 beside a bfloat16 base, on a GPU.
+        kind = self._loaded.device.type
+        with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+            answers = [
+                asdict(self._answer(state.global_step, row, example))
+                for row, example in zip(self._rows, self._examples, strict=True)
+            ]
+        state.log_history.append({"step": state.global_step, SAMPLES: answers})
+
+    def _answer(self, step: int, row: Row, example: TrainingRow) -> SampleAnswer:
+        prompt = example["labels"].count(-100)
+        question: TrainingRow = {
+            **example,
+            "input_ids": example["input_ids"][:prompt],
+            "labels": example["labels"][:prompt],
+            "length": prompt,
+        }
+        inputs = model_inputs(self._to_device(self._collate([question])), self._loaded)
+        del inputs["labels"]
+        inputs.pop("position_ids", None)  # the library counts them itself, new tokens included
+        tokenizer = self._loaded.processor.tokenizer
+        written = self._loaded.base.generate(
+            **inputs,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=tasks()[row.task].max_new_tokens,
+            pad_token_id=tokenizer.pad_token_id,
+        )[0, prompt:].tolist()
+        return SampleAnswer(
+            step=step,
+            uid=row.uid,
+            question=row.question,
+            reference=row.answer,
+            text=tokenizer.decode(written, skip_special_tokens=True),
+        )
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of `count` places, evenly spread."""
+    return sorted({(2 * number + 1) * count // (2 * most) for number in range(most)}) if count else []

@@ -1,11 +1,11 @@
-"""What travels with an adapter: a card that says what it was tuned from, on and how, and its base's public name."""
+"""What travels with tuned weights: a card that says what they were tuned from, on and how, and the base's name."""
 
 import json
 from pathlib import Path
 
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.files import read_json, write_json, write_text
-from workflow_scripts.models.record import ModelRecord
+from workflow_scripts.models.record import FULL_WEIGHTS, ModelRecord
 
 _HEALTH_AI = {
     "license": "other",
@@ -16,8 +16,17 @@ LICENCES: dict[str, dict[str, str]] = {
     "google/medgemma": _HEALTH_AI,
     "google/gemma-3": {"license": "gemma"},
     "google/paligemma2": {"license": "gemma"},
+    "Qwen/Qwen3": {"license": "apache-2.0"},
+    "HuggingFaceTB/Smol": {"license": "apache-2.0"},
+    "StanfordAIMI/CheXagent-2": {"license": "mit"},
 }
 """The licence of checkpoints whose name begins so, in the keys of the hub's cards; an adapter is under its base's."""
+
+CONTENTS_OF_FULL = f"""`{FULL_WEIGHTS}` holds the tensors that were trained, in float32; every other one is the
+base's. Put them in its place, or write the whole checkpoint with the workflow's target `merge`.
+
+"""
+"""What a card says of files that no library loads by themselves."""
 
 
 def licence_of(record: ModelRecord) -> dict[str, str]:
@@ -46,23 +55,25 @@ def write_card(path: Path, recipe: Recipe, record: ModelRecord, data_hash: str, 
     """
     losses = [entry for entry in log if "loss" in entry]
     last = f"{losses[-1]['loss']:.4f} after {losses[-1]['step']} steps" if losses else "not logged"
+    full = recipe.weights is not None
     card = {
-        "library_name": "peft",
+        "library_name": "transformers" if full else "peft",
         "pipeline_tag": "image-text-to-text",
-        "tags": ["flarebench", "lora", "medical", "trl"],
+        "tags": ["flarebench", *([] if full else ["lora"]), "medical", "trl"],
         "base_model": record.public_name,
-        "base_model_relation": "adapter",
+        "base_model_relation": "finetune" if full else "adapter",
         **licence_of(record),
     }
+    title, what, contents = ("Weights", "these weights", CONTENTS_OF_FULL) if full else ("Adapter", "this adapter", "")
     front = "\n".join(f"{key}: {json.dumps(value)}" for key, value in card.items())
     write_text(
         path,
         f"""---
 {front}
 ---
-# Adapter tuned by flarebench
+# {title} tuned by flarebench
 
-| | |
+{contents}| | |
 | --- | --- |
 | base | {record.public_name} at `{record.revision}` |
 | training rows | {rows}, Parquet sha256 `{data_hash}` |
@@ -74,7 +85,7 @@ Recipe:
 {json.dumps(recipe.model_dump(mode="json"), indent=2)}
 ```
 
-Limits: for research; not a medical device. The licences of the base model and of the data apply to this adapter;
+Limits: for research; not a medical device. The licences of the base model and of the data apply to {what};
 FLARE-MLLM-2D is to be treated as non-commercial.
 """,
     )

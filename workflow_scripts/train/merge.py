@@ -1,8 +1,9 @@
-"""Step: merge an adapter into its base, tensor by tensor: full weights that a server loads without knowing of LoRA.
+"""Step: merge tuned weights into their base, tensor by tensor: a checkpoint that any server loads.
 
 Merged is what was evaluated: the adapter into the base at the base's own precision. An adapter of QLoRA was trained
 beside a 4-bit copy of that base; answers here are computed with the unquantised one, and so are those of merged
-weights. Names of tensors are those of published checkpoints, which servers look for.
+weights. Weights that were trained in full take the place of the base's. Names of tensors are those of published
+checkpoints, which servers look for.
 """
 
 import json
@@ -17,12 +18,22 @@ from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from workflow_scripts.cache.store import usual_modes
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.files import read_json, sha256_of_file, write_json
 from workflow_scripts.core.provenance import write_provenance
-from workflow_scripts.models.record import ModelRecord, adapter_content, read_record, verify_files
+from workflow_scripts.models.adapters.loading import folder_of_adapter
+from workflow_scripts.models.record import (
+    FULL_WEIGHTS,
+    ModelRecord,
+    adapter_content,
+    is_full,
+    read_full_record,
+    read_record,
+    verify_files,
+)
 from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 
 INDEX = "model.safetensors.index.json"
@@ -70,6 +81,30 @@ class Update:
         """The merged weight in float32."""
         return weight.float() + self.scale * (self.b.float() @ self.a.float())
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the weight that it fits."""
+        return (self.b.shape[0], self.a.shape[1])
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A weight that was trained in full."""
+
+    trained: torch.Tensor
+
+    def added_to(self, weight: torch.Tensor) -> torch.Tensor:
+        """The trained weight in float32, whatever the base's was."""
+        return self.trained.float()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the weight that it replaces."""
+        return tuple(self.trained.shape)
+
+
+Change = Update | Replacement
+
 
 def merge(
     *,
@@ -79,13 +114,13 @@ def merge(
     dtype: Literal["base", "float32"] = "base",
     shard_gigabytes: float = 5.0,
 ) -> str:
-    """Write the base with the adapter in it to a folder, and what went into it as `provenance.json`, last.
+    """Write the base with the tuned weights in it to a folder, and what went into it as `provenance.json`, last.
 
     One tensor is in memory at a time. Sums are float32 and rounded once.
 
     Args:
         model: record of the base
-        adapter: folder of the adapter
+        adapter: folder of the adapter, or of weights that were trained in full; or record of a published adapter
         out: folder to write, replaced whole
         dtype: base: each tensor in the base's own type; float32: twice the size, and no rounding
         shard_gigabytes: most of one file of weights
@@ -97,10 +132,15 @@ def merge(
     use_threads(TORCH_THREADS)
     record, folder = read_record(model)
     verify_files(model)
-    settings = _plain_settings(adapter)
-    _check_base(adapter, settings, record)
+    published = adapter.suffix == ".json"
+    adapter = folder_of_adapter(adapter)
+    full = is_full(adapter)
+    settings = read_full_record(adapter) if full else _plain_settings(adapter)
+    if not published:  # its author's name for the base was compared when it was fetched
+        _check_base(adapter, settings, record)
     tensors = base_tensors(folder)
-    updates = _matched(_updates_of(adapter, settings), tensors, adapter)
+    changes = _replacements_of(adapter) if full else _updates_of(adapter, settings)
+    updates = _matched(changes, tensors, adapter)
     unfinished = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -161,7 +201,7 @@ def core_name(name: str) -> str:
 
     `language_model.model.layers.0.…` in a published file is `model.language_model.layers.0.…` in memory.
     """
-    return ".".join(part for part in name.split(".") if part not in ("model", "vision_model"))
+    return ".".join(part for part in name.split(".") if part not in ("model", "vision_model", "language_model"))
 
 
 def shared_out(tensors: Sequence[Tensor], dtype: str, most: int) -> list[list[Tensor]]:
@@ -178,7 +218,7 @@ def shared_out(tensors: Sequence[Tensor], dtype: str, most: int) -> list[list[Te
     return shards
 
 
-def write_shard(path: Path, tensors: Sequence[Tensor], updates: Mapping[str, Update], dtype: str) -> None:
+def write_shard(path: Path, tensors: Sequence[Tensor], updates: Mapping[str, Change], dtype: str) -> None:
     """Write one safetensors file, tensor by tensor: length of the header, header, data without gaps.
 
     Args:
@@ -206,7 +246,7 @@ def write_shard(path: Path, tensors: Sequence[Tensor], updates: Mapping[str, Upd
             stream.write(data)
 
 
-def _data_of(tensors: Sequence[Tensor], updates: Mapping[str, Update], dtype: str) -> Iterator[memoryview]:
+def _data_of(tensors: Sequence[Tensor], updates: Mapping[str, Change], dtype: str) -> Iterator[memoryview]:
     """The bytes of each tensor as it is written."""
     with ExitStack() as stack:
         files = {file: stack.enter_context(safe_open(file, "pt")) for file in sorted({t.file for t in tensors})}
@@ -249,7 +289,7 @@ def _check_base(adapter: Path, settings: Mapping[str, Any], record: ModelRecord)
         )
 
 
-def _updates_of(adapter: Path, settings: Mapping[str, Any]) -> dict[str, Update]:
+def _updates_of(adapter: Path, settings: Mapping[str, Any]) -> dict[str, Change]:
     """What the adapter adds, by the core name of the weight."""
     rank, alpha = settings["r"], settings["lora_alpha"]
     scale = alpha / math.sqrt(rank) if settings.get("use_rslora") else alpha / rank
@@ -265,7 +305,12 @@ def _updates_of(adapter: Path, settings: Mapping[str, Any]) -> dict[str, Update]
     return {name: Update(pair["A"], pair["B"], scale) for name, pair in sides.items()}
 
 
-def _matched(updates: Mapping[str, Update], tensors: Sequence[Tensor], adapter: Path) -> dict[str, Update]:
+def _replacements_of(folder: Path) -> dict[str, Change]:
+    """The weights that were trained in full, by their core name."""
+    return {core_name(name): Replacement(weight) for name, weight in load_file(folder / FULL_WEIGHTS).items()}
+
+
+def _matched(updates: Mapping[str, Change], tensors: Sequence[Tensor], adapter: Path) -> dict[str, Change]:
     """Updates by the name of their tensor in the base; raises Refused where one has no place or does not fit."""
     by_core = {core_name(tensor.name): tensor for tensor in tensors}
     matched = {}
@@ -273,9 +318,9 @@ def _matched(updates: Mapping[str, Update], tensors: Sequence[Tensor], adapter: 
         tensor = by_core.get(name)
         if tensor is None or tensor.dtype not in _DTYPES:
             raise Refused(f"{adapter} adapts {name}, which the base has no weight for")
-        if tensor.shape != (update.b.shape[0], update.a.shape[1]):
-            raise Refused(f"{adapter} adapts {name} as {update.b.shape[0]} × {update.a.shape[1]}, and the base's is "
-                          f"{' × '.join(map(str, tensor.shape))}")  # fmt: skip
+        if tensor.shape != update.shape:
+            given, expected = (" × ".join(map(str, shape)) for shape in (update.shape, tensor.shape))
+            raise Refused(f"{adapter} adapts {name} as {given}, and the base's is {expected}")
         matched[tensor.name] = update
     return matched
 

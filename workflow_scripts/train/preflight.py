@@ -1,6 +1,7 @@
 """Preflight checks: what must hold before the first step; a job that trains on anything else is stopped."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -8,6 +9,7 @@ from peft import PeftModel
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.rows import Row
+from workflow_scripts.models.families.family import Size
 from workflow_scripts.models.loading import Loaded
 from workflow_scripts.models.prompts import chat
 from workflow_scripts.train.rows import TrainingRow
@@ -23,55 +25,77 @@ def check_rows(sources: Sequence[Row], rows: Sequence[TrainingRow], prompt: Prom
     Raises:
         Refused: the first row that breaks a rule, by its uid.
     """
-    family, config, tokenizer = loaded.family, loaded.base.config, loaded.processor.tokenizer
-    image_token, per_image = family.image_token_id(loaded.processor), family.image_tokens(config)
+    family, processor, tokenizer = loaded.family, loaded.processor, loaded.processor.tokenizer
+    image_token = family.image_token_id(processor)
     for source, row in zip(sources, rows, strict=True):
         name = f"training row {source.uid}"
-        ids, labels = row["input_ids"], row["labels"]
-        images = len(row["image_hashes"])
-        shown = ids.count(image_token)
-        if shown != per_image * images:
-            raise Refused(f"{name} has {shown} image tokens for {images} images")
-        count, bos_place = ids.count(tokenizer.bos_token_id), family.bos_place(config, images)
-        if count != 1 or ids[bos_place] != tokenizer.bos_token_id:
-            raise Refused(f"{name} has {count} BOS tokens, expected one, at place {bos_place}")
+        ids, labels, sizes = row["input_ids"], row["labels"], row["image_sizes"]
+        if image_token is not None:
+            if (fault := family.check_images(processor, sizes)) is not None:
+                raise Refused(f"{name}: {fault}")
+            shown, expected = ids.count(image_token), sum(family.image_tokens(processor, size) for size in sizes)
+            if shown != expected:
+                raise Refused(f"{name} has {shown} image tokens for {len(sizes)} images, expected {expected}")
+        _check_bos(name, ids, loaded, sizes)
         learned = [label for label in labels if label != -100]
         if labels[-len(learned) :] != learned or learned != ids[-len(learned) :]:
             raise Refused(f"{name}: the labels are not the end of the row")
         text = tokenizer.decode(learned)
-        if text != source.answer + family.end_of_answer(loaded.processor):
+        if text != source.answer + family.end_of_answer(processor):
             raise Refused(f"{name}: the labels read {text!r}, expected the answer and the end of turn")
-        inference_prompt = family.prompt_ids(loaded.processor, chat(source.question, len(source.images), prompt.system))
+        words = chat(source.question, len(source.images), prompt.of(source.task))
+        inference_prompt = family.prompt_ids(processor, words, sizes)
         if ids[: -len(learned)] != inference_prompt:
             raise Refused(f"{name}: its prompt is not the one that inference will ask")
 
 
-def check_batch(batch: dict[str, torch.Tensor], loaded: Loaded) -> None:
-    """A collated batch tells the model which tokens are of which type, and has as many images as it shows.
+def _check_bos(name: str, ids: list[int], loaded: Loaded, sizes: Sequence[Size]) -> None:
+    bos, place = loaded.processor.tokenizer.bos_token_id, loaded.family.bos_place(loaded.processor, sizes)
+    if place is None:
+        return
+    count = ids.count(bos)
+    if count != 1 or ids[place] != bos:
+        raise Refused(f"{name} has {count} BOS tokens, expected one, at place {place}")
+
+
+def check_batch(batch: dict[str, Any], loaded: Loaded) -> None:
+    """A collated batch has what the family says of its tokens, and as many rows of features as it shows image tokens.
 
     Raises:
-        Refused: token types are missing or misplaced, or images and image tokens do not match.
+        Refused: token types or positions are missing or misplaced, or images and image tokens do not match.
     """
-    family, ids = loaded.family, batch["input_ids"]
-    types = batch.get("token_type_ids")
+    family, processor, ids = loaded.family, loaded.processor, batch["input_ids"]
+    sizes, left = list(batch.get("image_sizes", [])), list(batch.get("image_counts", [0] * len(ids)))
+    of_rows = [[sizes.pop(0) for _ in range(count)] for count in left]
     prompts = [int((labels != -100).long().argmax()) for labels in batch["labels"]]
-    if types is None or not torch.equal(types, family.token_types(loaded.processor, ids, prompts)):
-        raise Refused("the batch has no token_type_ids, or wrong ones: image tokens would not see each other")
-    shown = int((ids == family.image_token_id(loaded.processor)).sum()) // family.image_tokens(loaded.base.config)
-    given = len(batch["pooled_features"] if "pooled_features" in batch else batch["pixel_values"])
-    if shown != given:
-        raise Refused(f"the batch shows {shown} images and brings {given}")
+    for key, tensor in family.text_inputs(processor, ids, batch["attention_mask"], of_rows, prompts).items():
+        if batch.get(key) is None or not torch.equal(batch[key], tensor):
+            raise Refused(f"the batch has no {key}, or wrong ones: tokens would not see what they should")
+    if not family.reads_images:
+        return
+    shown = int((ids == family.image_token_id(processor)).sum())
+    expected = sum(family.image_tokens(processor, size) for size in batch.get("image_sizes", []))
+    if shown != expected:
+        raise Refused(f"the batch shows {shown} image tokens, and its images have {expected}")
+    given = next((len(batch[name]) for name in ("features", "pixels") if name in batch), 0)
+    entries = sum(batch.get("image_entries", []))
+    if given != entries or ("features" in batch and entries != shown):
+        raise Refused(f"the batch's images have {entries} entries, and it brings {given}")
 
 
-def check_adapter(model: PeftModel, targets: str) -> None:
+def check_adapter(model: PeftModel, targets: str, tower: torch.nn.Module | None) -> None:
     """The adapter touches what the recipe names: the language model alone, unless it says all-linear.
+
+    Args:
+        tower: the network that looks at pixels.
 
     Raises:
         Refused: nothing is adapted, or something that the recipe does not name.
     """
-    touched = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    of_tower = {id(parameter) for parameter in tower.parameters()} if tower is not None else set()
+    touched = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     strange = [name for name in touched if "lora_" not in name]
     if targets != "all-linear":
-        strange += [name for name in touched if "language_model" not in name]
+        strange += [name for name, parameter in touched.items() if id(parameter) in of_tower]
     if not touched or strange:
         raise Refused(f"the adapter's targets {targets!r} gave {len(touched)} tensors; unexpected: {strange[:3]}")

@@ -21,6 +21,7 @@ from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.workflow import Publication
 from workflow_scripts.core.files import BadFile, sha256_of_file
 from workflow_scripts.core.provenance import write_provenance
+from workflow_scripts.train.card import CONTENTS_OF_FULL
 
 UPLOADED = (".json", ".safetensors", ".jinja", ".model", ".txt")
 """Endings of the files that are uploaded; nothing else of the folder is."""
@@ -98,7 +99,10 @@ def card_text(card: Path, publication: Publication) -> str:
     text = card.read_text(encoding="utf-8")
     if publication.what == "adapter":
         return text
-    merged = ModelCard(text.replace("# Adapter tuned by flarebench", "# Model tuned by flarebench, adapter merged", 1))
+    for kind, contents in (("Adapter", ""), ("Weights", CONTENTS_OF_FULL)):
+        text = text.replace(f"# {kind} tuned by flarebench", f"# Model tuned by flarebench, {kind.lower()} merged", 1)
+        text = text.replace(contents, "", 1)
+    merged = ModelCard(text)
     merged.data["library_name"] = "transformers"
     merged.data["base_model_relation"] = "finetune"
     return str(merged)

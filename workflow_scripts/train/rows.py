@@ -1,10 +1,11 @@
 """Training rows: prompt and answer as token ids, by the same functions that inference uses; and their batches."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import torch
 from torch.utils.data import Sampler
@@ -12,9 +13,13 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.rows import Row
+from workflow_scripts.models.families.family import Size, arguments
 from workflow_scripts.models.loading import Loaded
 from workflow_scripts.models.prompts import chat
 from workflow_scripts.models.vision_features import FeatureStore, open_converted
+
+ABOUT_IMAGES = ("features", "pixels", "image_entries", "image_counts", "image_sizes")
+"""What a collated batch says of its images, besides what is said of tokens."""
 
 
 class TrainingRow(TypedDict):
@@ -24,21 +29,30 @@ class TrainingRow(TypedDict):
     labels: list[int]  # -100 on the prompt
     image_hashes: list[str]
     image_paths: list[str]
+    image_sizes: list[Size]
     length: int  # tokens
 
 
 def training_row(row: Row, prompt: Prompt, loaded: Loaded) -> TrainingRow:
     """One row of a split as the trainer takes it."""
-    messages = chat(row.question, len(row.images), prompt.system)
-    before = loaded.family.prompt_ids(loaded.processor, messages)
+    messages = chat(row.question, len(row.images), prompt.of(row.task))
+    sizes = [(image.width, image.height) for image in row.images]
+    before = loaded.family.prompt_ids(loaded.processor, messages, sizes)
     answer = loaded.family.answer_ids(loaded.processor, row.answer)
     return {
         "input_ids": before + answer,
         "labels": [-100] * len(before) + answer,
         "image_hashes": [image.sha256 for image in row.images],
         "image_paths": [image.path for image in row.images],
+        "image_sizes": sizes,
         "length": len(before) + len(answer),
     }
+
+
+def answer_tokens(rows: Iterable[TrainingRow]) -> float:
+    """Tokens to learn of a row, on average; 0 of none."""
+    counts = [len(row["labels"]) - row["labels"].count(-100) for row in rows]
+    return sum(counts) / len(counts) if counts else 0.0
 
 
 def hold_back(rows: Sequence[Row], count: int, seed: int) -> tuple[list[int], list[int]]:
@@ -93,51 +107,82 @@ class LikeLengths(Sampler):
 
 @dataclass
 class Collator:
-    """Pads rows on the right and adds their images: plain tensors, so that memory can be pinned.
+    """Pads rows on the right and adds their images: tensors and lists, so that memory can be pinned.
 
-    With `features`, images are the tower's stored output; a recipe that tunes the tower has none of these, and takes
-    the pixels below `root`.
+    With `features`, images are the tower's stored output; a model without stored features, or a recipe that tunes the
+    tower, takes the pixels below `root`. Either is one flat tensor; `image_entries` says how many of its rows each
+    image has, `image_counts` how many images each row of the batch has.
     """
 
     loaded: Loaded
     root: Path
     features: FeatureStore | None
 
-    def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[TrainingRow]) -> dict[str, Any]:
+        family, processor = self.loaded.family, self.loaded.processor
         longest = max(row["length"] for row in rows)
-        ids = torch.full((len(rows), longest), self.loaded.processor.tokenizer.pad_token_id)
+        tokenizer = processor.tokenizer
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        ids = torch.full((len(rows), longest), pad)
         labels, mask = torch.full_like(ids, -100), torch.zeros_like(ids)
         for i, row in enumerate(rows):
             ids[i, : row["length"]] = torch.tensor(row["input_ids"])
             labels[i, : row["length"]] = torch.tensor(row["labels"])
             mask[i, : row["length"]] = 1
+        sizes = [[(width, height) for width, height in row["image_sizes"]] for row in rows]
         prompt_lengths = [row["labels"].count(-100) for row in rows]
         return {
             "input_ids": ids,
             "labels": labels,
             "attention_mask": mask,
-            "token_type_ids": self.loaded.family.token_types(self.loaded.processor, ids, prompt_lengths),
-            **self._images(rows),
+            **family.text_inputs(processor, ids, mask, sizes, prompt_lengths),
+            **(self._images(rows) if family.reads_images else {}),
         }
 
-    def _images(self, rows: Sequence[TrainingRow]) -> dict[str, torch.Tensor]:
+    def _images(self, rows: Sequence[TrainingRow]) -> dict[str, Any]:
+        family, processor = self.loaded.family, self.loaded.processor
+        sizes = [(width, height) for row in rows for width, height in row["image_sizes"]]
+        about = {"image_counts": [len(row["image_sizes"]) for row in rows], "image_sizes": sizes}
+        if not sizes:
+            return {}
         if self.features is not None:
-            return {"pooled_features": self.features.read([sha for row in rows for sha in row["image_hashes"]])}
+            features = self.features.read([sha for row in rows for sha in row["image_hashes"]])
+            entries = [family.image_tokens(processor, size) for size in sizes]
+            return {"features": features, "image_entries": entries, **about}
         shown = [pair for row in rows for pair in zip(row["image_paths"], row["image_hashes"], strict=True)]
-        images = [open_converted(self.root, path, sha256) for path, sha256 in shown]
-        return {"pixel_values": self.loaded.family.pixels(self.loaded.processor, images)}
+        pixels = [family.pixels(processor, open_converted(self.root, path, sha256)) for path, sha256 in shown]
+        return {"pixels": torch.cat(pixels), "image_entries": [len(image) for image in pixels], **about}
 
 
-def part_of(batch: dict[str, torch.Tensor], places: list[int], loaded: Loaded) -> dict[str, torch.Tensor]:
+def model_inputs(batch: dict[str, Any], loaded: Loaded) -> dict[str, Any]:
+    """A collated batch as arguments of the model's `forward`."""
+    family, base, processor = loaded.family, loaded.base, loaded.processor
+    inputs = {name: value for name, value in batch.items() if name not in ABOUT_IMAGES}
+    if "features" in batch:
+        with torch.no_grad():
+            features = batch["features"].to(base.dtype)
+            inputs |= family.encoder_outputs(base, processor, features, batch["image_sizes"])
+    elif "pixels" in batch:
+        inputs |= family.pixel_inputs(processor, batch["pixels"], batch["image_sizes"])
+    return arguments(inputs)
+
+
+def part_of(batch: dict[str, Any], places: list[int]) -> dict[str, Any]:
     """The rows of a collated batch at `places`, with their images, cut to the longest of them."""
-    ids = batch["input_ids"]
-    counts = (ids == loaded.family.image_token_id(loaded.processor)).sum(1) // loaded.family.image_tokens(
-        loaded.base.config
-    )
-    starts = torch.cumsum(counts, 0) - counts
-    images = [start + n for place in places for start in [int(starts[place])] for n in range(int(counts[place]))]
     longest = int(batch["attention_mask"][places].sum(1).max())
-    return {
-        name: tensor[images] if name in ("pooled_features", "pixel_values") else tensor[places, :longest]
-        for name, tensor in batch.items()
+    part = {name: tensor[places, :longest] for name, tensor in batch.items() if name not in ABOUT_IMAGES}
+    if "image_counts" not in batch:
+        return part
+    counts = [batch["image_counts"][place] for place in places]
+    first_images = [0, *accumulate(batch["image_counts"])]
+    images = [first_images[place] + n for place, count in zip(places, counts, strict=True) for n in range(count)]
+    first_entries = [0, *accumulate(batch["image_entries"])]
+    entries = [batch["image_entries"][image] for image in images]
+    name = "features" if "features" in batch else "pixels"
+    shown = [batch[name][first_entries[image] : first_entries[image + 1]] for image in images]
+    return part | {
+        name: torch.cat(shown) if shown else batch[name][:0],
+        "image_entries": entries,
+        "image_counts": counts,
+        "image_sizes": [batch["image_sizes"][image] for image in images],
     }

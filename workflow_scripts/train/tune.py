@@ -1,8 +1,7 @@
-"""Step: tune a model by a recipe with TRL on precomputed vision features, and publish the adapter."""
+"""Step: tune a model by a recipe with TRL on precomputed vision features, and publish its adapter or its weights."""
 
 import contextlib
 import importlib.util
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -12,44 +11,70 @@ from typing import Any
 import torch
 import transformers
 from datasets import Dataset
-from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import EarlyStoppingCallback
 from trl import SFTConfig, SFTTrainer
 
 from workflow_scripts.cache.fingerprints import identity
 from workflow_scripts.cache.keys import cache_key
-from workflow_scripts.cache.store import EntryStore, usual_modes
+from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.command import Refused, run_step
+from workflow_scripts.core.config.models import DATASETS_FORM, BoxForm
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.systems import Prompt
-from workflow_scripts.core.files import sha256_of_file, write_json
+from workflow_scripts.core.files import BadFile, sha256_of_file, write_json
 from workflow_scripts.core.provenance import write_provenance
-from workflow_scripts.core.rows import Row, TrainingStep
+from workflow_scripts.core.rows import Row, SampleAnswer, TrainingStep
 from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.models.families.registry import load_family
 from workflow_scripts.models.kernels import speed_up_training
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.models.record import read_record
 from workflow_scripts.models.runtime import identity_of_runtime
 from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 from workflow_scripts.models.vision_features import FeatureStore
-from workflow_scripts.train.callbacks import SaveOnSignal, StopWhenLost
+from workflow_scripts.tasks.boxes.model_answers import native_row
+from workflow_scripts.tasks.boxes.model_sizes import model_boxes
+from workflow_scripts.train.callbacks import SAMPLES, AnswerSamples, SaveOnSignal, StopWhenLost, spread
 from workflow_scripts.train.card import name_base, write_card
 from workflow_scripts.train.memory import TYPICAL, card_gib, micro_batch, token_parts
-from workflow_scripts.train.preflight import check_adapter, check_batch, check_rows
-from workflow_scripts.train.rows import Collator, LikeLengths, TrainingRow, hold_back, part_of, training_row
+from workflow_scripts.train.preflight import check_batch, check_rows
+from workflow_scripts.train.rows import (
+    Collator,
+    LikeLengths,
+    TrainingRow,
+    answer_tokens,
+    hold_back,
+    model_inputs,
+    part_of,
+    training_row,
+)
+from workflow_scripts.train.sampling import Balanced, Group, groups_of, summary
+from workflow_scripts.train.weights import (
+    jobs_of,
+    last_checkpoint,
+    name_full_weights,
+    note_job,
+    put_in_place,
+    save_trained,
+    trainable,
+    unfinished,
+)
 
 ADAPTER = "adapter"
 SPEED = "speed.json"
+ANSWERS = "samples.parquet"
 
 
 class FeatureTrainer(SFTTrainer):
     """TRL's trainer, fed pooled vision features through the model's own input for them, where there are any."""
 
-    def __init__(self, loaded: Loaded, token_budget: int | None, **options) -> None:
+    def __init__(self, loaded: Loaded, token_budget: int | None, groups: Sequence[Group] = (), **options) -> None:
         self._loaded = loaded
         self._budget = token_budget
+        self._groups = groups
+        self._tokens_a_row = answer_tokens(options.get("eval_dataset") or ())
         super().__init__(model=loaded.model, processing_class=loaded.processor.tokenizer, **options)
-        # TRL rounds the adapters of a quantised base to bfloat16, where small updates vanish.
+        # In bfloat16 small updates vanish: of weights, and of adapters, which TRL rounds beside a quantised base.
         for parameter in self.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
@@ -69,7 +94,7 @@ class FeatureTrainer(SFTTrainer):
                 counts = self.accelerator.gather(torch.tensor([len(places)], device=self.accelerator.device))
                 places = token_parts(lengths, self._budget, int(counts.max()))
             if len(places) > 1:
-                parts = [part_of(inputs, part, self._loaded) for part in places]
+                parts = [part_of(inputs, part) for part in places]
         losses = []
         for number, part in enumerate(parts, 1):
             # With several processes, gradients are exchanged once, after the last part.
@@ -79,14 +104,28 @@ class FeatureTrainer(SFTTrainer):
 
     def _get_train_sampler(self, train_dataset=None):
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return LikeLengths(list(self.train_dataset["length"]), batch, self.args.seed)
+        lengths = list(self.train_dataset["length"])
+        if self._groups:
+            return Balanced(self._groups, lengths, batch, self.args.seed)
+        return LikeLengths(lengths, batch, self.args.seed)
+
+    def _save(self, output_dir=None, state_dict=None):
+        """Weights that are trained in full are saved without the frozen rest; adapters are, by PEFT."""
+        if self._loaded.adapted:
+            super()._save(output_dir, state_dict)
+        else:
+            save_trained(self._loaded.base, Path(output_dir or self.args.output_dir))
+
+    def _issue_warnings_after_load(self, load_result):
+        """Such a checkpoint lacks what is frozen; it must hold nothing else than the model has."""
+        if not self._loaded.adapted and load_result.unexpected_keys:
+            raise BadFile(f"{self.args.output_dir} holds checkpoints of another model; delete it and run again")
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        pooled = inputs.pop("pooled_features", None)
-        if pooled is not None:
-            base = self._loaded.base
-            with torch.no_grad():
-                inputs["mm_encoder_outputs"] = self._loaded.family.encoder_outputs(base, pooled.to(base.dtype))
+        if not self.model.training:  # a mean of batches' means would change with the rows at once
+            rows = len(inputs["input_ids"]) * self.accelerator.num_processes
+            num_items_in_batch = torch.tensor(rows * self._tokens_a_row)
+        inputs = model_inputs(inputs, self._loaded)
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
 
@@ -100,19 +139,22 @@ def build_trainer(
     folder: Path,
     workers: int,
     tracking: str = "none",
+    groups: Sequence[Group] = (),
 ) -> FeatureTrainer:
-    """A trainer of fresh adapters on `loaded` by `recipe`; checkpoints go to `folder`."""
-    model = _with_adapter(loaded, recipe)
-    check_adapter(model, recipe.lora.targets)
+    """A trainer by `recipe` of fresh adapters on `loaded`, or of its own weights; checkpoints go to `folder`."""
+    model = trainable(loaded, recipe)
     print(f"kernels: {speed_up_training(model)}")
     tuned = Loaded(model, loaded.processor, loaded.family, loaded.revision)
     arguments = _arguments(recipe, folder, tuned, workers, tracking)
+    sgd = {"lr": recipe.learning_rate, "momentum": recipe.momentum}
     if arguments.device.type == "cuda":
         arguments._n_gpu = 1  # one process, one GPU: Trainer would spread the model over all in sight
     return FeatureTrainer(
         loaded=tuned,
         token_budget=arguments.per_device_train_batch_size * TYPICAL if loaded.device.type == "cuda" else None,
+        groups=groups,
         args=arguments,
+        optimizer_cls_and_kwargs=(torch.optim.SGD, sgd) if recipe.optimiser == "sgd" else None,
         train_dataset=Dataset.from_list(list(examples)),
         eval_dataset=Dataset.from_list(list(held_back)) if held_back else None,
         callbacks=[SaveOnSignal(), StopWhenLost()],
@@ -134,8 +176,9 @@ def tune(
     threads: int,
     tracking: str = "none",
     store: Path | None = None,
+    boxes: BoxForm = DATASETS_FORM,
 ) -> None:
-    """Tune a model, or go on where a killed run was, and publish the adapter and its history when complete.
+    """Tune a model, or go on where a killed run was, and publish weights, history and held-out answers when complete.
 
     What `store` has from the same recipe, prompt, rows, features, model, code and runtime is published as it is.
 
@@ -147,11 +190,12 @@ def tune(
         model: record of the model
         features: index of the vision features; none: the recipe tunes the tower
         adapter: folder to publish
-        history: Parquet of the training log to write
+        history: Parquet of the training log to write, beside it samples.parquet and speed.json
         checkpoints: folder that survives a killed run
         threads: processes; on a GPU all but two prepare batches
         tracking: tensorboard, trackio or wandb; none by default
         store: folder of cached adapters
+        boxes: JSON of the form of boxes that the model is asked for; by default the dataset's
 
     Raises:
         Refused: there is nothing to train on, or a preflight check rejects the rows or the adapter.
@@ -161,6 +205,8 @@ def tune(
     data_hash = sha256_of_file(split)
     inputs = None if features is None else FeatureStore(features)
     parts = _key_parts(recipe, prompt, data_hash, model, inputs)
+    if boxes.convention is not None:
+        parts["boxes"] = boxes.model_dump(mode="json")
     key = cache_key("adapter", **parts)
     entries = None if store is None else EntryStore(store)
     if entries is not None and (entry := entries.get(key)) is not None:
@@ -170,7 +216,9 @@ def tune(
         return
     use_threads(TORCH_THREADS)
     transformers.set_seed(recipe.seed)
-    rows = read_rows(split, Row)
+    sources = read_rows(split, Row)
+    form = model_boxes(boxes, read_record(model)[1])
+    rows = [native_row(row, form) for row in sources]
     if not rows:
         raise Refused(f"{split} has no rows to train on")
     if inputs is None:
@@ -184,8 +232,15 @@ def tune(
     note_job(folder, key)
     workers = max(0, threads - 2) if loaded.device.type == "cuda" else 0
     training, evaluation = hold_back(rows, recipe.evaluation.rows if recipe.evaluation else 0, recipe.seed)
+    groups = groups_of([rows[place] for place in training], recipe.sampling) if recipe.sampling else []
+    if groups:
+        print(summary(groups))
+    shown = [evaluation[n] for n in spread(len(evaluation), recipe.evaluation.samples)] if recipe.evaluation else []
+    samples = [sources[place] for place in shown], [examples[place] for place in shown]
     examples, held_back = [examples[place] for place in training], [examples[place] for place in evaluation]
-    trainer = build_trainer(recipe, loaded, examples, held_back, root, inputs, folder, workers, tracking)
+    trainer = build_trainer(recipe, loaded, examples, held_back, root, inputs, folder, workers, tracking, groups)
+    if shown:
+        trainer.add_callback(AnswerSamples(*samples, loaded, trainer.data_collator, trainer._prepare_inputs))
     check_batch(trainer.data_collator(examples[: trainer.args.per_device_train_batch_size]), loaded)
     if recipe.evaluation and recipe.evaluation.patience:
         trainer.add_callback(EarlyStoppingCallback(recipe.evaluation.patience))
@@ -200,13 +255,16 @@ def tune(
     if not trainer.is_world_process_zero():
         return
 
-    unfinished = _unfinished(adapter)
-    trainer.save_model(str(unfinished))
-    loaded.processor.save_pretrained(unfinished)
+    fresh = unfinished(adapter)
+    trainer.save_model(str(fresh))
+    loaded.processor.save_pretrained(fresh)
     log = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
     record, _ = read_record(model)
-    name_base(unfinished, record)
-    write_card(unfinished / "README.md", recipe, record, data_hash, len(rows), log)
+    if recipe.weights is None:
+        name_base(fresh, record)
+    else:
+        name_full_weights(fresh, record, recipe.weights)
+    write_card(fresh / "README.md", recipe, record, data_hash, len(rows), log)
     provenance = {
         "recipe": recipe.model_dump(mode="json"),
         "prompt": prompt.model_dump(mode="json"),
@@ -214,16 +272,20 @@ def tune(
         "revision": record.revision,
         "rows": len(rows),
         "rows_sha256": data_hash,
+        "held_back": len(held_back),
+        "sampling": [{"group": group.name, "rows": len(group.places), "of_an_epoch": group.share} for group in groups],
     }
-    write_provenance(unfinished / "provenance.json", provenance)
-    _replace(adapter, unfinished)
+    write_provenance(fresh / "provenance.json", provenance)
+    put_in_place(adapter, fresh)
     write_rows(history, [_training_step(entry) for entry in log], TrainingStep)
+    answers = [SampleAnswer(**answer) for entry in trainer.state.log_history for answer in entry.get(SAMPLES, ())]
+    write_rows(history.with_name(ANSWERS), answers, SampleAnswer)
     write_json(history.with_name(SPEED), _speed(trainer))
     if entries is not None and jobs_of(folder) == {key}:
         with entries.put(key, parts) as entry:
             shutil.copytree(adapter, entry / ADAPTER)
-            for file in (history, history.with_name(SPEED)):
-                shutil.copyfile(file, entry / file.name)
+            for name in (history.name, ANSWERS, SPEED):
+                shutil.copyfile(history.with_name(name), entry / name)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -232,10 +294,11 @@ def _key_parts(
 ) -> dict[str, Any]:
     """All that an adapter depends on, by name. The part `job` may change between a killed run and the next one."""
     record, folder = read_record(model)
+    load_family(record.family)  # some families bring the class of their configuration
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     runtime = identity_of_runtime(folder, training=True)
     return {
-        "code": identity("workflow_scripts.train.tune"),
+        "code": identity("workflow_scripts.train.tune", record.family),
         "recipe": recipe.model_dump(mode="json"),
         "prompt": prompt.model_dump(mode="json"),
         "rows": data_hash,
@@ -246,71 +309,17 @@ def _key_parts(
     }
 
 
-def note_job(folder: Path, key: str) -> None:
-    """Note beside the checkpoints that the job of `key` has worked on them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{key}.job").touch()
-
-
-def jobs_of(folder: Path) -> set[str]:
-    """Keys of the jobs that have worked on the checkpoints: an adapter of several is of none of these, and not stored.
-
-    A killed run may go on elsewhere, on another kind of GPU say: the adapter is as good, but its bits are no one's.
-    """
-    return {file.stem for file in folder.glob("*.job")}
-
-
 def _first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
 def _publish(entry: Path, adapter: Path, history: Path) -> None:
     """Publish the adapter and its history from an entry of the store."""
-    unfinished = _unfinished(adapter)
-    shutil.copytree(entry / ADAPTER, unfinished)
-    _replace(adapter, unfinished)
-    for name in (history.name, SPEED):
+    fresh = unfinished(adapter)
+    shutil.copytree(entry / ADAPTER, fresh)
+    put_in_place(adapter, fresh)
+    for name in (history.name, ANSWERS, SPEED):
         shutil.copyfile(entry / name, history.with_name(name))
-
-
-def _unfinished(adapter: Path) -> Path:
-    """A name beside `adapter` where nothing is, for a folder that is to take its place."""
-    unfinished = adapter.with_name(f".{adapter.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    return unfinished
-
-
-def _replace(adapter: Path, unfinished: Path) -> None:
-    usual_modes(unfinished)
-    shutil.rmtree(adapter, ignore_errors=True)
-    unfinished.replace(adapter)
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint below `folder`; one that a kill cut short is removed.
-
-    The trainer's state is the last file that a checkpoint gets.
-    """
-    complete = []
-    for checkpoint in folder.glob("checkpoint-*"):
-        try:
-            complete.append((json.loads((checkpoint / "trainer_state.json").read_text())["global_step"], checkpoint))
-        except (OSError, ValueError, KeyError):
-            print(f"{checkpoint} is incomplete and removed")
-            shutil.rmtree(checkpoint)
-    return str(max(complete)[1]) if complete else None
-
-
-def _with_adapter(loaded: Loaded, recipe: Recipe) -> PeftModel:
-    """The model with fresh adapters, everything else frozen."""
-    config = LoraConfig(
-        r=recipe.lora.r,
-        lora_alpha=recipe.lora.alpha,
-        lora_dropout=recipe.lora.dropout,
-        target_modules=loaded.family.LORA_TARGETS[recipe.lora.targets],
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(loaded.base, config)
 
 
 def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int, tracking: str) -> SFTConfig:
@@ -318,6 +327,7 @@ def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int, track
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     at_once = _rows_at_once(recipe, processes)
     evaluation = recipe.evaluation
+    best = evaluation is not None and evaluation.keep == "best"
     return SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=at_once,
@@ -325,7 +335,7 @@ def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int, track
         gradient_accumulation_steps=recipe.batch // processes // at_once,
         eval_strategy="steps" if evaluation else "no",
         eval_steps=evaluation.every if evaluation else None,
-        load_best_model_at_end=evaluation is not None,
+        load_best_model_at_end=best,
         metric_for_best_model="eval_loss" if evaluation else None,
         ddp_backend="gloo" if processes > 1 and not on_gpu else None,
         num_train_epochs=recipe.epochs or 1.0,
@@ -340,7 +350,7 @@ def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int, track
         seed=recipe.seed,
         bf16=on_gpu,
         use_cpu=not on_gpu,
-        save_steps=evaluation.every if evaluation else recipe.save_every,
+        save_steps=evaluation.every if evaluation and best else recipe.save_every,
         save_total_limit=2,
         logging_steps=1,
         logging_nan_inf_filter=False,

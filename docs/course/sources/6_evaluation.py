@@ -152,7 +152,8 @@ show_chart(
 # ## Is the gain beyond chance?
 #
 # Both systems answered the same rows, so the comparison is paired: for each case the two answers are exchanged at
-# random, 10,000 times, and `p` is how often a difference as large comes out. Many comparisons are made, so Holm's
+# random, 10,000 times, and `p` is how often a difference as large comes out; a second test gives the cases' influences
+# random signs, and the larger of the two counts (see `docs/metrics.md`). Many comparisons are made, so Holm's
 # correction raises the p-values (`p_holm`).
 
 # %%

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.core.config.section import Name, Revision, Section, canonical_json
+from workflow_scripts.core.tasks import tasks
 
 Folder = Literal["training", "validation-public", "validation-hidden", "testing"]
 
@@ -134,5 +135,18 @@ class Split(Section):
     dataset: Name = Field(description="Name from `datasets`.")
     folder: Folder = Field(description="Split folder of the dataset.")
     only: tuple[str, ...] = Field((), description="Subsets to keep (IU_XRay, …); empty means all.")
+    tasks: tuple[str, ...] = Field((), description="Tasks to keep (counting, …); empty means all.")
     part: Part | None = Field(None, description="A grouped, stratified share of the rows; null means all.")
     limit: int | None = Field(None, ge=1, description="At most this many rows, whole cases, drawn by the part's rule.")
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in tasks():
+                raise ValueError(f"{name!r} is not a task; allowed: {', '.join(tasks())}")
+        return names
+
+    def keeps(self, subset: str, task: str) -> bool:
+        """Whether rows of this subset and task are chosen from, wherever their group lies."""
+        return (not self.only or subset in self.only) and (not self.tasks or task in self.tasks)

@@ -32,7 +32,8 @@ def schema_text() -> str:
 
 
 def reference_text() -> str:
-    """Every section as YAML; each entry of a named section is shown once for each of its kinds."""
+    """Every section as YAML; each entry of a named section is shown once for each of its kinds, one that is null by its
+    keys in comments."""
     return HEADER + "\n".join(_lines(Configuration, 0)) + "\n"
 
 
@@ -50,11 +51,13 @@ def _lines(model: type[BaseModel], depth: int) -> list[str]:
                 lines.append(f"{indent}  # {_first_line([kind])}")
                 lines.append(f"{indent}  a_{_snake(kind.__name__)}:")
                 lines += _lines(kind, depth + 2)
-        elif kinds and not _optional(field.annotation):
+        elif kinds and not (_optional(field.annotation) and field.default is None):
             lines.append(f"{indent}{name}:")
             lines += _lines(kinds[0], depth + 1)
         else:
             lines.append(f"{indent}{name}: {_default(field)}{_allowed(field.annotation)}")
+            for line in _lines(kinds[0], depth + 1) if kinds else []:
+                lines.append(f"{indent}# {line[2 * depth :]}")  # what stands there instead of null
     return lines
 
 

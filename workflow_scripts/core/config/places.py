@@ -27,15 +27,27 @@ def faults_of_places(configuration: "Configuration") -> Iterator[str]:
             yield f"datasets.{name}.mirror: {dataset.mirror} is not a directory; {remedy}"
     for name, model in configuration.models.items():
         if isinstance(model, HubModel) and configuration.loads(name):  # else it is for the server to find
-            yield from _faults_of_checkpoint(f"models.{name}", model.checkpoint, model.revision)
+            yield from _faults_of_checkpoint(f"models.{name}", model.checkpoint, model.revision, "commit, or `main`")
+            if model.clip is not None:
+                place = f"models.{name}.clip"
+                yield from _faults_of_checkpoint(place, model.clip.checkpoint, model.clip.revision, "commit, or `main`")
     for name, judge in configuration.judges.items():
         if isinstance(judge, CheckpointJudge):
             yield from _faults_of_checkpoint(f"judges.{name}", judge.checkpoint, judge.revision, "commit, or `main`")
         elif isinstance(judge, RecordedJudge) and not judge.file.is_file():
             yield f"judges.{name}.path: {judge.file} is not a file; give the file of the recorded replies, {RELATIVE}"
+    for name, fetched in configuration.checkpoints().items():
+        if fetched.family == "adapter" and fetched.revision is None and not fetched.local:
+            yield (
+                f"systems.{name.removeprefix('adapters/')}.adapter: {fetched.checkpoint} is not a directory here; give "
+                "the folder of the adapter, or OWNER/NAME@REVISION of the hub (a full commit, or `main`)"
+            )
     for name, system in configuration.systems.items():
         if isinstance(system, ImportedSystem) and not system.file.is_file():
             yield f"systems.{name}.predictions: {system.file} is not a file; give the file of predictions, {RELATIVE}"
+    for name, text_encoder in configuration.text_encoders().items():
+        place = f"systems.{name}.route.encoder"
+        yield from _faults_of_checkpoint(place, text_encoder.checkpoint, text_encoder.revision, "commit, or `main`")
     scoring = configuration.scoring
     if scoring.nltk_data is not None and not _folder(scoring.nltk_data):
         yield f"scoring.nltk_data: {scoring.nltk_data} is not a directory; download it, or set null"

@@ -1,9 +1,9 @@
 """What every section of the configuration shares: frozen, unknown keys forbidden, one canonical JSON form."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Revision = Annotated[
     str,
@@ -22,6 +22,14 @@ class Section(BaseModel):
     """A frozen section of the configuration that forbids unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words(cls, given: Any) -> Any:
+        """YAML 1.1 reads the key `on` as true; no key is a boolean."""
+        if isinstance(given, dict) and True in given and "on" in cls.model_fields:
+            return {"on" if key is True else key: value for key, value in given.items()}
+        return given
 
     def spec(self) -> str:
         """Canonical JSON of this section: the identity of the work that it describes."""

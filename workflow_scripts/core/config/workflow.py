@@ -12,45 +12,19 @@ import yaml
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from workflow_scripts.core.config.datasets import Dataset, LocalDataset, Split
-from workflow_scripts.core.config.engines import ServerEngine
+from workflow_scripts.core.config.engines import Container, Inference, ServerEngine
 from workflow_scripts.core.config.judges import CheckpointJudge, Judge
 from workflow_scripts.core.config.models import Checkpoint, HubModel, Model
 from workflow_scripts.core.config.places import faults_of_places
-from workflow_scripts.core.config.recipes import Recipe
+from workflow_scripts.core.config.recipes import Recipe, Sweep, add_settings
 from workflow_scripts.core.config.report import Report
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.config.section import Name, Section
-from workflow_scripts.core.config.systems import ModelSystem, System
-from workflow_scripts.core.tasks import tasks
+from workflow_scripts.core.config.systems import ModelSystem, RoutedSystem, System, TextEncoder
 
 
 class ConfigurationError(Exception):
     """The configuration cannot be used; the message names the place and what is allowed there."""
-
-
-class Inference(Section):
-    """How answers are generated."""
-
-    shards: int = Field(2, ge=1, description="Jobs that share the rows of a split.")
-    together: tuple[tuple[Name, ...], ...] = Field(
-        (),
-        description="Systems of one model, at most one of them tuned, that one job answers with one load: "
-        "[[base, tuned]]. They are then planned together too.",
-    )
-    max_new_tokens: dict[str, int] = Field(
-        {task.name: task.max_new_tokens for task in tasks().values()},
-        description="Most tokens of an answer, by task; a task that is left out has its default.",
-    )
-
-    @field_validator("max_new_tokens")
-    @classmethod
-    def _known_tasks(cls, limits: dict[str, int]) -> dict[str, int]:
-        for name, limit in limits.items():
-            if name not in tasks():
-                raise ValueError(f"{name!r} is not a task; allowed: {', '.join(tasks())}")
-            if limit < 1:
-                raise ValueError(f"{name}: {limit} tokens; expected at least 1")
-        return {task.name: limits.get(task.name, task.max_new_tokens) for task in tasks().values()}
 
 
 Repository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -81,6 +55,9 @@ class Configuration(Section):
     splits: dict[Name, Split] = Field(description="Named selections of rows.")
     models: dict[Name, Model] = Field(description="Networks at a full revision.")
     recipes: dict[Name, Recipe] = Field({}, description="Ways to tune.")
+    sweeps: dict[Name, Sweep] = Field(
+        {}, description="Settings of one recipe: each becomes a system, `SWEEP-b8-lr5e-5`, and the chosen one `SWEEP`."
+    )
     engines: dict[Name, ServerEngine] = Field({}, description="Servers that answer for models which they hold.")
     systems: dict[Name, System] = Field(min_length=1, description="What is compared.")
     judges: dict[Name, Judge] = Field({}, description="Who reads report answers.")
@@ -94,6 +71,7 @@ class Configuration(Section):
     publish: dict[Name, Publication] = Field(
         {}, description="What `snakemake push` uploads to the hub, by tuned system; nothing by default."
     )
+    container: Container = Container()
     tracking: Literal["none", "tensorboard", "trackio", "wandb"] = Field(
         "none", description="Where training logs besides its history; changes no result."
     )
@@ -102,6 +80,11 @@ class Configuration(Section):
     @classmethod
     def _plain_path(cls, path: str | None) -> str | None:
         return None if path is None else os.path.normpath(Path(path).expanduser())
+
+    @model_validator(mode="after")
+    def _with_settings(self) -> "Configuration":
+        add_settings(self.sweeps, self.recipes, self.systems)
+        return self
 
     @model_validator(mode="after")
     def _one_model_for_a_name(self) -> "Configuration":
@@ -120,9 +103,11 @@ class Configuration(Section):
     def _names_exist(self) -> "Configuration":
         for name, split in self.splits.items():
             _known(f"splits.{name}.dataset", split.dataset, "datasets", self.datasets)
-        for name, system in self.systems.items():
+        for name, system in {**self.trained(), **self.systems}.items():
             if isinstance(system, ModelSystem):
                 self._check_model_system(name, system)
+            if isinstance(system, RoutedSystem) and (fault := next(system.faults(name, self.systems), None)):
+                raise ValueError(fault)
             if system.train is not None:
                 _known(f"systems.{name}.train", system.train, "splits", self.splits)
                 for use, names in (("evaluate", self.evaluate), ("submit", self.submit)):
@@ -140,6 +125,10 @@ class Configuration(Section):
                         f"publish.{name}.repo: {self.publish[name].repo!r} is that of {other!r} too, which it would "
                         "overwrite; name a repository for each"
                     )
+        loaded = [n for n, s in self.systems.items() if isinstance(s, ModelSystem) and s.engine is None]
+        for name in sorted({*self.container.systems} - {*loaded}):
+            allowed = ", ".join(loaded) or "none"
+            raise ValueError(f"container.systems: {name!r} is no system whose job loads a model; allowed: {allowed}")
         for evaluated in self.evaluate:
             _known("evaluate", evaluated, "splits", self.splits)
         for submitted in self.submit:
@@ -155,6 +144,8 @@ class Configuration(Section):
         _known(f"systems.{name}.model", system.model, "models", self.models)
         if system.engine is not None:
             _known(f"systems.{name}.engine", system.engine, "engines", self.engines)
+        if fault := system.fault_of_serving(name, self.models[system.model]):
+            raise ValueError(fault)
         if system.recipe is None:
             return
         _known(f"systems.{name}.recipe", system.recipe, "recipes", self.recipes)
@@ -163,6 +154,11 @@ class Configuration(Section):
             raise ValueError(
                 f"recipes.{system.recipe}.batch: {recipe.batch} rows cannot be shared by the {gpus} GPUs of "
                 f"{system.model!r}; choose a multiple"
+            )
+        if system.engine is not None and recipe.weights is not None:
+            raise ValueError(
+                f"systems.{name}.engine: recipe {system.recipe!r} trains weights in full, which no server adds to a "
+                "base; answer without an engine, or serve the merged weights as a model of their own"
             )
         if system.engine is not None and recipe.tunes_tower:
             raise ValueError(
@@ -194,8 +190,10 @@ class Configuration(Section):
                 raise ValueError(f"{place}: {name} loads no model in its job; leave it out")
             systems.append(system)
         recipes = [system.recipe for system in systems if system.recipe is not None]
-        if len({system.model for system in systems}) > 1 or len(recipes) > 1:
-            raise ValueError(f"{place}: {', '.join(group)}: expected one model, and at most one tuned system")
+        if len({system.model for system in systems}) > 1:
+            raise ValueError(f"{place}: {', '.join(group)}: expected systems of one model")
+        if any(self.recipes[recipe].weights is not None for recipe in recipes) and len(group) > 1:
+            raise ValueError(f"{place}: {', '.join(group)}: weights trained in full replace the base's; part them")
         if any(self.recipes[recipe].tunes_tower for recipe in recipes) and len(group) > 1:
             raise ValueError(f"{place}: {', '.join(group)}: a tuned vision tower shares no features; part them")
 
@@ -214,15 +212,24 @@ class Configuration(Section):
         """The systems that have an adapter."""
         return [name for name, entry in self.systems.items() if isinstance(entry, ModelSystem) and entry.recipe]
 
+    def trained(self) -> dict[str, ModelSystem]:
+        """What is tuned, by name: tuned systems but those that a sweep chooses, and settings that are not evaluated."""
+        systems = {name: entry for name, entry in self.systems.items() if isinstance(entry, ModelSystem)}
+        own = {name: entry for name, entry in systems.items() if entry.recipe and name not in self.sweeps}
+        for name, sweep in self.sweeps.items():
+            own |= {setting: sweep.system(setting) for setting in sweep.names(name, self.recipes)}
+        return own
+
     def to_merge(self) -> list[str]:
         """The systems whose weights can be merged.
 
         Raises:
             ConfigurationError: there are none, so that the target `merge` would do nothing.
         """
-        if not self.tuned():
-            raise ConfigurationError("merge: no system has a recipe, so that there is no adapter to merge")
-        return self.tuned()
+        models = {name: entry for name, entry in self.systems.items() if isinstance(entry, ModelSystem)}
+        if not (merged := [name for name, entry in models.items() if entry.recipe or entry.adapter]):
+            raise ConfigurationError("merge: no system has a recipe or an adapter, so that there is nothing to merge")
+        return merged
 
     def to_push(self) -> list[str]:
         """The systems that `publish` names.
@@ -238,21 +245,29 @@ class Configuration(Section):
         return list(self.publish)
 
     def checkpoints(self) -> dict[str, Checkpoint]:
-        """Every checkpoint that jobs may read, by the name of its record: MODEL, judges/JUDGE, encoders/bertscore."""
-        keys = {"family", "checkpoint", "revision", "gated"}
-        fetched = {
-            name: Checkpoint(**model.model_dump(include=keys))
-            for name, model in self.models.items()
-            if isinstance(model, HubModel)
-        }
+        """Every checkpoint that jobs may read, by its record: MODEL, adapters/SYSTEM, judges/JUDGE, encoders/…."""
+        keys = {"checkpoint", "revision", "gated"}
+        fetched = {name: model.to_fetch() for name, model in self.models.items() if isinstance(model, HubModel)}
+        for name, system in self.systems.items():
+            if isinstance(system, ModelSystem) and (adapter := system.adapter_to_fetch(self.models[system.model])):
+                fetched[f"adapters/{name}"] = adapter
         for name, judge in self.judges.items():
             if isinstance(judge, CheckpointJudge):
-                fetched[f"judges/{name}"] = Checkpoint(family="judge", **judge.model_dump(include=keys - {"family"}))
+                fetched[f"judges/{name}"] = Checkpoint(family="judge", **judge.model_dump(include=keys))
         if (encoder := self.scoring.bertscore) is not None:
             fetched["encoders/bertscore"] = Checkpoint(
                 family="encoder", checkpoint=encoder.checkpoint, revision=encoder.revision
             )
+        for name, read in self.text_encoders().items():
+            fetched[f"encoders/routers/{name}"] = Checkpoint(
+                family="encoder", checkpoint=read.checkpoint, revision=read.revision
+            )
         return fetched
+
+    def text_encoders(self) -> dict[str, TextEncoder]:
+        """The encoders that classify questions, by their routed system."""
+        routed = {name: system.route for name, system in self.systems.items() if isinstance(system, RoutedSystem)}
+        return {name: route.encoder for name, route in routed.items() if isinstance(route.encoder, TextEncoder)}
 
 
 def _known(place: str, name: str, section: str, entries: Mapping[str, object]) -> None:

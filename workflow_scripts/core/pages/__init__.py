@@ -2,5 +2,6 @@
 
 from workflow_scripts.core.pages.drawings import inline_svg
 from workflow_scripts.core.pages.render import render_page, script_json
+from workflow_scripts.core.pages.texts import cut, visible_directions
 
-__all__ = ["inline_svg", "render_page", "script_json"]
+__all__ = ["cut", "inline_svg", "render_page", "script_json", "visible_directions"]

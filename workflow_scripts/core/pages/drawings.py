@@ -6,10 +6,16 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
+from workflow_scripts.core.pages.texts import visible_directions
+
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "{http://www.w3.org/1999/xlink}href"
 
-_DROPPED = {"script", "foreignObject", "iframe", "animate", "set", "handler"}
+_DROPPED = {
+    *("script", "foreignobject", "iframe", "object", "embed", "handler", "style", "link"),
+    *("set", "animate", "animatemotion", "animatetransform", "animatecolor"),
+}
+"""Elements, in lower case as an HTML page reads them: what runs, leads outside, or changes an attribute later."""
 _INSIDE = re.compile(r"url\(['\"]?#([^)'\"]+)['\"]?\)")
 
 
@@ -41,7 +47,7 @@ def inline_svg(text: str, *, name: str, title: str, colours: Mapping[str, str] |
             element.set(key, _attribute(key, value, name, swaps))
     for key in ("role", "aria-label", "aria-roledescription", "aria-hidden"):
         root.attrib.pop(key, None)
-    root.attrib |= {"role": "img", "aria-label": title}
+    root.attrib |= {"role": "img", "aria-label": visible_directions(title)}
     etree.register_namespace("", SVG)
     etree.register_namespace("xlink", XLINK[1:].split("}")[0])
     return Markup(etree.tostring(root, encoding="unicode"))
@@ -50,7 +56,7 @@ def inline_svg(text: str, *, name: str, title: str, colours: Mapping[str, str] |
 def _clean(element: etree.Element) -> None:
     """Drop what runs or leads outside, and the roles of parts: the drawing is one image to a screen reader."""
     for child in list(element):
-        if not isinstance(child.tag, str) or child.tag.split("}")[-1] in _DROPPED:
+        if not isinstance(child.tag, str) or child.tag.split("}")[-1].lower() in _DROPPED:
             element.remove(child)
         else:
             _clean(child)

@@ -10,16 +10,18 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from workflow_scripts.core.pages.texts import VISIBLE, visible_directions
+
 FRAME = "base.html.jinja"
 """What every page extends; its blocks are `title` and `content`."""
 
 STYLES = "base.css"
 """Colours, type and tables of every page, in light and dark."""
 
-_UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-_DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Characters that turn the direction of what follows them, even beyond the element that holds them."""
+SCRIPT = "base.js"
+"""What the script of every page that has one begins with, after `visible`."""
 
+_UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _ENDS_ELEMENT = re.compile(r"</(script|style)|<!--", re.IGNORECASE)
 
 
@@ -28,13 +30,15 @@ def render_page(folder: Path, template: str, *, script: str = "", styles: str = 
 
     Values of `context` are escaped, and characters that would turn the direction of the text after them are shown by
     their code points (`visible_directions`); a name that the template uses and `context` lacks is an error. The page's
-    policy forbids network, forms, frames, and every script but `script`, which stands inline at the end and is named by
-    its SHA-256. Data for it belong into `<script type="application/json">` elements, by `script_json`.
+    policy forbids network, forms, frames, and every script but one, which stands inline at the end and is named by its
+    SHA-256: `script` after what every page's begins with. Data for it belong into `<script type="application/json">`
+    elements, by `script_json`.
 
     Args:
         folder: where the template lies.
         template: its file name.
-        script: JavaScript text of the page, run once the document is there; empty: the page has none.
+        script: JavaScript text of the page, run once the document is there; empty: the page has none. It may call
+            `visible(text)`, which is `visible_directions`.
         styles: CSS text beside that of every page.
         context: what the template shows.
 
@@ -44,6 +48,7 @@ def render_page(folder: Path, template: str, *, script: str = "", styles: str = 
     """
     base = Path(__file__).parent
     css = (base / STYLES).read_text(encoding="utf-8") + styles
+    script = script and VISIBLE + (base / SCRIPT).read_text(encoding="utf-8") + script
     for what, text in (("script", script), ("styles", css)):
         if (end := _ENDS_ELEMENT.search(text)) is not None:
             raise ValueError(f"the {what} of {folder / template} holds {end[0]!r}, which would end its element")
@@ -59,11 +64,6 @@ def render_page(folder: Path, template: str, *, script: str = "", styles: str = 
     return environment.get_template(template).render(
         context, page_policy=policy(script), page_styles=Markup(css), page_script=Markup(script)
     )
-
-
-def visible_directions(text: str) -> str:
-    """A text whose controls of direction are shown as `[U+202E]`: an unmatched one would turn what stands after it."""
-    return _DIRECTIONS.sub(lambda control: f"[U+{ord(control[0]):04X}]", text)
 
 
 def policy(script: str) -> str:

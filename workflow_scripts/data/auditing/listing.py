@@ -7,10 +7,10 @@ browser opens them in a fraction of a second. Nothing in it is HTML; the script 
 import base64
 import gzip
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from workflow_scripts.core.pages import cut, visible_directions
 from workflow_scripts.core.rows import AuditFinding, QuarantinedRow, Row
 from workflow_scripts.data.auditing.thumbnails import Thumbnails
 
@@ -26,8 +26,6 @@ IMAGES_SHOWN = 3
 """Thumbnails, and paths, of one finding."""
 TEXT = 500
 """Characters of a text that are listed."""
-
-_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 class Example(NamedTuple):
@@ -69,19 +67,9 @@ def _unicode(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def visible(text: str) -> str:
-    """`text` with the characters that turn the order of what follows written as their codes: ⟨U+202E⟩."""
-    return _TURNING.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
-
-
-def cut(text: str, length: int = TEXT) -> str:
-    """`text`, cut where it is longer than `length` characters; then it says how long it is."""
-    return text if len(text) <= length else f"{text[:length]} … ({len(text):,} characters)"
-
-
 def short(text: str, length: int = TEXT) -> str:
     """A text of the data as the page shows it: cut, and what turns the order of its characters is seen."""
-    return visible(cut(text, length))
+    return visible_directions(cut(text, length))
 
 
 def packed(value: object) -> str:
@@ -143,7 +131,7 @@ def _texts(
         illustrated = bool(images) and shown.get(finding.kind, 0) < EXAMPLES
         shown[finding.kind] = shown.get(finding.kind, 0) + illustrated
         place = [finding.uid or "", finding.source_file, finding.source_row]
-        said = [cut(finding.detail), cut(example.question), cut(example.answer)]
+        said = [cut(text, TEXT) for text in (finding.detail, example.question, example.answer)]
         texts.append([*place, *said, images, [thumbnails.number(path) for path in images] if illustrated else []])
     return texts
 

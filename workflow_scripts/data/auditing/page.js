@@ -1,5 +1,5 @@
-"use strict";
 (() => {
+  "use strict";
   const ready = () => (document.documentElement.dataset.ready = "true");
   const head = document.getElementById("listing");
   if (!head) return ready(); // nothing was found
@@ -40,10 +40,6 @@
   let page = 0;
   let chosen = null; // number of the finding that the address names
   let turn = 0; // of the latest request: an older one that ends late is dropped
-
-  // Characters that turn the order of what follows are shown as their codes.
-  const visible = (text) =>
-    text.replace(/[\u202a-\u202e\u2066-\u2069]/g, (c) => `⟨U+${c.charCodeAt(0).toString(16).toUpperCase()}⟩`);
 
   function element(name, text = "", className = "") {
     const node = document.createElement(name);

@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from workflow_scripts.engines.local.key_values import KeyValues, Prefix
+from workflow_scripts.engines.local.tokens import common_beginning, up_to_stop
 
 PREFILL_TOKENS = 1 << 15
 """Prompt tokens computed at once: enough to fill a GPU, little enough that only keys and values fill its memory."""
@@ -36,8 +37,10 @@ SLOTS = "slots"
 Choose = Callable[[torch.Tensor], torch.Tensor]
 """From logits (rows, vocabulary) to one token a row (rows,)."""
 
-PromptInputs = Callable[[int, int, torch.Tensor], dict]
-"""Besides ids and masks, what `forward` takes for the prompts from one place up to another, given their ids."""
+PromptInputs = Callable[[int, int, torch.Tensor, torch.Tensor], dict]
+"""What `forward` takes besides, for the prompts from one place up to another, given their ids and masks.
+
+`position_ids` among it, of one or several axes, replace those that simply count."""
 
 
 def greedily(logits: torch.Tensor) -> torch.Tensor:
@@ -90,8 +93,8 @@ class Decoder:
         self._window = None if kinds else getattr(config, "sliding_window", None)
         # Only what every token attends to, whatever its place, can be shared by prompts.
         self._shares = self._window is None and "sliding_attention" not in (kinds or [])
-        self._prefix: tuple[bool, Prefix] | None = None  # of the last batch, with its variant
-        self._last: tuple[tuple[int, int, Prefix | None], bool, KeyValues, Step] | None = None  # batch, for the next
+        self._prefix: Prefix | None = None  # of the last batch
+        self._last: tuple[tuple[int, int, Prefix | None], KeyValues, Step] | None = None  # batch, for the next
 
     @torch.inference_mode()
     def generate(
@@ -103,7 +106,6 @@ class Decoder:
         choose: Choose = greedily,
         accept: Callable[[list[int]], None] | None = None,
         keep: Callable[[list[int]], None] | None = None,
-        variant: bool = True,
         fixed: bool = False,
     ) -> list[list[int]]:
         """New tokens of each prompt, at most `max_new_tokens`, up to and with the stop token.
@@ -111,11 +113,10 @@ class Decoder:
         Args:
             accept: called with the tokens of each step, one a row.
             keep: called with the places, within the last batch, of the rows that stay when others have ended.
-            variant: what of the model changes between calls, whether its adapter takes part: a captured step is one's.
             fixed: generate exactly `max_new_tokens` tokens (for timing).
         """
         device = self._model.device
-        prefix = self._prefix_of(prompts, variant) if inputs is None and self._shares else None
+        prefix = self._prefix_of(prompts) if inputs is None and self._shares else None
         common = len(prefix.tokens) if prefix is not None else 0
         longest = max(map(len, prompts)) - common
         ids = torch.tensor([[self._pad] * (longest + common - len(prompt)) + prompt[common:] for prompt in prompts])
@@ -123,8 +124,8 @@ class Decoder:
         start = torch.tensor([longest + common - len(prompt) + lead for prompt in prompts], device=device)[:, None]
         stretch = self._stretch(len(prompts), lead + longest, max_new_tokens)
         slots = -(-(lead + longest + stretch) // 64) * 64
-        cache, step = self._take(len(prompts), slots, prefix, variant)
-        logits = self._prefill(ids.to(device), start - lead, cache, inputs)
+        cache, step = self._take(len(prompts), slots, prefix)
+        logits, after = self._prefill(ids.to(device), start - lead, cache, inputs)
 
         stops = torch.tensor([] if fixed else sorted(self._stops), dtype=torch.long, device=device)
         answers: list[list[int]] = [[] for _ in prompts]
@@ -133,7 +134,7 @@ class Decoder:
         aside: list[int] = []
         while True:
             place = lead + longest + length
-            step.begin(start, place, common + place - start + self._first)
+            step.begin(start, place, after + length)
             ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
             taken = []
             for count in range(1, stretch + 1):
@@ -154,7 +155,7 @@ class Decoder:
                 answers[row] += tokens
             left = torch.nonzero(~ended)[:, 0]
             if length == max_new_tokens or not len(left):
-                self._last = ((len(prompts), slots, prefix), variant, cache, step) if length == len(taken) else None
+                self._last = ((len(prompts), slots, prefix), cache, step) if length == len(taken) else None
                 break
             del step  # its graph goes, and the memory it holds
             if accept is None and inputs is None:  # others could not be put together anew
@@ -163,7 +164,7 @@ class Decoder:
                 )
                 aside += [rows[place] for place in left[fitting:].tolist()]
                 left = left[:fitting]
-            logits, start = logits[left], start[left]
+            logits, start, after = logits[left], start[left], after[left]
             stretch = self._stretch(len(left), lead + longest + length, max_new_tokens - length, cache.size)
             cache.select(left, lead + longest + length + stretch)
             step = Step(self._forward, cache)
@@ -179,10 +180,10 @@ class Decoder:
             some = [row for row in aside[:fitting] if len(answers[row]) == length]
             del aside[: len(some)]
             whole = [prompts[row] + answers[row] for row in some]
-            more = self.generate(whole, max_new_tokens - length, choose=choose, variant=variant, fixed=fixed)
+            more = self.generate(whole, max_new_tokens - length, choose=choose, fixed=fixed)
             for row, tokens in zip(some, more, strict=True):
                 answers[row] += tokens
-        return answers if fixed else [self._up_to_stop(tokens) for tokens in answers]
+        return answers if fixed else [up_to_stop(tokens, self._stops) for tokens in answers]
 
     def slots_of(self, prompts: Sequence[list[int]]) -> int:
         """Slots that the longest prompt takes in each row's buffers, when these prompts share a batch."""
@@ -198,7 +199,7 @@ class Decoder:
         """
         if self._model.device.type != "cuda":
             return sys.maxsize
-        held = (self._last[2].size if self._last else 0) if held is None else held
+        held = (self._last[1].size if self._last else 0) if held is None else held
         reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         free = torch.cuda.mem_get_info()[0] + reserved + held
         a_slot = 2 * self._config.num_hidden_layers * self._kv_heads * self._width * self._model.dtype.itemsize
@@ -211,40 +212,38 @@ class Decoder:
         slots = self.rows_that_fit(1, held) // rows
         return min(most, max(STRETCH, slots - tokens))
 
-    def _prefix_of(self, prompts: Sequence[list[int]], variant: bool) -> Prefix | None:
+    def _prefix_of(self, prompts: Sequence[list[int]]) -> Prefix | None:
         """What all prompts begin with, less the last token of each; the last batch's where it is nearly as long."""
         tokens = common_beginning([prompt[:-1] for prompt in prompts])
         if len(prompts) == 1 or len(tokens) < SHARED:
             return None
-        if self._prefix is not None and self._prefix[0] == variant:
-            last = self._prefix[1]
-            if len(last.tokens) * 8 >= len(tokens) * 7 and tokens[: len(last.tokens)] == last.tokens:
-                return last
+        last = self._prefix
+        if last and len(last.tokens) * 8 >= len(tokens) * 7 and tokens[: len(last.tokens)] == last.tokens:
+            return last
         self._prefix = self._last = None  # before the next ones are computed
         cache = KeyValues(1, len(tokens), self._model.device)
         ids = torch.tensor([tokens], device=self._model.device)
         self._prefill(ids, torch.zeros(1, 1, dtype=torch.long, device=ids.device), cache, None)
         prefix = cache.as_prefix(tokens)
-        self._prefix = (variant, prefix)
+        self._prefix = prefix
         return prefix
 
-    def _take(self, rows: int, slots: int, prefix: Prefix | None, variant: bool) -> tuple[KeyValues, "Step"]:
+    def _take(self, rows: int, slots: int, prefix: Prefix | None) -> tuple[KeyValues, "Step"]:
         """Buffers and step of the last batch, where they fit this one, or new ones."""
         last, self._last = self._last, None
-        if last is not None and last[0][:2] == (rows, slots) and last[0][2] is prefix and last[1] == variant:
-            return last[2:]
+        if last is not None and last[0][:2] == (rows, slots) and last[0][2] is prefix:
+            return last[1:]
         del last  # before new buffers are allocated
         cache = KeyValues(rows, slots, self._model.device, prefix, apart=self._ranged)
         return cache, Step(self._forward, cache)
 
-    def _up_to_stop(self, tokens: list[int]) -> list[int]:
-        end = next((place for place, token in enumerate(tokens) if token in self._stops), len(tokens))
-        return tokens[: end + 1]
-
     def _prefill(
         self, ids: torch.Tensor, start: torch.Tensor, cache: KeyValues, inputs: PromptInputs | None
-    ) -> torch.Tensor:
-        """Fill `cache` with the prompts; logits of their last tokens. The next part's inputs are read meanwhile.
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Fill `cache` with the prompts. The next part's inputs are read meanwhile.
+
+        Returns:
+            Logits of the prompts' last tokens, (rows, vocabulary); the position of the token after each, (rows, 1).
 
         Args:
             ids: the prompts without the prefix, padded on the left (rows, tokens).
@@ -255,26 +254,30 @@ class Decoder:
         slots = torch.arange(tokens, device=ids.device)
         size = max(1, PREFILL_TOKENS // tokens)
         parts = [(first, min(first + size, rows)) for first in range(0, rows, size)]
-        logits = []
+        logits, after = [], []
+        own = slots >= start
         with ThreadPoolExecutor(1) as reader:
-            read = torch.inference_mode()(inputs or (lambda first, last, ids: {}))
-            ahead = (reader.submit(read, first, last, ids[first:last]) for first, last in parts)
+            read = torch.inference_mode()(inputs or (lambda first, last, ids, mask: {}))
+            ahead = (reader.submit(read, first, last, ids[first:last], own[first:last].long()) for first, last in parts)
             waiting = next(ahead)
             for first, last in parts:
                 extra, waiting = waiting.result(), next(ahead, waiting)
+                positions = (slots - start[first:last]).clamp(min=0) + common + self._first
+                extra = {"position_ids": positions} | extra
                 cache.filling = slice(first, last)
                 out = self._model(
                     input_ids=ids[first:last],
-                    attention_mask=self._of_prompts(slots >= start[first:last], common, text=inputs is None),
-                    position_ids=(slots - start[first:last]).clamp(min=0) + common + self._first,
+                    attention_mask=self._of_prompts(own[first:last], common, text=inputs is None),
                     past_key_values=cache,
                     use_cache=True,
                     logits_to_keep=1,
                     **extra,
                 )
                 logits.append(out.logits[:, -1])
+                # The last token of a prompt is text, whose position is the same along all axes.
+                after.append(extra["position_ids"][..., -1].reshape(-1, last - first)[0] + 1)
         cache.filling = None
-        return torch.cat(logits)
+        return torch.cat(logits), torch.cat(after)[:, None]
 
     def _forward(
         self, token: torch.Tensor, position: torch.Tensor, start: torch.Tensor, cache: KeyValues
@@ -333,13 +336,6 @@ class Decoder:
             return seen
         dtype = self._model.dtype
         return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
-
-
-def common_beginning(prompts: Sequence[list[int]]) -> list[int]:
-    """The longest list of tokens that all prompts begin with."""
-    lowest, highest = min(prompts), max(prompts)  # whatever these two share, those between them do
-    end = next((n for n, (one, two) in enumerate(zip(lowest, highest, strict=False)) if one != two), len(lowest))
-    return lowest[:end]
 
 
 class Step:

@@ -3,7 +3,6 @@
 import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -13,33 +12,35 @@ from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.requests import Request, RequestImage, Response
 from workflow_scripts.engines.local.constraint import Constraint
 from workflow_scripts.engines.local.decoding import Decoder, greedily
+from workflow_scripts.engines.local.library import LibraryDecoder
+from workflow_scripts.models.families.family import Size, arguments
 from workflow_scripts.models.loading import Loaded
 from workflow_scripts.models.vision_features import FeatureStore, open_converted
 
 Vision = Callable[[list[RequestImage]], torch.Tensor]
-"""Pooled features (images, image tokens, vision width) of images."""
+"""Features (image tokens of all, feature width) of images."""
 
 
 def vision_source(loaded: Loaded, root: Path, index: Path | None) -> Vision:
-    """How images become pooled features: from the store at `index`, or by the model's own tower.
+    """How images become features: from the store at `index`, or by the model's own tower.
 
     An adapter that tuned the tower has no store: what is stored is the base tower's output.
     """
+    family, processor = loaded.family, loaded.processor
     if index is not None:
         store = FeatureStore(index)
         return lambda images: store.read([image.sha256 for image in images])
 
     def compute(images: list[RequestImage]) -> torch.Tensor:
-        pixels = loaded.family.pixels(
-            loaded.processor, [open_converted(root, image.path, image.sha256) for image in images]
-        )
-        return loaded.family.pooled_features(loaded.base, pixels.to(loaded.device, loaded.base.dtype))
+        opened = [open_converted(root, image.path, image.sha256) for image in images]
+        pixels = torch.cat([family.pixels(processor, image) for image in opened])
+        return family.features(loaded.base, processor, pixels.to(loaded.device, loaded.base.dtype), _sizes(images))
 
     return compute
 
 
 class TransformersEngine:
-    """Answers requests with one loaded model, greedily: the adapter's answers, or the base's where it is set aside.
+    """Answers requests with one loaded model, greedily.
 
     Args:
         batch: most rows at once; halved, for good, when the device's memory does not hold them.
@@ -49,10 +50,13 @@ class TransformersEngine:
         self._loaded = loaded
         self._vision = vision
         self.batch = batch
-        self._pad = loaded.processor.tokenizer.pad_token_id
+        tokenizer, family = loaded.processor.tokenizer, loaded.family
         stops = loaded.base.generation_config.eos_token_id
-        self._stops = {stops} if isinstance(stops, int) else set(stops)
-        self._decoder = Decoder(loaded.base, self._pad, self._stops, loaded.family.FIRST_POSITION)
+        self._stops = {stops} if isinstance(stops, int) else set(stops or ())
+        self._stops |= {tokenizer.convert_tokens_to_ids(family.end_of_answer(loaded.processor))}
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        decoder = LibraryDecoder if family.library_decoding else Decoder
+        self._decoder = decoder(loaded.base, pad, self._stops, family.first_position)
 
     @property
     def settings(self) -> dict:
@@ -70,24 +74,23 @@ class TransformersEngine:
         """The settings in 16 digits."""
         return hashlib.sha256(canonical_json(self.settings).encode()).hexdigest()[:16]
 
-    def answers(self, requests: Sequence[Request], *, adapted: bool = True) -> Iterator[list[Response]]:
+    def answers(self, requests: Sequence[Request]) -> Iterator[list[Response]]:
         """Responses to all requests, batch by batch; rows of one limit and of similar length share one.
-
-        Args:
-            adapted: False sets a loaded adapter aside.
 
         Raises:
             Refused: the device's memory does not hold a single row.
         """
         family, processor = self._loaded.family, self._loaded.processor
-        waiting = [(request, family.prompt_ids(processor, request.chat)) for request in requests]
+        waiting = [
+            (request, family.prompt_ids(processor, request.chat, _sizes(request.images))) for request in requests
+        ]
         waiting.sort(key=lambda pair: (-pair[0].max_new_tokens, -len(pair[1]), pair[0].uid))
         while waiting:
             limit = waiting[0][0].max_new_tokens
             batch = [pair for pair in waiting[: self.batch] if pair[0].max_new_tokens == limit]
             batch = batch[: self._decoder.rows_that_fit(len(batch[0][1]) + limit)]
             try:
-                responses = self.generate(batch, adapted=adapted)
+                responses = self.generate(batch)
             except torch.OutOfMemoryError:
                 responses = None  # the memory of the failed try is freed only after this block
             if responses is None:
@@ -105,20 +108,21 @@ class TransformersEngine:
         print(f"out of memory: from here on {self.batch} rows at once")
 
     @torch.inference_mode()
-    def generate(self, batch: Sequence[tuple[Request, list[int]]], *, adapted: bool) -> list[Response]:
+    def generate(self, batch: Sequence[tuple[Request, list[int]]]) -> list[Response]:
         """Responses to requests of one limit, given with the ids of their prompts, in one batch."""
-        family, base, device = self._loaded.family, self._loaded.base, self._loaded.device
+        family, base, processor = self._loaded.family, self._loaded.base, self._loaded.processor
 
-        def inputs(first: int, last: int, ids: torch.Tensor) -> dict:
-            images = [image for request, _ in batch[first:last] for image in request.images]
-            pooled = self._vision(images).to(device)
-            return {
-                "token_type_ids": family.token_types(self._loaded.processor, ids),
-                "mm_encoder_outputs": family.encoder_outputs(base, pooled),
-            }
+        def inputs(first: int, last: int, ids: torch.Tensor, mask: torch.Tensor) -> dict:
+            rows = [request.images for request, _ in batch[first:last]]
+            images = [image for row in rows for image in row]
+            text = family.text_inputs(processor, ids, mask, [_sizes(row) for row in rows])
+            if not images:
+                return arguments(text)
+            features = self._vision(images).to(self._loaded.device)
+            return arguments(text) | family.encoder_outputs(base, processor, features, _sizes(images))
 
-        options: dict = {"inputs": inputs, "variant": adapted}
-        tokenizer = self._loaded.processor.tokenizer
+        options: dict = {"inputs": inputs if family.reads_images else None}
+        tokenizer = processor.tokenizer
         if any(request.grammar for request, _ in batch):
             constraint = Constraint(tokenizer, [request.grammar for request, _ in batch], self._stops)
             options |= {
@@ -126,8 +130,7 @@ class TransformersEngine:
                 "accept": constraint.accept,
                 "keep": constraint.keep,
             }
-        with nullcontext() if adapted or not self._loaded.adapted else self._loaded.model.disable_adapter():
-            generated = self._decoder.generate([ids for _, ids in batch], batch[0][0].max_new_tokens, **options)
+        generated = self._decoder.generate([ids for _, ids in batch], batch[0][0].max_new_tokens, **options)
         return [self._response(request, prompt, new) for (request, prompt), new in zip(batch, generated, strict=True)]
 
     def _response(self, request: Request, prompt: list[int], new: list[int]) -> Response:
@@ -141,3 +144,7 @@ class TransformersEngine:
             new_tokens=len(new),
             prompt_hash=hashlib.sha256(repr((prompt, images)).encode()).hexdigest()[:16],
         )
+
+
+def _sizes(images: Sequence[RequestImage]) -> list[Size]:
+    return [(image.width, image.height) for image in images]

@@ -77,6 +77,8 @@ const scoresNode = (answer) => {
   return make('details', {}, make('summary', {}, 'All scores of this report'), list);
 };
 
+const SEEN = { 'a row that its training saw': 'seen in training', 'a row whose look-alike its training saw': 'look-alike seen in training' };
+
 const answerNode = (i, one, s) => {
   const answer = one.answers[s];
   const outcome = INDEX.outcomes[ANSWERS[s].outcome[i]];
@@ -84,7 +86,9 @@ const answerNode = (i, one, s) => {
   const head = make('h4', {}, swatch(s), make('bdi', {}, SYSTEMS[s]), chipNode(s, i));
   if (outcome !== 'valid') head.append(make('span', { class: 'chip outcome' }, outcome));
   if (error !== null) head.append(make('span', { class: 'chip plain' }, `off by ${error.toLocaleString('en', { maximumSignificantDigits: 4 })}`));
-  if (ANSWERS[s].signs[i] & INDEX.signs['a row that its training saw']) head.append(make('span', { class: 'chip outcome' }, 'seen in training'));
+  for (const [sign, text] of Object.entries(SEEN)) {
+    if (ANSWERS[s].signs[i] & INDEX.signs[sign]) head.append(make('span', { class: 'chip outcome' }, text));
+  }
   const card = make('section', { class: 'answer', 'data-system': SYSTEMS[s] }, head);
   card.style.borderLeftColor = sideColour(s);
   if (answer.final !== undefined) {

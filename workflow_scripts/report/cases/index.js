@@ -71,10 +71,7 @@ const searchTexts = () => {
   return searched;
 };
 
-// Characters that turn the direction of what follows them, even beyond their element, are shown by their code points.
-const DIRECTIONS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
-const visible = (text) =>
-  text.replace(DIRECTIONS, (control) => `[U+${control.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}]`);
+// Texts show what turns their direction: `visible` is core/pages' own.
 const inserted = (child) => (typeof child === 'string' ? visible(child) : child);
 
 // Elements are made of tags and text nodes alone: nothing that a model or a dataset wrote is read as markup.

@@ -8,6 +8,27 @@ const spacer = element('case-spacer');
 
 element('case-heads').textContent = `Marks in the list, from left to right: ${COMPARED.map((s) => SYSTEMS[s]).join(', ')}.`;
 
+// A report's question says little: its row shows the finding that is looked for, or the first that went wrong.
+const FAULT_WORDS = { 'a missing finding': 'misses', 'a false finding': 'adds', 'a finding with a wrong attribute': 'has wrong' };
+const faultOf = (i) => {
+  const names = state.shows ? [state.shows] : Object.keys(FAULT_WORDS);
+  const chosen = state.system ? systemNumber(state.system, -1) : -1;
+  const among = chosen >= 0 ? [chosen] : state.shows ? COMPARED : [toSystem()];
+  for (const s of among) {
+    for (const name of names) {
+      const fault = ANSWERS[s].faults[name]?.[i];
+      if (fault) return { s, name, text: INDEX.findings[fault[0]], more: fault[1] };
+    }
+  }
+  return null;
+};
+const snippetNode = (i) => {
+  const fault = faultOf(i);
+  if (!fault) return make('span', { class: 'snippet', dir: 'auto' }, valueOf('snippet', i));
+  const more = fault.more ? ` + ${fault.more}` : '';
+  return make('span', { class: 'snippet fault' }, `${SYSTEMS[fault.s]} ${FAULT_WORDS[fault.name]}: `, make('bdi', {}, fault.text), more);
+};
+
 const rowNode = (place) => {
   const i = matching[place];
   const row = make('div', {
@@ -25,17 +46,18 @@ const rowNode = (place) => {
     const level = levelOf(s, i);
     marks.append(make('span', { class: `mark ${level}`, title: `${SYSTEMS[s]}: ${level}` }, MARKS[level], make('span', { class: 'unseen' }, ` ${SYSTEMS[s]} ${level}.`)));
   }
-  const place_ = make('span', { class: 'place' }, words(valueOf('task', i)), ' · ', make('bdi', {}, valueOf('subset', i)), ` · ${valueOf('tail', i)}`);
-  row.append(make('span', { class: 'first' }, place_, marks), make('span', { class: 'snippet', dir: 'auto' }, valueOf('snippet', i)));
+  const where = make('span', { class: 'where' }, words(valueOf('task', i)), ' · ', make('bdi', {}, valueOf('subset', i)));
+  const place_ = make('span', { class: 'place' }, where, make('span', { class: 'tail' }, `· ${valueOf('tail', i)}`));
+  row.append(make('span', { class: 'first' }, place_, marks), snippetNode(i));
   return row;
 };
 
 const showRows = () => {
+  spacer.style.height = `${matching.length * ROW}px`; // the list is no higher than its rows
   const first = Math.max(0, Math.floor(listNode.scrollTop / ROW) - SPARE);
   const last = Math.min(matching.length, Math.ceil((listNode.scrollTop + listNode.clientHeight) / ROW) + SPARE);
   const rows = [];
   for (let place = first; place < last; place++) rows.push(rowNode(place));
-  spacer.style.height = `${matching.length * ROW}px`;
   spacer.replaceChildren(...rows);
   if (open >= 0 && element(`row-${open}`)) listNode.setAttribute('aria-activedescendant', `row-${open}`);
   else listNode.removeAttribute('aria-activedescendant');

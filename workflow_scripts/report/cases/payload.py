@@ -8,7 +8,7 @@ chunks of `CHUNK` cases, gzip in base64, which the browser unpacks when a case i
 import base64
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -16,23 +16,33 @@ from typing import Any
 from markupsafe import Markup
 
 from workflow_scripts.core.answers import final_answer
-from workflow_scripts.core.pages import script_json
+from workflow_scripts.core.pages import cut, script_json
 from workflow_scripts.core.rows import JudgedFinding, Outcome, Row
 from workflow_scripts.report.cases.boxes import RowBoxes, has_boxes, image_of_boxes, reference_boxes, row_boxes
 from workflow_scripts.report.cases.findings import ReportDetails
 from workflow_scripts.report.cases.images import StoredImages
 from workflow_scripts.report.cases.scores import LEVELS, Key, RowScores
+from workflow_scripts.report.summary.seen import SeenRows
 from workflow_scripts.report.tables import metric_label
 from workflow_scripts.tasks.report.metrics import EFFICACY_COUNTS
 
 CHUNK = 200
 """Cases of a chunk."""
 SNIPPET = 90
-"""Characters of a question in the list."""
+"""Characters of a question, or a finding, in the list."""
 LONGEST = 20_000
 """Characters of a text that the page holds; of longer ones it says how long they are."""
+LONGEST_NAME = 1_000
+"""The same of what is one line: an option, a finding, a note, the identity of a box."""
 
 OUTCOMES = ("valid", "malformed", "refused", "looping", "truncated", "missing")
+
+FAULTS: dict[str, Callable[[JudgedFinding], bool]] = {
+    "a missing finding": lambda finding: finding.fate == "missing",
+    "a false finding": lambda finding: finding.fate == "false",
+    "a finding with a wrong attribute": lambda finding: bool(finding.errors),
+}
+"""What the list shows of a report instead of its question, in the order of preference; each is one of `SIGNS`."""
 
 SIGNS = {
     "a false box": 1,
@@ -41,6 +51,7 @@ SIGNS = {
     "a false finding": 8,
     "a finding with a wrong attribute": 16,
     "a row that its training saw": 32,
+    "a row whose look-alike its training saw": 64,
 }
 """What a case can be looked up by, each a bit of a system's signs."""
 
@@ -54,8 +65,7 @@ class CaseData:
     outcomes: Mapping[Key, Outcome]
     scores: RowScores
     details: ReportDetails
-    seen: Mapping[str, frozenset[str]]
-    """By system, the uids whose image or case is among its training rows."""
+    seen: SeenRows
 
     def outcome(self, row: Row, system: str) -> Outcome:
         """What became of a system's answer to a row."""
@@ -92,6 +102,11 @@ def payload_of(data: CaseData, stored: Future[StoredImages], facts: Mapping[str,
                 signs[system].append(sign)
         chunks.append(_packed(cases))
     images = stored.result()
+    texts: dict[str, int] = {}
+    answers = [
+        _answer_columns(data, system, signs[system]) | {"faults": _faults(data, system, texts)}
+        for system in data.systems
+    ]
     index = {
         **facts,
         "systems": list(data.systems),
@@ -101,7 +116,8 @@ def payload_of(data: CaseData, stored: Future[StoredImages], facts: Mapping[str,
         "chunk": CHUNK,
         "files": list(images.files.values()),
         "columns": _columns(data),
-        "answers": [_answer_columns(data, system, signs[system]) for system in data.systems],
+        "answers": answers,
+        "findings": list(texts),
     }
     borne = {
         system: [name for name, bit in SIGNS.items() if any(sign & bit for sign in of_cases)]
@@ -127,8 +143,8 @@ def _columns(data: CaseData) -> dict[str, Any]:
     return coded
 
 
-def _snippet(question: str) -> str:
-    text = " ".join(question[: 4 * SNIPPET].split())
+def _snippet(text: str) -> str:
+    text = " ".join(text[: 4 * SNIPPET].encode("utf-8", "replace").decode("utf-8").split())
     return text if len(text) <= SNIPPET else text[: SNIPPET - 1] + "…"
 
 
@@ -144,6 +160,28 @@ def _answer_columns(data: CaseData, system: str, signs: list[int]) -> dict[str, 
         "error": [None if error is None else _rounded(error) for error in errors],
         "signs": signs,
     }
+
+
+def _faults(data: CaseData, system: str, texts: dict[str, int]) -> dict[str, dict[int, list[int]]]:
+    """By fault of `FAULTS` and case: the first such finding, as its place among `texts`, and how many more there are.
+
+    Args:
+        data: the cases.
+        system: whose answers.
+        texts: of the findings of all systems, each with its place; those of this system are added.
+    """
+    faults: dict[str, dict[int, list[int]]] = {name: {} for name in FAULTS}
+    for place, row in enumerate(data.rows):
+        for finding in data.details.findings.get((row.uid, system), ()):
+            for name, holds in FAULTS.items():
+                if not holds(finding):
+                    continue
+                if place in faults[name]:
+                    faults[name][place][1] += 1
+                else:
+                    text = _snippet(finding.finding) + (f" ({_snippet(finding.errors[0])})" if finding.errors else "")
+                    faults[name][place] = [texts.setdefault(text, len(texts)), 0]
+    return faults
 
 
 def _rounded(number: float) -> float | None:
@@ -162,6 +200,15 @@ def _text(text: str) -> Any:
     return clean if len(clean) <= LONGEST else {"start": clean[:LONGEST], "length": len(clean)}
 
 
+def _name(text: str) -> str:
+    """A text of one line, cut where it is very long; halves of surrogate pairs are replaced."""
+    return cut(text.encode("utf-8", "replace").decode("utf-8"), LONGEST_NAME)
+
+
+def _name_or_none(text: str | None) -> str | None:
+    return None if text is None else _name(text)
+
+
 def _case(data: CaseData, row: Row, numbers: Mapping[str, int]) -> tuple[dict[str, Any], list[int]]:
     """One case of a chunk, and the signs of each system's answer."""
     boxed = has_boxes(row)
@@ -171,10 +218,10 @@ def _case(data: CaseData, row: Row, numbers: Mapping[str, int]) -> tuple[dict[st
         boxes = row_boxes(row, outcome) if boxed else None
         findings = data.details.findings.get((row.uid, system), [])
         answers.append(_answer(data, row, outcome, boxes, findings))
-        signs.append(_signs(boxes, findings, row.uid in data.seen.get(system, ())))
+        seen = row.uid in data.seen.same.get(system, ()), row.uid in data.seen.alike.get(system, ())
+        signs.append(_signs(boxes, findings, *seen))
     case = {
-        "case": row.case_id,
-        "source": f"{row.source_file}, row {row.source_row}",
+        "case": _name(row.case_id),
         "question": _text(row.question),
         "reference": _text(row.answer),
         "meant": _meant(row, list(row.labels or ())),
@@ -184,10 +231,10 @@ def _case(data: CaseData, row: Row, numbers: Mapping[str, int]) -> tuple[dict[st
     if boxed:
         case |= {
             "boxed": image_of_boxes(row),
-            "boxes": [[box.identity, *map(_rounded, box.corners)] for box in reference_boxes(row)],
+            "boxes": [[_name_or_none(box.identity), *map(_rounded, box.corners)] for box in reference_boxes(row)],
         }
     if row.notes:
-        case["notes"] = list(row.notes)
+        case["notes"] = [_name(note) for note in row.notes]
     return case, signs
 
 
@@ -204,13 +251,14 @@ def _answer(
         answer["meant"] = meant
     if boxes is not None:
         answer["boxes"] = [
-            [one.box.identity, *map(_rounded, one.box.corners), round(one.overlap, 3), one.matched]
+            [_name_or_none(one.box.identity), *map(_rounded, one.box.corners), round(one.overlap, 3), one.matched]
             for one in boxes.predicted
         ]
         answer["missed"] = [place for place, one in enumerate(boxes.reference) if one.matched is False]
     if findings:
         answer["findings"] = [
-            [one.judge, one.side, one.finding, one.significance, one.fate, list(one.errors)] for one in findings
+            [one.judge, one.side, _name(one.finding), _name(one.significance), one.fate, [*map(_name, one.errors)]]
+            for one in findings
         ]
     scores = data.details.scores.get((row.uid, outcome.system), [])
     if shown := [score for score in scores if score.metric not in EFFICACY_COUNTS]:
@@ -226,18 +274,17 @@ def _meant(row: Row, value: object) -> list[str]:
     """The texts of the options that letters stand for."""
     texts = {option.letter: option.text for option in row.expected.options}
     letters = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    return [f"{letter}: {texts[letter]}" for letter in letters if isinstance(letter, str) and letter in texts]
+    return [_name(f"{letter}: {texts[letter]}") for letter in letters if isinstance(letter, str) and letter in texts]
 
 
-def _signs(boxes: RowBoxes | None, findings: Sequence[JudgedFinding], seen: bool) -> int:
+def _signs(boxes: RowBoxes | None, findings: Sequence[JudgedFinding], seen: bool, alike: bool) -> int:
     """The bits of `SIGNS` that hold for an answer."""
     holds = {
         "a false box": boxes is not None and boxes.false > 0,
         "a missed box": boxes is not None and boxes.missed > 0,
-        "a missing finding": any(finding.fate == "missing" for finding in findings),
-        "a false finding": any(finding.fate == "false" for finding in findings),
-        "a finding with a wrong attribute": any(finding.errors for finding in findings),
+        **{name: any(map(fault, findings)) for name, fault in FAULTS.items()},
         "a row that its training saw": seen,
+        "a row whose look-alike its training saw": alike,
     }
     return sum(bit for name, bit in SIGNS.items() if holds[name])
 

@@ -19,10 +19,20 @@ for (const [name, system] of [['from', FROM], ['to', TO]]) {
   fill(controls[name], SYSTEMS.map((other, s) => [s === system ? '' : other, other]));
 }
 
+// Where there is little room, the filters that are needed less stand below a button.
+const FURTHER = ['modality', 'outcome', 'shows', 'change', 'from', 'to'];
+const showFurther = (all) => {
+  element('case-form').classList.toggle('whole', all);
+  element('find-more').setAttribute('aria-expanded', String(all));
+  element('find-more').textContent = all ? 'Fewer filters' : 'More filters';
+};
+element('find-more').addEventListener('click', () => showFurther(!element('case-form').classList.contains('whole')));
+
 const showControls = () => {
   for (const [name, control] of Object.entries(controls)) {
     if (control.value !== state[name]) control.value = state[name];
   }
+  if (FURTHER.some((name) => state[name])) showFurther(true); // no filter is in force that is not seen
   const chosen = FIELDS.filter((name) => state[name] && !['sort', 'from', 'to'].includes(name));
   element('case-reset').disabled = chosen.length === 0 && !state.sort;
 };

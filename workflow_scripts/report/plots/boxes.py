@@ -11,6 +11,7 @@ from workflow_scripts.core.answers import Corners
 from workflow_scripts.core.rows import MetricValue
 from workflow_scripts.report.plots.answers import Answers
 from workflow_scripts.report.plots.style import (
+    STATED_NAME,
     WIDTH,
     Dot,
     Drawing,
@@ -20,6 +21,7 @@ from workflow_scripts.report.plots.style import (
     listed,
     metric_name,
     number,
+    short,
     short_names,
     system_key,
     system_scale,
@@ -210,7 +212,7 @@ def identity_plots(
                 caption=f"{metric} of each identity with its interval; in brackets, its reference boxes.",
                 description=f"n = {len(group.rows):,}, {sum(boxes.values()):,} reference boxes. "
                 + "; ".join(
-                    f"{identity}: "
+                    f"{short(identity, STATED_NAME)}: "
                     + ", ".join(f"{row.system} {number(row.value or 0.0)}" for row in rows if row.stratum == identity)
                     for identity in order
                 )

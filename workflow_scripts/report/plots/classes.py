@@ -13,6 +13,7 @@ from workflow_scripts.report.palette import INK, ON_SHADE, SHADE
 from workflow_scripts.report.plots.answers import Answers
 from workflow_scripts.report.plots.style import (
     SMALL,
+    STATED_NAME,
     WIDTH,
     Dot,
     Drawing,
@@ -23,6 +24,7 @@ from workflow_scripts.report.plots.style import (
     metric_name,
     number,
     plural,
+    short,
     short_names,
     short_system,
     task_name,
@@ -125,8 +127,8 @@ def _summary(system: str, matrix: Confusion) -> str:
     text = f"{system} names the right class in {plural(matrix.right, 'row')}"
     if wrong.any():
         row, column = np.unravel_index(int(wrong.argmax()), wrong.shape)
-        taken = [*matrix.classes, UNREAD][column]
-        text += f"; its most frequent error: {matrix.classes[row]} as {taken}, {plural(int(wrong.max()), 'row')}"
+        named, taken = (short([*matrix.classes, UNREAD][place], STATED_NAME) for place in (row, column))
+        text += f"; its most frequent error: {named} as {taken}, {plural(int(wrong.max()), 'row')}"
     return text
 
 
@@ -245,7 +247,7 @@ def label_plots(answers: Iterable[Answers], colours: Mapping[str, str]) -> list[
                 + "; ".join(f"mean over labels of {system}: {number(mean)}" for system, mean in means.items())
                 + ". "
                 + "; ".join(
-                    f"{written[label]}: "
+                    f"{short(written[label], STATED_NAME)}: "
                     + ", ".join(f"{system} {number(f1[label][0])}" for system, f1 in by_system.items())
                     for label in shown
                 )

@@ -24,6 +24,11 @@ FONT = "Arial, Liberation Sans, Helvetica, sans-serif"
 SIZE, SMALL = 12, 11
 """Of text, in pixels."""
 
+LONGEST_ANCHOR = 120
+"""Characters of a figure's name; file systems allow 255 bytes with what is added to it."""
+STATED_NAME = 80
+"""Characters of a class, a label or an identity in a description."""
+
 LINES = "split(datum.label, '\\n')"
 """Vega's expression for labels of several lines."""
 SIGNED = "datum.value == 0 ? '0' : datum.label"
@@ -93,9 +98,10 @@ def task_name(task: str) -> str:
 
 
 def anchor(*parts: str) -> str:
-    """A figure's name from words: lower case, digits and hyphens."""
+    """A figure's name from words: lower case, digits and hyphens, short enough for a file beside its endings."""
     text = "-".join(parts).lower()
-    return "-".join("".join(sign if sign.isascii() and sign.isalnum() else " " for sign in text).split())
+    name = "-".join("".join(sign if sign.isascii() and sign.isalnum() else " " for sign in text).split())
+    return name[:LONGEST_ANCHOR].rstrip("-")
 
 
 def number(value: float, sign: bool = False) -> str:
@@ -128,6 +134,8 @@ def plain(text: str) -> str:
 
 def short(text: str, most: int, middle: bool = False) -> str:
     """`plain` text of at most so many signs; an ellipsis stands for what is cut: the end, or the middle."""
+    if len(text) > 40 * most:  # a text may be 200 kB, of which a few words are shown
+        text = f"{text[: 20 * most]} {text[-20 * most :]}"
     text = plain(text)
     if len(text) <= most:
         return text

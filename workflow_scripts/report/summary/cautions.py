@@ -100,32 +100,6 @@ def leak_cautions(left_out: Mapping[str, Iterable[LeftOutRow]]) -> list[Caution]
     return cautions
 
 
-def seen_cautions(seen: Mapping[str, frozenset[str]], rows: int) -> list[Caution]:
-    """Systems that were trained on an image or a case of evaluated rows."""
-    return [
-        Caution(
-            f"{system} was trained on the image or the case of {len(uids)} of the {rows} evaluated rows: its numbers"
-            " are too good. Those cases are marked."
-        )
-        for system, uids in seen.items()
-        if uids
-    ]
-
-
-def seen_in_training(rows: Sequence[Row], training: Iterable[Row]) -> frozenset[str]:
-    """The uids of evaluated rows whose image or whose case of the same subset is among the training rows."""
-    images: set[str] = set()
-    cases: set[tuple[str, str]] = set()
-    for row in training:
-        images.update(image.sha256 for image in row.images)
-        cases.add((row.subset, row.case_id))
-    return frozenset(
-        row.uid
-        for row in rows
-        if (row.subset, row.case_id) in cases or any(image.sha256 in images for image in row.images)
-    )
-
-
 def differing_conditions(
     answers: Mapping[str, Sequence[Prediction]], pairs: Iterable[tuple[str, str]] = ()
 ) -> list[str]:

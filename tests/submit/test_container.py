@@ -1,0 +1,368 @@
+"""A packed container is whole, verified and within its size; its recipes name what lies there."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import save_file
+
+from workflow_scripts import ROOT
+from workflow_scripts.core.command import Refused
+from workflow_scripts.core.config.datasets import Policies
+from workflow_scripts.core.config.engines import Container, Inference
+from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
+from workflow_scripts.core.files import BadFile, sha256_of_file
+from workflow_scripts.core.rows import Convention
+from workflow_scripts.core.tables import write_rows
+from workflow_scripts.models.record import read_record, write_record
+from workflow_scripts.submit.container import Member, write_container
+from workflow_scripts.submit.steps import STEPS
+from workflow_scripts.synthetic.model import write_model
+
+PROMPT = 'It\'s "brief",\n$HOME `pwd` \\ é.'
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """The record of the toy model that ships."""
+    record = tmp_path_factory.mktemp("models") / "toy.json"
+    write_model(record=record)
+    return record
+
+
+@pytest.fixture(scope="module")
+def settings(toy, tmp_path_factory):
+    """Flags of the step for the toy model with an adapter, as if it needed a GPU."""
+    place = tmp_path_factory.mktemp("packed")
+    write_rows(place / "conventions.parquet", [], Convention)
+    (place / "adapter").mkdir()
+    save_file({"lora_A": np.ones((2, 2), np.float32)}, place / "adapter/adapter_model.safetensors")
+    (place / "adapter/adapter_config.json").write_text('{"r": 2}')
+    (place / "adapter/README.md").write_text("not needed")
+    return {
+        "member": Member(system="tuned", adapter=str(place / "adapter"), prompt=Prompt(system=PROMPT)),
+        "model": toy,
+        "conventions": place / "conventions.parquet",
+        "policies": Policies(missing_image="repair"),
+        "max_new_tokens": Inference().max_new_tokens,
+        "features": True,
+        "batch": 1024,
+        "gpus": 1,
+        "threads": 12,
+        "gigabytes": 30.0,
+        "seconds": 3600.0,
+        "out": place / "tuned/container.json",
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(settings):
+    write_container(**settings)
+    return settings["out"].parent
+
+
+def test_the_record_lists_every_file_with_its_hash(folder):
+    record = json.loads((folder / "container.json").read_text())
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    assert set(record["files"]) == set(files) - {"container.json"}
+    for name, entry in record["files"].items():
+        assert entry == {"bytes": files[name].stat().st_size, "sha256": sha256_of_file(files[name])}
+    assert record["bytes"] == sum(entry["bytes"] for entry in record["files"].values())
+    assert record["limits"] == {"gigabytes": 30.0, "seconds": 3600.0}
+
+
+def test_the_record_says_what_answers_and_how(folder, toy):
+    record = json.loads((folder / "container.json").read_text())
+    assert record["system"] == {
+        "system": "tuned", "adapter": "adapter", "constrained": False,
+        "prompt": Prompt(system=PROMPT).model_dump(),
+    }  # fmt: skip
+    assert record["model"]["revision"] == read_record(toy)[0].revision
+    assert (record["batch"], record["gpus"]) == (1024, 1)
+
+
+def test_the_model_is_the_recorded_one_wherever_the_folder_lies(folder, toy, tmp_path):
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    packed, place = read_record(tmp_path / "elsewhere/model.json")
+    assert packed.content == read_record(toy)[0].content
+    assert place == tmp_path / "elsewhere/model"
+    assert {path.name for path in place.iterdir()} == set(packed.files)
+
+
+def test_weights_take_no_second_place_on_the_disk(folder, toy):
+    weights = read_record(toy)[1] / "model.safetensors"
+    assert (folder / "model/model.safetensors").stat().st_ino == weights.stat().st_ino
+    assert {path.name for path in (folder / "adapter").iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors"
+    }  # fmt: skip
+
+
+def test_the_code_is_that_of_the_checkout_and_no_more(folder):
+    packed = {path.relative_to(folder).as_posix() for path in (folder / "workflow_scripts").rglob("*.py")}
+    assert packed == {path.relative_to(ROOT).as_posix() for path in (ROOT / "workflow_scripts").rglob("*.py")}
+    assert not list(folder.rglob("__pycache__"))
+
+
+def test_policies_on_answers_drop_no_row(folder):
+    policies = json.loads((folder / "container.json").read_text())["policies"]
+    assert policies["missing_image"] == "repair"  # as the dataset's
+    assert policies["no_answer"] == policies["duplicate"] == policies["contradiction"] == "keep"
+
+
+def test_what_the_recipes_copy_is_there(folder):
+    docker = (folder / "Dockerfile").read_text()
+    sources = [word for line in re.findall(r"^COPY (.+)$", docker, re.M) for word in line.split()[:-1]]
+    apptainer = (folder / "container.def").read_text().split("%files")[1].split("%post")[0]
+    pairs = [line.split() for line in apptainer.strip().splitlines()]
+    assert {source.rstrip("/") for source in sources} == {source for source, _ in pairs}
+    for source, target in pairs:
+        assert (folder / source).exists(), source
+        assert target == f"/workspace/{source}"
+    copied = {source.rstrip("/") for source in sources}
+    assert {path.name for path in folder.iterdir()} - copied == {"Dockerfile", "container.def"}
+
+
+def test_the_recipes_name_a_tagged_image_and_install_the_pins(folder):
+    docker, apptainer = (folder / "Dockerfile").read_text(), (folder / "container.def").read_text()
+    image = f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim-bookworm"
+    assert re.findall(r"^FROM (.+)$", docker, re.M) == re.findall(r"^From: (.+)$", apptainer, re.M) == [image]
+    for text in (docker, apptainer):
+        [names] = re.findall(r"pip install --no-cache-dir -r (\S+) -c (\S+)", text)
+        for name in names:
+            assert (folder / name.removeprefix("/workspace/")).is_file()
+        assert "requirements-gpu.txt" in names[0]
+    for line in (folder / "envs/requirements-gpu.txt").read_text().splitlines():
+        if line.startswith("-r "):
+            assert (folder / "envs" / line.removeprefix("-r ")).is_file()
+
+
+INSTRUCTIONS = {"FROM", "RUN", "WORKDIR", "COPY", "ENV", "CMD"}
+
+
+def test_every_line_of_the_dockerfile_is_an_instruction_with_arguments(folder):
+    joined = (folder / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
+    assert lines[0].split()[0] == "FROM"
+    assert all(line.split()[0] in INSTRUCTIONS and len(line.split()) > 1 for line in lines)
+    [command] = [line.removeprefix("CMD ") for line in lines if line.startswith("CMD ")]
+    assert json.loads(command) == ["sh", "predict.sh"]
+
+
+RECORDER = """#!/bin/sh
+for word in "$@"; do printf '%s\\0' "$word"; done >> "$RECORD"
+printf '\\1\\0' >> "$RECORD"
+[ "$2" != "$FAILING" ]
+"""
+"""Stands for the interpreter: it writes down its arguments, and fails for the module `FAILING`."""
+
+
+def run(folder, place, code=0, **variables):
+    """The arguments of each command that `predict.sh` starts, as `sh` passes them on; what it leaves in TMPDIR."""
+    for name in ("inputs", "tmp"):
+        (place / name).mkdir(exist_ok=True)
+    recorder, record = place / "python", place / "record"
+    recorder.write_text(RECORDER)
+    recorder.chmod(0o755)
+    record.unlink(missing_ok=True)
+    variables = {"INPUTS": place / "inputs", "OUTPUTS": place / "out", "TMPDIR": place / "tmp"} | variables
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": recorder, "RECORD": record, "FAILING": "", **variables}
+    done = subprocess.run(["sh", "predict.sh"], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert list((place / "tmp").iterdir()) == []
+    return [command.strip("\0").split("\0") for command in record.read_text().split("\1")[:-1]]
+
+
+def steps(commands):
+    """Module and arguments of each step; one that is started on devices comes after `cli.devices`."""
+    for _, module, *rest in commands:
+        yield module, rest
+        if "-m" in rest:
+            yield rest[rest.index("-m") + 1], rest[rest.index("-m") + 2 :]
+
+
+@pytest.fixture(scope="module")
+def started(folder, tmp_path_factory):
+    return list(steps(run(folder, tmp_path_factory.mktemp("started"))))
+
+
+def test_predict_runs_the_steps_that_decide_when_it_is_packed_again(started):
+    assert list(dict.fromkeys(module for module, _ in started)) == list(STEPS)
+
+
+def parameters_of(module):
+    """The keyword parameters of a step's function, each with whether it has to be given."""
+    syntax = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+    calls = [node for node in ast.walk(syntax) if isinstance(node, ast.Call)]
+    [name] = [call.args[0].id for call in calls if getattr(call.func, "id", "") == "run_step"]
+    [function] = [node for node in syntax.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    return {argument.arg: default is None for argument, default in pairs}
+
+
+def test_every_flag_of_predict_is_one_of_its_step(started):
+    for module, words in started:
+        if module.endswith("cli.devices"):
+            continue
+        parameters = parameters_of(module)
+        flags = {word.removeprefix("--").replace("-", "_") for word in words if re.fullmatch(r"--[a-z-]+", word)}
+        assert {name for name, needed in parameters.items() if needed} <= flags <= set(parameters), module
+
+
+def flags_of(module, started):
+    """The first value of each flag of a step."""
+    words = dict(started)[f"workflow_scripts.{module}"]
+    return {word: value for word, value in pairwise(words) if word.startswith("--")}
+
+
+def test_what_the_configuration_wrote_passes_the_shell_unchanged(started):
+    assert json.loads(flags_of("infer.answer", started)["--members"])["prompt"]["system"] == PROMPT
+
+
+def test_gpus_are_taken_and_processes_are_as_many_as_shared_memory_allows(started):
+    assert dict(started)["workflow_scripts.cli.devices"][0] == "1"
+    free = shutil.disk_usage("/dev/shm").free // 10**9
+    threads = int(flags_of("features.extract", started)["--threads"])
+    assert 1 <= threads <= min(12, 1 + free, os.cpu_count())
+
+
+def test_the_stated_time_is_held_against_and_fails_no_run(started):
+    flags = flags_of("submit.outcome", started)
+    assert flags["--limit"] == "3600" and flags["--strict"] == "False"
+
+
+def test_variables_of_the_environment_are_followed(folder, tmp_path):
+    commands = list(steps(run(folder, tmp_path, THREADS="3", BATCH="7", LIMIT_SECONDS="90")))
+    assert flags_of("infer.answer", commands)["--batch"] == "7"
+    assert flags_of("features.extract", commands)["--threads"] == "3"
+    assert flags_of("submit.outcome", commands)["--limit"] == "90"
+    assert flags_of("submit.outcome", commands)["--strict"] == "True"
+
+
+def test_relative_paths_are_those_of_the_folder_where_it_starts(folder, tmp_path):
+    """As in `INPUTS=inputs PYTHON=.venv/bin/python sh CONTAINER/predict.sh`."""
+    relative = {
+        name: os.path.relpath(tmp_path / path, folder) for name, path in (("INPUTS", "inputs"), ("PYTHON", "python"))
+    }
+    commands = list(steps(run(folder, tmp_path, OUTPUTS=os.path.relpath(tmp_path / "out", folder), **relative)))
+    assert len(commands) == len(STEPS) + 1
+    assert flags_of("submit.inputs", commands)["--inputs"] == str(tmp_path / "inputs")
+    assert flags_of("infer.export", commands)["--out"] == str(tmp_path / "out/predictions.json")
+
+
+def test_a_step_that_fails_ends_it_and_leaves_no_older_answers(folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/predictions.json").write_text("of an earlier run")
+    commands = run(folder, tmp_path, code=1, FAILING="workflow_scripts.data.convert")
+    assert [module for _, module, *_ in commands][-1] == "workflow_scripts.data.convert"
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def adapter_in(settings, tmp_path, place):
+    """The files of the adapter that is packed for a system with this one."""
+    given = settings | {"member": Member(system="tuned", adapter=str(place)), "out": tmp_path / "out/container.json"}
+    write_container(**given)
+    assert json.loads(given["out"].read_text())["system"]["adapter"] == "adapter"
+    return {path.name: path.read_bytes() for path in (tmp_path / "out/adapter").iterdir()}
+
+
+def test_a_published_adapter_is_packed_from_its_record(settings, tmp_path):
+    snapshot = shutil.copytree(settings["member"].adapter, tmp_path / "snapshot")
+    record = tmp_path / "records/theirs.json"
+    write_record(record, "theirs", "adapter", snapshot, "0" * 40, checkpoint="lab/theirs")
+    names = ("adapter_config.json", "adapter_model.safetensors")
+    assert adapter_in(settings, tmp_path, record) == {name: (snapshot / name).read_bytes() for name in names}
+    (snapshot / "adapter_config.json").write_text('{"r": 4}')
+    with pytest.raises(BadFile, match=r"adapter_config\.json was changed since .*theirs\.json was written"):
+        adapter_in(settings, tmp_path, record)
+
+
+def test_weights_trained_in_full_are_packed_with_their_record(settings, tmp_path):
+    folder = tmp_path / "full"
+    folder.mkdir()
+    save_file({"q_proj": np.ones((2, 2), np.float32)}, folder / "weights.safetensors")
+    (folder / "weights.json").write_text('{"weights": "attention"}')
+    assert adapter_in(settings, tmp_path, folder) == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_base_model_without_cached_features_needs_neither_adapter_nor_index(settings, tmp_path):
+    base = settings | {"member": Member(system="base"), "features": False, "gpus": 0, "seconds": None, "threads": 1}
+    write_container(**base | {"out": tmp_path / "base/container.json"})
+    folder = tmp_path / "base"
+    script, docker = (folder / "predict.sh").read_text(), (folder / "Dockerfile").read_text()
+    assert not (folder / "adapter").exists() and "adapter/" not in docker and "requirements.txt" in docker
+    assert "features.extract" not in script and "--features" not in script
+    assert "${LIMIT_SECONDS:-}" in script and "shm" not in script
+
+
+def test_an_image_that_would_be_too_large_is_refused_before_it_is_there(settings, tmp_path):
+    with pytest.raises(Refused, match=r"an image of about 10\.\d GB.*limit is 10 GB.*raise container\.gigabytes"):
+        write_container(**settings | {"gigabytes": 10.0, "out": tmp_path / "large/container.json"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_something_else_is_not_replaced(settings, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").write_text("years")
+    with pytest.raises(Refused, match=r"holds thesis\.tex, which is no part of a container"):
+        write_container(**settings | {"out": tmp_path / "mine/container.json"})
+    assert (tmp_path / "mine/thesis.tex").read_text() == "years"
+
+
+def test_a_container_is_replaced_whole(settings, tmp_path):
+    given = settings | {"out": tmp_path / "again/container.json"}
+    write_container(**given)
+    (tmp_path / "again/model/stale.txt").write_text("of another model")
+    write_container(**given)
+    assert not (tmp_path / "again/model/stale.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["again"]
+
+
+@pytest.mark.parametrize("change", ["changed", "removed"])
+def test_a_model_that_is_not_the_recorded_one_is_refused(settings, toy, tmp_path, change):
+    shutil.copytree(toy.with_suffix(""), tmp_path / "toy")
+    shutil.copyfile(toy, tmp_path / "toy.json")
+    file = tmp_path / "toy/config.json"
+    file.write_text(file.read_text() + " ") if change == "changed" else file.unlink()
+    with pytest.raises(BadFile, match=r"config\.json is (not what|missing).*delete .*toy\.json and run again"):
+        write_container(**settings | {"model": tmp_path / "toy.json", "out": tmp_path / "out/container.json"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_task_of_another_package_is_refused(settings, tmp_path):
+    """The container would not know it: a package that registers a task is really there, for one process."""
+    site = tmp_path / "site"
+    about = site / "foreign-1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Name: foreign\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[flarebench.tasks]\nyes_no = foreign:TASK\n")
+    (site / "foreign.py").write_text(
+        "from workflow_scripts.core.tasks import Task\nTASK = Task('yes_no', ('yes no',), 8, 'foreign')\n"
+    )
+    program = "from workflow_scripts.submit.container import _check_tasks; _check_tasks()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env={"PYTHONPATH": str(site)}, capture_output=True, text=True
+    )
+    assert "task 'yes_no' is defined in foreign, which the container does not hold" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["majority", "tund"])
+def test_a_system_without_a_model_here_is_refused_in_the_configuration(name):
+    raw = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    with pytest.raises(ConfigurationError, match=rf"container\.systems: '{name}' is no system whose .*: base, tuned$"):
+        load_configuration(raw | {"container": {"systems": [name]}}, "my.yaml")
+
+
+def test_the_tuned_systems_are_packed_where_none_is_named():
+    assert Container().to_pack(["tuned"], ["base", "tuned"]) == ["tuned"]
+    assert Container(systems=("base",)).to_pack(["tuned"], ["base", "tuned"]) == ["base"]
+    with pytest.raises(ValueError, match=r"no system is tuned; name one in container\.systems: base"):
+        Container().to_pack([], ["base"])

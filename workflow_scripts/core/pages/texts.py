@@ -1,0 +1,24 @@
+"""Texts of others on a page: what turns their direction is seen, and long ones are cut."""
+
+import re
+
+_TURNING = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+"""Characters that turn the direction of what follows them, even beyond the element that holds them: of a class of
+characters, as Python and JavaScript write it."""
+
+_DIRECTIONS = re.compile(f"[{_TURNING}]")
+
+VISIBLE = f"""const visible = (text) =>
+  text.replace(/[{_TURNING}]/g, (c) => `[U+${{c.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}}]`);
+"""
+"""`visible_directions` as a function of a page's script."""
+
+
+def visible_directions(text: str) -> str:
+    """A text whose controls of direction are shown as `[U+202E]`: an unmatched one would turn what stands after it."""
+    return _DIRECTIONS.sub(lambda control: f"[U+{ord(control[0]):04X}]", text)
+
+
+def cut(text: str, length: int) -> str:
+    """`text`, cut where it is longer than `length` characters; then it says how long it is."""
+    return text if len(text) <= length else f"{text[:length]} … ({len(text):,} characters)"
