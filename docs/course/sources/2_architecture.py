@@ -117,9 +117,9 @@ show(index.assign(sha256=index["sha256"].str[:12] + "…", shard=index["shard"].
 # %%
 first = index.iloc[0]
 with safe_open(course.path("features/{model}/{split}/index.parquet").parent / first["shard"], "pt") as shard:
-    name = sorted(shard.keys())[0]
-    features = shard.get_slice(name)[int(first["row"])].float()
-print(f"tensor {name}: one image is {tuple(features.shape)}")
+    begin, end = shard.get_tensor("offsets")[int(first["row"]) : int(first["row"]) + 2].tolist()
+    features = shard.get_slice("features")[begin:end].float()
+print(f"rows {begin} to {end - 1} of the shard are one image: {tuple(features.shape)}")
 
 norms = features.norm(dim=-1).reshape(round(here.image_tokens**0.5), -1)
 grid = pd.DataFrame(

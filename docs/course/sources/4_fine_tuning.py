@@ -10,7 +10,7 @@ import pandas as pd
 from lessons import BASE, TUNED, moving_mean, open_course, show, show_chart
 from transformers import AutoProcessor
 
-from workflow_scripts.models.families import gemma3
+from workflow_scripts.models.families.gemma3 import FAMILY
 from workflow_scripts.models.prompts import chat
 
 course = open_course("config/config.yaml")
@@ -44,10 +44,11 @@ show(
 # %%
 processor = AutoProcessor.from_pretrained(course.path("models/{model}"), local_files_only=True)
 row = next(row for row in course.rows(course.training) if row.task == "report")
-prompt = gemma3.prompt_ids(processor, chat(row.question, len(row.images)))
-answer = gemma3.answer_ids(processor, row.answer)
+sizes = [(image.width, image.height) for image in row.images]
+prompt = FAMILY.prompt_ids(processor, chat(row.question, len(row.images)), sizes)
+answer = FAMILY.answer_ids(processor, row.answer)
 
-image_token = gemma3.image_token_id(processor)
+image_token = FAMILY.image_token_id(processor)
 text = processor.tokenizer.decode([token for token in prompt if token != image_token])
 print("prompt, without its image tokens:", repr(text))
 print("answer:                          ", repr(processor.tokenizer.decode(answer)))
