@@ -31,6 +31,7 @@ def test_an_adapter_is_two_lines_and_is_fetched_for_its_system(revision):
 
 def test_an_adapter_may_be_a_folder_even_with_an_at_sign_in_its_name(tmp_path):
     folder = tmp_path / "lora@v2"
+    folder.mkdir()
     fetched = configured(adapter=str(folder)).checkpoints()["adapters/theirs"]
     assert (fetched.checkpoint, fetched.revision) == (str(folder), None)
 

@@ -120,7 +120,7 @@ def test_a_changed_image_alone_is_computed_again(root, run, computed, tmp_path):
     after = write_split(tmp_path / "after.parquet", copy)
     run(after, "after/index.parquet", root=copy)
     assert computed == [8, 1]
-    assert len(FeatureStore(tmp_path / "after/index.parquet").read(list(images_of(after)))) == 8
+    assert len(FeatureStore(tmp_path / "after/index.parquet").read(list(images_of(after)))) == 8 * 16
 
 
 @pytest.mark.parametrize("damaged", ["features.safetensors", "entry.json"])

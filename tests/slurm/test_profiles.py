@@ -20,4 +20,4 @@ def test_a_cluster_run_is_planned_with_capped_memory(tmp_path):
     folder = checkout(tmp_path)
     given = ("--configfile", "config/medgemma-flare.yaml", "--resources", "mem_mb=40000")
     output = snakemake(folder, "-n", "--workflow-profile", "profiles/slurm", *given)
-    assert "Tuning tuned [2 CPU, 1 GPU, 40000 MB, 720 min]" in output
+    assert "Tuning tuned on stored features [2 CPU, 1 GPU, 40000 MB, 720 min]" in output

@@ -42,10 +42,9 @@ class Idefics3(Family):
 
     def load_processor(self, folder: Path) -> Idefics3Processor:
         """Tokenizer and image preparation alone: SmolVLM2's own processor would ask for packages that decode video."""
-        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         settings, _ = Idefics3Processor.get_processor_dict(folder, local_files_only=True)
-        images = AutoImageProcessor.from_pretrained(folder, **options)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        images = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         template = settings.get("chat_template") or tokenizer.chat_template
         return Idefics3Processor(images, tokenizer, settings["image_seq_len"], chat_template=template)
 
