@@ -44,10 +44,9 @@ class InternVL(Family):
 
     def load_processor(self, folder: Path) -> InternVLProcessor:
         """Tokenizer, image preparation and chat template of a checkpoint."""
-        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         settings, _ = InternVLProcessor.get_processor_dict(folder, local_files_only=True)
-        images = AutoImageProcessor.from_pretrained(folder, **options)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        images = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         template = settings.get("chat_template") or tokenizer.chat_template
         return ImageTextProcessor(
             images, tokenizer, image_seq_length=settings["image_seq_length"], chat_template=template
