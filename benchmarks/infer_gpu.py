@@ -29,8 +29,9 @@ from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.images import open_image
 from workflow_scripts.core.requests import Request, RequestImage
-from workflow_scripts.core.rows import ExpectedFormat, FeaturePlace, Image, Prediction, Row
+from workflow_scripts.core.rows import ExpectedFormat, Image, Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.training_rows import FeaturePlace
 from workflow_scripts.engines.local.engine import TransformersEngine, vision_source
 from workflow_scripts.features import extract
 from workflow_scripts.models.kernels import speed_up_inference

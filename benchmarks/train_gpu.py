@@ -21,8 +21,9 @@ from benchmarks.shapes import SIDE, write_images, write_medgemma
 from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.files import sha256_of_file
-from workflow_scripts.core.rows import FeaturePlace, Image
+from workflow_scripts.core.rows import Image
 from workflow_scripts.core.tables import write_rows
+from workflow_scripts.core.training_rows import FeaturePlace
 from workflow_scripts.features import extract
 from workflow_scripts.models import kernels
 from workflow_scripts.models.loading import Loaded, load

@@ -1,4 +1,4 @@
-"""Writes the two generated pages: docs/columns.md from core/rows.py, docs/configuration.md from config/reference.yaml.
+"""Writes two pages: docs/columns.md from the rows in core/, docs/configuration.md from config/reference.yaml.
 
 `python docs/reference.py` writes both after a change; a test fails while they drift.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ROWS = ROOT / "workflow_scripts/core/rows.py"
+ROWS = sorted((ROOT / "workflow_scripts/core").glob("*rows.py"))
 REFERENCE = ROOT / "config/reference.yaml"
 COLUMNS_PAGE = ROOT / "docs/columns.md"
 CONFIGURATION_PAGE = ROOT / "docs/configuration.md"
@@ -54,7 +54,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One dataclass, or named tuple, of core/rows.py."""
+    """One dataclass, or named tuple, of a module of rows."""
 
     name: str
     description: str  # first sentence of the docstring
@@ -83,11 +83,11 @@ def _comment(line: str) -> str:
 
 def columns_text() -> str:
     """The page of all tables and their columns."""
-    listed = tables(ROWS.read_text(encoding="utf-8"))
+    listed = [table for file in ROWS for table in tables(file.read_text(encoding="utf-8"))]
     lines = [
         "# Columns",
         "",
-        "<!-- Generated from workflow_scripts/core/rows.py by docs/reference.py: do not edit. -->",
+        "<!-- Generated from the rows in workflow_scripts/core by docs/reference.py: do not edit. -->",
         "",
         "Every table of a run is Parquet, one typed row a line; `| None` means that a cell may be empty. Paths are",
         "below the results folder. `pandas.read_parquet` opens each of them.",

@@ -12,7 +12,7 @@ from workflow_scripts.core.manifest import dataset_stamps
 from workflow_scripts.models.record import checkpoint_identity
 from workflow_scripts.judges.prompt_files import prompt_files
 from workflow_scripts.cache.fingerprints import identity as code
-from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, SyntheticDataset
+from workflow_scripts.core.config.datasets import PREPARED, HubDataset, LocalDataset, SyntheticDataset
 from workflow_scripts.core.config.judges import RecordedJudge, ServerJudge, CheckpointJudge
 from workflow_scripts.core.config.models import READS_NO_IMAGES, HubModel, SyntheticModel
 from workflow_scripts.core.config.section import canonical_json
@@ -69,6 +69,11 @@ def root_of(dataset):
     """The folder that the image paths of a dataset start from."""
     entry = CONFIG.datasets[dataset]
     return str(CONFIG.folder_of(dataset)) if isinstance(entry, LocalDataset) else f"{R}/data/{dataset}/root"
+
+
+def code_of_source(dataset):
+    """The fingerprint of what reads one kind of source."""
+    return code(f"workflow_scripts.data.sources.{CONFIG.datasets[dataset].source}")
 
 
 def protected_from(split):

@@ -59,6 +59,34 @@ rule data_download:
         " --manifest {output.manifest:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
+rule data_prepare:
+    """Lay out a table, a DICOM folder or NIfTI volumes as FLARE lays out its folders."""
+    output:
+        manifest=f"{R}/data/{{dataset}}/manifest.json",
+    log:
+        f"{R}/logs/data_prepare/{{dataset}}.log",
+    benchmark:
+        f"{R}/benchmarks/data_prepare/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset=named(CONFIG.datasets, PREPARED),
+    conda:
+        CONDA
+    threads: 2
+    resources:
+        mem_mb=growing(3000),
+        runtime=growing(60),
+    params:
+        code=lambda w: [code("workflow_scripts.data.prepare"), code_of_source(w.dataset)],
+        spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
+        source=lambda w: CONFIG.datasets[w.dataset].path,
+        root=lambda w: root_of(w.dataset),
+    message:
+        "Preparing {wildcards.dataset}: {params.source} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.data.prepare --spec {params.spec:q} --source {params.source:q} --out {params.root:q}"
+        " --manifest {output.manifest:q} --jobs {threads} 2>&1 | tee {log:q}"
+
+
 rule data_convert:
     """Type every record of a dataset; what cannot be used goes to quarantine with a reason."""
     input:

@@ -21,17 +21,9 @@ from workflow_scripts import ROOT
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.workflow import load_configuration
 from workflow_scripts.core.manifest import take_inventory, write_manifest
-from workflow_scripts.core.rows import (
-    JudgedPair,
-    MetricValue,
-    Outcome,
-    Prediction,
-    QuarantinedRow,
-    ReportScore,
-    Row,
-    TrainingStep,
-)
+from workflow_scripts.core.rows import JudgedPair, MetricValue, Outcome, Prediction, QuarantinedRow, ReportScore, Row
 from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.training_rows import TrainingStep
 from workflow_scripts.models.record import write_record
 
 PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from workflow_scripts.core.config.datasets import Policies
+from workflow_scripts.core.config.sources.entry import Policies
 from workflow_scripts.core.manifest import take_inventory, write_manifest
 from workflow_scripts.core.rows import Convention, ImageFacts, QuarantinedRow, Row
 from workflow_scripts.core.tables import rows_of, write_rows

@@ -65,7 +65,7 @@ import resource, sys
 from pathlib import Path
 import workflow_scripts.data.convert as convert
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
-from workflow_scripts.core.config.datasets import Policies
+from workflow_scripts.core.config.sources.entry import Policies
 done = convert.convert_dataset(Path(sys.argv[1]), Path(sys.argv[2]), Policies(), Path(sys.argv[3]), 1)
 print(done.counts.rows, done.quarantine["reason"].to_pylist())
 """

@@ -7,8 +7,8 @@ import pytest
 
 from tests.data.roots import converted, png, write_subset
 from workflow_scripts import ROOT
+from workflow_scripts.core.files import LONGEST_INTEGER
 from workflow_scripts.core.images import ALLOWANCE, FORMATS, LARGEST_FILE, RATIO
-from workflow_scripts.core.json_values import LONGEST_INTEGER
 from workflow_scripts.core.manifest import IMAGE_ENDINGS, QUESTION_ENDINGS, SPLIT_FOLDERS
 from workflow_scripts.core.tasks import BUILT_IN
 from workflow_scripts.data.auditing.near_duplicates import NEAR, NEAR_FINE

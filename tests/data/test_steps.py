@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.data.roots import converted, png, row, write_converted, write_subset
-from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, Policies, Split, SyntheticDataset
+from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, Split, SyntheticDataset
+from workflow_scripts.core.config.sources.entry import Policies
 from workflow_scripts.core.manifest import take_inventory
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,9 @@ from PIL import Image
 from tests.conftest import make_row
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.images import BadImage, open_image
-from workflow_scripts.core.rows import FeaturePlace, Row
+from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.training_rows import FeaturePlace
 from workflow_scripts.features import extract as module
 from workflow_scripts.features.extract import extract
 from workflow_scripts.models.loading import load

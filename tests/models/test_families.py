@@ -15,8 +15,9 @@ from workflow_scripts.core.config.models import READS_NO_IMAGES, Family, HubMode
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file
-from workflow_scripts.core.rows import Image, Prediction, Row, TrainingStep
+from workflow_scripts.core.rows import Image, Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.training_rows import TrainingStep
 from workflow_scripts.features.extract import extract
 from workflow_scripts.infer.answer import GroupMember, answer
 from workflow_scripts.models.families.family import arguments

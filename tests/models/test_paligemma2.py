@@ -25,8 +25,9 @@ from workflow_scripts.core.config.models import SyntheticModel
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.images import open_image
-from workflow_scripts.core.rows import Prediction, Row, TrainingStep
+from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows
+from workflow_scripts.core.training_rows import TrainingStep
 from workflow_scripts.features.extract import extract
 from workflow_scripts.infer.answer import GroupMember, answer
 from workflow_scripts.models.families.paligemma2 import FAMILY as paligemma2

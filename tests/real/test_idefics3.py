@@ -20,8 +20,9 @@ from tests.real.checkpoint import INSTALL, absent_modules, converted
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import sha256_of_file
-from workflow_scripts.core.rows import ExpectedFormat, Image, Option, Prediction, Row, TrainingStep
+from workflow_scripts.core.rows import ExpectedFormat, Image, Option, Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.training_rows import TrainingStep
 from workflow_scripts.features.extract import extract
 from workflow_scripts.infer.answer import GroupMember, answer
 from workflow_scripts.models.loading import load

@@ -16,9 +16,9 @@ from workflow_scripts.core.rows import (
     Outcome,
     ReportScore,
     Row,
-    TrainingStep,
 )
 from workflow_scripts.core.tables import write_rows
+from workflow_scripts.core.training_rows import TrainingStep
 from workflow_scripts.judges.crimson import ERROR_TYPES, WEIGHTS
 from workflow_scripts.judges.judgements import pairs_of
 from workflow_scripts.score.comparisons import write_comparisons

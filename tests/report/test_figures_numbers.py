@@ -25,9 +25,9 @@ from workflow_scripts.core.rows import (
     Option,
     Outcome,
     Row,
-    TrainingStep,
 )
 from workflow_scripts.core.tables import read_rows
+from workflow_scripts.core.training_rows import TrainingStep
 from workflow_scripts.report.palette import system_colours
 from workflow_scripts.report.plots.answers import answers_of, kind_of
 from workflow_scripts.report.plots.boxes import THRESHOLDS, box_pairs, curve_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflow_scripts.core.rows import SampleAnswer, TrainingStep
+from workflow_scripts.core.training_rows import SampleAnswer, TrainingStep
 from workflow_scripts.report.palette import system_colours
 from workflow_scripts.report.plots.render import write_drawings
 from workflow_scripts.report.plots.training import settings_of, sweep_plot, training_curves

@@ -8,8 +8,9 @@ import pytest
 from tests.conftest import make_row
 from tests.report.rows import filled
 from workflow_scripts.core.files import BadFile, write_json
-from workflow_scripts.core.rows import LeftOutRow, QuarantinedRow, Row, TrainingStep
+from workflow_scripts.core.rows import LeftOutRow, QuarantinedRow, Row
 from workflow_scripts.core.tables import write_rows
+from workflow_scripts.core.training_rows import TrainingStep
 from workflow_scripts.report.lineage import lineage
 from workflow_scripts.report.methods import REARRANGEMENTS, methods_text
 from workflow_scripts.score.comparisons import TESTS_PER_RESAMPLE

@@ -16,8 +16,8 @@ from safetensors.numpy import save_file
 
 from workflow_scripts import ROOT
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.datasets import Policies
 from workflow_scripts.core.config.engines import Container, Inference
+from workflow_scripts.core.config.sources.entry import Policies
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
 from workflow_scripts.core.files import BadFile, sha256_of_file

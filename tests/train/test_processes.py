@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from workflow_scripts import ROOT
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.systems import Prompt
-from workflow_scripts.core.rows import TrainingStep
 from workflow_scripts.core.tables import read_rows
+from workflow_scripts.core.training_rows import TrainingStep
 
 pytestmark = pytest.mark.slow
 RECIPE = Recipe(lora=Lora(r=4, alpha=4, dropout=0.0), learning_rate=5e-3, epochs=None, steps=300, batch=4, save_every=3)

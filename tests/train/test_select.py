@@ -8,9 +8,10 @@ import pytest
 from tests.conftest import make_row
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.recipes import Evaluation, Recipe, Selection
-from workflow_scripts.core.rows import Row, SampleAnswer, TrainingStep
+from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tables import write_rows
 from workflow_scripts.core.tasks import tasks
+from workflow_scripts.core.training_rows import SampleAnswer, TrainingStep
 from workflow_scripts.train.select import mean_row_score, select
 
 FREE_TEXT = next(task.name for task in tasks().values() if task.free_text)

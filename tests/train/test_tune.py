@@ -15,8 +15,8 @@ from workflow_scripts.core.config.recipes import Evaluation, Lora, Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.images import BadImage
-from workflow_scripts.core.rows import TrainingStep
 from workflow_scripts.core.tables import read_rows
+from workflow_scripts.core.training_rows import TrainingStep
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.record import write_record
 from workflow_scripts.train import tune as module

@@ -12,8 +12,9 @@ from workflow_scripts.core.config.recipes import Evaluation, Lora, Recipe, Sampl
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.config.workflow import Publication
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.rows import Row, SampleAnswer, TrainingStep
+from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.training_rows import SampleAnswer, TrainingStep
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.models.record import adapter_content, read_record
 from workflow_scripts.models.vision_features import FeatureStore

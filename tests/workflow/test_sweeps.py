@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from tests.workflow.runs import ROOT, checkout, logged_out, planned, snakemake
-from workflow_scripts.core.rows import MetricValue, Prediction, SampleAnswer, TrainingStep
+from workflow_scripts.core.rows import MetricValue, Prediction
 from workflow_scripts.core.tables import read_rows
+from workflow_scripts.core.training_rows import SampleAnswer, TrainingStep
 
 pytestmark = pytest.mark.workflow
 CONFIG, RESULTS = "config/sweep.yaml", "results/sweep"

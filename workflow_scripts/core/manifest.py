@@ -12,8 +12,7 @@ from typing import NamedTuple, TypedDict
 
 from tqdm import tqdm
 
-from workflow_scripts.core.files import BadFile, read_json, sha256_of_file, write_json
-from workflow_scripts.core.json_values import is_unicode
+from workflow_scripts.core.files import BadFile, is_unicode, read_json, sha256_of_file, write_json
 
 SPLIT_FOLDERS = {
     "training": "training",

@@ -20,6 +20,14 @@ class Image(NamedTuple):
     sha256: str  # of the bytes that `core.images.image_bytes` reads
     width: int  # pixels, after EXIF's turn
     height: int
+    role: str = ""  # in the row: current, prior, slice 12; empty where the row says nothing of it
+
+
+class Group(NamedTuple):
+    """What a source says of a row beside question and answer: hospital, scanner, sex, age band."""
+
+    name: str
+    value: str
 
 
 class Option(NamedTuple):
@@ -81,6 +89,7 @@ class Row:
     number: float | None = None
     boxes: tuple[Box, ...] | None = None
     instances: tuple[Instance, ...] | None = None
+    groups: tuple[Group, ...] = ()  # by name, sorted; empty where the source has none
 
     @property
     def has_answer(self) -> bool:
@@ -362,37 +371,3 @@ class ReportScore:
     stratum: str | None  # normal or abnormal reference; None: all
     value: float | None  # None: see status
     status: str  # valid, abstained, invalid, or unreadable_script
-
-
-@dataclass(frozen=True, slots=True)
-class FeaturePlace:
-    """Where an image's vision features lie."""
-
-    sha256: str  # of the image file
-    shard: str  # file, relative to the index
-    row: int  # place in the shard
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingStep:
-    """One line of a training log."""
-
-    step: int
-    epoch: float
-    loss: float | None
-    token_accuracy: float | None
-    learning_rate: float | None
-    gradient_norm: float | None
-    entropy: float | None  # mean over answer tokens, nats
-    evaluation_loss: float | None  # on rows held back; None between evaluations
-
-
-@dataclass(frozen=True, slots=True)
-class SampleAnswer:
-    """What a model answered to a row that was held back, at one evaluation of its training."""
-
-    step: int
-    uid: str
-    question: str
-    reference: str  # the row's answer
-    text: str

@@ -14,7 +14,7 @@ from workflow_scripts.cache import fingerprints
 from workflow_scripts.cache.keys import cache_key
 from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.command import run_step
-from workflow_scripts.core.config.datasets import Policies, SubsetConventions
+from workflow_scripts.core.config.sources.entry import Policies, SubsetConventions
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.manifest import SPLIT_FOLDERS, is_image_name, read_manifest
 from workflow_scripts.core.rows import Convention, ImageFacts, QuarantinedRow, Row

@@ -15,8 +15,9 @@ from workflow_scripts.cache.keys import cache_key
 from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.images import BadImage
-from workflow_scripts.core.rows import FeaturePlace, Image, Row
+from workflow_scripts.core.rows import Image, Row
 from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.training_rows import FeaturePlace
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.models.record import read_record
 from workflow_scripts.models.runtime import identity_of_runtime

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.json_values import is_unicode, loads
+from workflow_scripts.core.files import BadFile, is_unicode, loads
 
 ANSWERS = ("prediction", "Answer")
 """Fields that hold the answer, the first that is there; a question file's own `Answer` stands beside a prediction."""

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from workflow_scripts.cache.store import fault_of_file
 from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.core.images import BadImage, decode_image, image_bytes
-from workflow_scripts.core.rows import FeaturePlace
 from workflow_scripts.core.tables import read_rows
+from workflow_scripts.core.training_rows import FeaturePlace
 
 SHARD_FILE = "features.safetensors"
 

@@ -9,18 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.core.command import Refused, run_step
-from workflow_scripts.core.rows import (
-    Agreement,
-    Comparison,
-    JudgedFinding,
-    JudgedPair,
-    MetricValue,
-    Outcome,
-    Row,
-    SampleAnswer,
-    TrainingStep,
-)
+from workflow_scripts.core.rows import Agreement, Comparison, JudgedFinding, JudgedPair, MetricValue, Outcome, Row
 from workflow_scripts.core.tables import read_rows
+from workflow_scripts.core.training_rows import SampleAnswer, TrainingStep
 from workflow_scripts.judges.judgements import pairs_of
 from workflow_scripts.report.lineage import CONFIGURATION, read_configuration, read_object
 from workflow_scripts.report.palette import system_colours

@@ -11,8 +11,9 @@ import torch
 from transformers import TrainerCallback
 
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.rows import Row, SampleAnswer
+from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tasks import tasks
+from workflow_scripts.core.training_rows import SampleAnswer, TrainingStep
 from workflow_scripts.models.loading import Loaded
 from workflow_scripts.train.rows import Collator, TrainingRow, model_inputs
 
@@ -138,3 +139,17 @@ class AnswerSamples(TrainerCallback):
 def spread(count: int, most: int) -> list[int]:
     """At most `most` of `count` places, evenly spread."""
     return sorted({(2 * number + 1) * count // (2 * most) for number in range(most)}) if count else []
+
+
+def history_line(entry: dict) -> TrainingStep:
+    """An entry of the trainer's log."""
+    return TrainingStep(
+        step=entry["step"],
+        epoch=entry["epoch"],
+        loss=entry.get("loss"),
+        token_accuracy=entry.get("mean_token_accuracy"),
+        learning_rate=entry.get("learning_rate"),
+        gradient_norm=entry.get("grad_norm"),
+        entropy=entry.get("entropy"),
+        evaluation_loss=entry.get("eval_loss"),
+    )

@@ -18,9 +18,10 @@ from workflow_scripts.core.config.models import DATASETS_FORM, BoxForm
 from workflow_scripts.core.config.recipes import Recipe, Selection
 from workflow_scripts.core.files import write_json
 from workflow_scripts.core.metrics import ScoredAnswer
-from workflow_scripts.core.rows import Row, SampleAnswer, TrainingStep
+from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.core.tasks import load_part, tasks
+from workflow_scripts.core.training_rows import SampleAnswer, TrainingStep
 from workflow_scripts.models.record import read_record
 from workflow_scripts.tasks.boxes.model_reading import in_the_rows_form
 from workflow_scripts.tasks.boxes.model_sizes import ModelBoxes, model_boxes

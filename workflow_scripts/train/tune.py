@@ -23,8 +23,9 @@ from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import BadFile, sha256_of_file, write_json
 from workflow_scripts.core.provenance import write_provenance
-from workflow_scripts.core.rows import Row, SampleAnswer, TrainingStep
+from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tables import read_rows, write_rows
+from workflow_scripts.core.training_rows import SampleAnswer, TrainingStep
 from workflow_scripts.models.families.registry import load_family
 from workflow_scripts.models.kernels import speed_up_training
 from workflow_scripts.models.loading import Loaded, load
@@ -34,7 +35,7 @@ from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 from workflow_scripts.models.vision_features import FeatureStore
 from workflow_scripts.tasks.boxes.model_answers import native_row
 from workflow_scripts.tasks.boxes.model_sizes import model_boxes
-from workflow_scripts.train.callbacks import SAMPLES, AnswerSamples, SaveOnSignal, StopWhenLost, spread
+from workflow_scripts.train.callbacks import SAMPLES, AnswerSamples, SaveOnSignal, StopWhenLost, history_line, spread
 from workflow_scripts.train.card import name_base, write_card
 from workflow_scripts.train.memory import TYPICAL, card_gib, micro_batch, token_parts
 from workflow_scripts.train.preflight import check_batch, check_rows
@@ -277,7 +278,7 @@ def tune(
     }
     write_provenance(fresh / "provenance.json", provenance)
     put_in_place(adapter, fresh)
-    write_rows(history, [_training_step(entry) for entry in log], TrainingStep)
+    write_rows(history, [history_line(entry) for entry in log], TrainingStep)
     answers = [SampleAnswer(**answer) for entry in trainer.state.log_history for answer in entry.get(SAMPLES, ())]
     write_rows(history.with_name(ANSWERS), answers, SampleAnswer)
     write_json(history.with_name(SPEED), _speed(trainer))
@@ -380,20 +381,6 @@ def _speed(trainer: FeatureTrainer) -> dict:
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
     }
-
-
-def _training_step(entry: dict) -> TrainingStep:
-    """An entry of the trainer's log."""
-    return TrainingStep(
-        step=entry["step"],
-        epoch=entry["epoch"],
-        loss=entry.get("loss"),
-        token_accuracy=entry.get("mean_token_accuracy"),
-        learning_rate=entry.get("learning_rate"),
-        gradient_norm=entry.get("grad_norm"),
-        entropy=entry.get("entropy"),
-        evaluation_loss=entry.get("eval_loss"),
-    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from workflow_scripts.core.answers import Conventions, SourceAnswer
-from workflow_scripts.core.config.datasets import SubsetConventions
+from workflow_scripts.core.config.sources.entry import SubsetConventions
 from workflow_scripts.core.rows import Convention
 from workflow_scripts.core.tasks import load_part, normalise_task, tasks
 from workflow_scripts.data.conversion.question_files import QuestionFile, is_unicode

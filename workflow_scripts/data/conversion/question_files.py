@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.core.files import loads
 from workflow_scripts.core.images import ARCHIVE_FAULTS, split_member
-from workflow_scripts.core.json_values import loads
 from workflow_scripts.core.manifest import QUESTION_ENDINGS, SPLIT_FOLDERS
 
 PARTS = 4

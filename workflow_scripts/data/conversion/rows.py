@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from workflow_scripts.core.answers import Answer, AnswersPart, BadAnswer, Conventions
-from workflow_scripts.core.config.datasets import Policies
-from workflow_scripts.core.rows import ExpectedFormat, Image, QuarantinedRow, Row
+from workflow_scripts.core.config.sources.entry import Policies
+from workflow_scripts.core.rows import ExpectedFormat, Group, Image, QuarantinedRow, Row
 from workflow_scripts.core.tasks import load_part, normalise_task, tasks
 from workflow_scripts.data.conversion.cases import case_of
 from workflow_scripts.data.conversion.images import Index
@@ -142,6 +142,8 @@ def _row(
         raise Unfit("doubled_key", f"{', '.join(record.doubled)[:200]} stands more than once")
     if not is_unicode(record):
         raise Unfit("bad_text", "half a surrogate pair")
+    if (fault := record.get("Fault")) is not None:
+        raise Unfit(*_texts(fault, "Fault", 2))
     task = normalise_task(record.get("TaskType"))
     if task is None:
         known = ", ".join(tasks())
@@ -156,7 +158,7 @@ def _row(
     if (longest := max(len(question), len(answer_raw))) > LONGEST_TEXT:
         raise Unfit("too_long", f"{longest} characters, of {LONGEST_TEXT} at most")
     paths, notes = _images(record, index, policies)
-    images = tuple(_image(probes[path]) for path in paths)
+    images = tuple(_image(probes[path], role) for path, role in zip(paths, _roles(record, paths), strict=True))
     part: AnswersPart = load_part(task, "answers")
     expected = part.expected_format(question, conventions[task])
     if expected.box_convention is not None:
@@ -169,7 +171,7 @@ def _row(
         folder=file.folder,
         task=task,
         task_raw=record["TaskType"],
-        case_id=case_of(file.subset, file.folder, paths[0], pattern),
+        case_id=_case(record, file, paths[0], pattern),
         question=question,
         expected=expected,
         images=images,
@@ -183,13 +185,45 @@ def _row(
         number=answer.number,
         boxes=answer.boxes,
         instances=answer.instances,
+        groups=_groups(record.get("Groups", {})),
     )
 
 
-def _image(probe: Probe) -> Image:
+def _roles(record: dict[str, object], paths: Sequence[str]) -> list[str]:
+    """The role of each image, empty where the record says nothing of it."""
+    if (given := record.get("Roles")) is None:
+        return [""] * len(paths)
+    roles = _texts(given, "Roles", len(named_images(record)))
+    if len(roles) != len(paths):
+        raise Unfit("missing_image", "an image that has a role is missing: the question is about all of them")
+    return roles
+
+
+def _case(record: dict[str, object], file: QuestionFile, path: str, pattern: re.Pattern[str] | None) -> str:
+    """The case that the record names, or that of its first image's name."""
+    if (case := record.get("Case")) is None:
+        return case_of(file.subset, file.folder, path, pattern)
+    return f"{file.subset}/{_texts([case], 'Case', 1)[0]}"
+
+
+def _groups(groups: object) -> tuple[Group, ...]:
+    if not isinstance(groups, dict):
+        raise Unfit("bad_text", f"Groups is {record_text(groups)[:80]}; expected an object of names and texts")
+    values = _texts(list(groups.values()), "Groups", len(groups))
+    return tuple(sorted(Group(name, value) for name, value in zip(groups, values, strict=True)))
+
+
+def _texts(values: object, key: str, count: int) -> list[str]:
+    """`values` if it is a list of so many texts; raises Unfit."""
+    if isinstance(values, list) and len(values) == count and all(isinstance(value, str) for value in values):
+        return values
+    raise Unfit("bad_text", f"{key} is {record_text(values)[:80]}; expected {count} texts")
+
+
+def _image(probe: Probe, role: str) -> Image:
     if probe.facts is None:
         raise Unfit("unreadable_image", probe.fault or "")
-    return Image(probe.facts.path, probe.facts.sha256, probe.facts.width, probe.facts.height)
+    return Image(probe.facts.path, probe.facts.sha256, probe.facts.width, probe.facts.height, role)
 
 
 def _images(record: dict[str, object], index: Index, policies: Policies) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from workflow_scripts.core.rows import SampleAnswer, TrainingStep
+from workflow_scripts.core.training_rows import SampleAnswer, TrainingStep
 from workflow_scripts.report.palette import INK, MUTED, system_colours
 from workflow_scripts.report.plots.style import (
     COUNT,
