@@ -45,13 +45,13 @@ container: $(VENV)/ready  ## for a challenge: make container SYSTEM=tuned CONFIG
 	$(BIN)/snakemake container --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) --config 'container={systems: [$(SYSTEM)]$(if $(OUT),$(comma) folder: $(OUT))}'
 
 # Tests of one file stay in one process: they share fixtures that are expensive to make.
-PYTEST := $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile $(PYTEST_FLAGS)
+PYTEST := $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 test: $(VENV)/ready debian  ## every test but those marked slow or extended
 	$(PYTEST) -m "not slow and not extended"
 
 test-slow: $(VENV)/ready debian  ## processes killed, contracts of reruns, pages in a browser
-	$(PYTEST) -m "slow and not extended"
+	$(PYTEST) -m "slow and not extended" $$(grep -rl --include='test_*.py' 'mark\.slow' tests)
 
 test-extended: $(VENV)/ready-real $(VENV)/ready-docs debian  ## SLURM, a real judge, no network, the toy model made anew: an hour or more
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) -m extended

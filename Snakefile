@@ -10,8 +10,9 @@ Paths below the results folder follow one grammar:
     predictions/{split}/{system}.parquet, its shards in {group}/, {system}.unmatched.parquet, {system}.json
     scores/{split}/       judgements/{judge}.{shard}.parquet, metrics, comparisons, experts;
                           {system}/ outcomes, report scores, router
-    report/{split}/       table (.csv, .md, .tex, .provenance.json), results.json, methods.md, router.csv,
-                          index.html with images/ and figures/
+    report/{split}/       table (.csv, .md, .tex, .provenance.json), results.json, methods.md, router.csv, groups (.csv,
+                          .md, .tex), group_gaps.csv, index.html with images/ and figures/
+    holdouts/{holdout}/   table (.csv, .md, .tex): what was held out in turns, side by side
     container/{system}/   what an image for a challenge is built from, on request
     store/                cache keyed by content: features, adapters, answers, judgements
     configuration.json    of the last run that was started
@@ -45,6 +46,11 @@ if not workflow.overwrite_configfiles:
 
 
 include: "rules/common.smk"
+include: "rules/datasets.smk"
+include: "rules/checkpoints.smk"
+include: "rules/systems.smk"
+include: "rules/routers.smk"
+include: "rules/judges.smk"
 include: "rules/synthetic.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
@@ -76,8 +82,14 @@ rule all:
         expand(f"{R}/report/{{split}}/index.html", split=CONFIG.evaluate),
         expand(f"{R}/report/{{split}}/table.md", split=CONFIG.evaluate),
         expand(f"{R}/report/{{split}}/figures", split=CONFIG.evaluate),
+        expand(f"{R}/report/{{split}}/groups.md", split=CONFIG.evaluate if GROUPS else []),
         expand(f"{R}/systems/{{system}}/card/README.md", system=TUNED),
-        expand(f"{R}/scores/{{split}}/{{system}}/findings.parquet", split=CONFIG.evaluate, system=CONFIG.systems),
+        [
+            f"{R}/scores/{split}/{system}/findings.parquet"
+            for split in CONFIG.evaluate
+            for system in on_split(CONFIG.systems, split)
+        ],
+        expand(f"{R}/holdouts/{{holdout}}/table.md", holdout=CONFIG.holdouts),
         expand(f"{R}/splits/{{split}}/sft.jsonl", split=TRAINING_SPLITS),
         expand(f"{R}/data/{{dataset}}/audit/index.html", dataset=sorted({s.dataset for s in CONFIG.splits.values()})),
 
@@ -85,11 +97,12 @@ rule all:
 rule challenge:
     """Every system's predictions in the challenge's form."""
     input:
-        expand(
-            f"{R}/predictions/{{split}}/{{system}}.json",
-            split=CONFIG.submit or CONFIG.evaluate,
-            system=[name for name in CONFIG.systems if name not in BASELINES + ORACLES],
-        ),
+        [
+            f"{R}/predictions/{split}/{system}.json"
+            for split in CONFIG.submit or CONFIG.evaluate
+            for system in on_split(CONFIG.systems, split)
+            if system not in BASELINES + ORACLES
+        ],
 
 
 onstart:

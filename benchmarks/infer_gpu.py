@@ -63,6 +63,27 @@ def write_adapter(record: Path, folder: Path) -> None:
     tuned.save_pretrained(folder)
 
 
+def report_row(number: int, question: str, image: Image) -> Row:
+    """A row of a report with one image and without an answer."""
+    return Row(
+        uid=str(number),
+        subset="d",
+        modality="Xray",
+        folder="training",
+        task="report",
+        task_raw="report",
+        case_id=str(number),
+        question=question,
+        expected=ExpectedFormat(),
+        images=(image,),
+        image_name="[]",
+        answer="",
+        answer_raw="",
+        source_file="q.json",
+        source_row=number,
+    )
+
+
 def prompts(loaded: Loaded, images: list[Image], count: int, new: int) -> list[tuple[Request, list[int]]]:
     """`count` requests of random tokens, with their ids."""
     generator = torch.Generator().manual_seed(0)
@@ -135,26 +156,7 @@ def wall_of_the_step(
     """Wall time of `infer.answer` as a process: tuned alone, then base and tuned."""
     tokenizer = AutoTokenizer.from_pretrained(record.with_suffix(""))
     rng = random.Random(0)
-    rows = [
-        Row(
-            uid=str(number),
-            subset="d",
-            modality="Xray",
-            folder="training",
-            task="report",
-            task_raw="report",
-            case_id=str(number),
-            question=question(tokenizer, rng),
-            expected=ExpectedFormat(),
-            images=(images[number % len(images)],),
-            image_name="[]",
-            answer="",
-            answer_raw="",
-            source_file="q.json",
-            source_row=number,
-        )
-        for number in range(count)
-    ]
+    rows = [report_row(number, question(tokenizer, rng), images[number % len(images)]) for number in range(count)]
     write_rows(work / "rows.parquet", rows, Row)
     tuned = {"system": "tuned", "adapter": str(work / "adapter")}
     for name, group in (("tuned", [tuned]), ("base+tuned", [{"system": "base"}, tuned])):

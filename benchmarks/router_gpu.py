@@ -22,10 +22,11 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, get_peft_model
 
+from benchmarks.infer_gpu import report_row
 from benchmarks.shapes import write_images, write_medgemma
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.images import open_image
-from workflow_scripts.core.rows import ExpectedFormat, Image, Prediction, Row
+from workflow_scripts.core.rows import Image, Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.features.extract import extract
 from workflow_scripts.infer.answer import GroupMember, answer
@@ -78,22 +79,10 @@ def write_split(root: Path, path: Path, count: int) -> None:
         opened = open_image(root, file.name)
         images.append(Image(file.name, sha256_of_file(file), *opened.size))
     rows = [
-        Row(
-            uid=str(number),
-            subset="d",
-            modality="Xray",
-            folder="training",
-            task="report",
-            task_raw="report",
-            case_id=str(number),
-            question=" ".join("".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=4)) for _ in range(WORDS)),
-            expected=ExpectedFormat(),
-            images=(images[number % len(images)],),
-            image_name="[]",
-            answer="",
-            answer_raw="",
-            source_file="q.json",
-            source_row=number,
+        report_row(
+            number,
+            " ".join("".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=4)) for _ in range(WORDS)),
+            images[number % len(images)],
         )
         for number in range(count)
     ]

@@ -44,11 +44,12 @@ NAVIGATION = {
     "docs/index": {
         "Start": ["What it is <../README>", "tutorial", "course/index"],
         "How to": [
-            *("howto/own-data", "howto/own-model", "howto/own-judge", "howto/sweeps", "howto/cluster"),
+            *("howto/own-data", "howto/own-model", "howto/own-judge", "howto/sweeps", "howto/groups", "howto/cluster"),
+            *("howto/volumes", "howto/dicom"),
             *("howto/limited-disk", "howto/offline", "running", "cluster", "serving", "routing", "predictions"),
             *("submission", "publishing", "extending"),
         ],
-        "Reference": ["configuration", "models", "columns", "formulas", "glossary", "reruns"],
+        "Reference": ["configuration", "models", "access", "columns", "formulas", "glossary", "reruns"],
         "Explanation": [
             *("architecture", "decisions", "data", "training", "inference", "metrics", "report", "figures"),
             "performance",

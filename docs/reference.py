@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ROWS = sorted((ROOT / "workflow_scripts/core").glob("*rows.py"))
+ROWS = sorted((ROOT / "workflow_scripts/core").rglob("*rows.py"))
 REFERENCE = ROOT / "config/reference.yaml"
 COLUMNS_PAGE = ROOT / "docs/columns.md"
 CONFIGURATION_PAGE = ROOT / "docs/configuration.md"
@@ -30,6 +30,8 @@ FILES = {
     "MetricValue": "scores/{split}/metrics.parquet",
     "RowFact": "scores/{split}/facts.parquet",
     "Comparison": "scores/{split}/comparisons.parquet",
+    "GroupValue": "scores/{split}/groups.parquet",
+    "GroupGap": "scores/{split}/group_gaps.parquet",
     "Agreement": "scores/{split}/agreement.parquet",
     "JudgedPair": "scores/{split}/judgements/{judge}.{shard}.parquet",
     "JudgedFinding": "scores/{split}/{system}/findings.parquet",

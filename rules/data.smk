@@ -1,4 +1,4 @@
-# take stock of a dataset or download it; convert it to rows; audit and split them; write them for SFT
+# take stock of a dataset, download or prepare it; convert it to rows; audit and split them; write them for SFT
 
 
 rule data_inventory:
@@ -59,8 +59,26 @@ rule data_download:
         " --manifest {output.manifest:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
+use rule data_download as data_download_tables with:
+    output:
+        manifest=f"{R}/data/{{dataset}}/download.json",
+    log:
+        f"{R}/logs/data_download_tables/{{dataset}}.log",
+    benchmark:
+        f"{R}/benchmarks/data_download_tables/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset="|".join(name for name, entry in CONFIG.datasets.items() if downloads(entry)) or "(?!)",
+    localrule: True
+    params:
+        code=code("workflow_scripts.data.download"),
+        spec=lambda w: CONFIG.datasets[w.dataset].download_spec(),
+        root=f"{R}/data/{{dataset}}/download",
+
+
 rule data_prepare:
     """Lay out a table, a DICOM folder or NIfTI volumes as FLARE lays out its folders."""
+    input:
+        download=lambda w: [f"{R}/data/{w.dataset}/download.json"] if downloads(CONFIG.datasets[w.dataset]) else [],
     output:
         manifest=f"{R}/data/{{dataset}}/manifest.json",
     log:
@@ -78,13 +96,15 @@ rule data_prepare:
     params:
         code=lambda w: [code("workflow_scripts.data.prepare"), code_of_source(w.dataset)],
         spec=lambda w: CONFIG.datasets[w.dataset].source_spec(),
-        source=lambda w: CONFIG.datasets[w.dataset].path,
+        source=lambda w: source_of(w.dataset),
         root=lambda w: root_of(w.dataset),
+        look=lambda w: look_at_source(w.dataset),
     message:
         "Preparing {wildcards.dataset}: {params.source} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.data.prepare --spec {params.spec:q} --source {params.source:q} --out {params.root:q}"
-        " --manifest {output.manifest:q} --jobs {threads} 2>&1 | tee {log:q}"
+        " --manifest {output.manifest:q} --name {wildcards.dataset:q} {params.look:q}"
+        " --jobs {threads} 2>&1 | tee {log:q}"
 
 
 rule data_convert:
@@ -100,6 +120,8 @@ rule data_convert:
         f"{R}/logs/data_convert/{{dataset}}.log",
     benchmark:
         f"{R}/benchmarks/data_convert/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset=named(CONFIG.datasets, CONVERTED),
     conda:
         CONDA
     threads: 2
@@ -117,6 +139,41 @@ rule data_convert:
         "python -m workflow_scripts.data.convert --root {params.root:q} --manifest {input.manifest:q}"
         " --rows {output.rows:q} --quarantine {output.quarantine:q} --images {output.images:q}"
         " --conventions {output.conventions:q} --workdir {params.workdir:q} --policies {params.policies:q} --jobs {threads} 2>&1 | tee {log:q}"
+
+
+rule data_join:
+    """Put the rows of several datasets together as one dataset's."""
+    input:
+        tables=lambda w: [
+            f"{R}/data/{name}/{table}.parquet" for name in parts_of(w.dataset) for table in TABLES_OF_DATA
+        ],
+    output:
+        rows=f"{R}/data/{{dataset}}/rows.parquet",
+        quarantine=f"{R}/data/{{dataset}}/quarantine.parquet",
+        images=f"{R}/data/{{dataset}}/images.parquet",
+        conventions=f"{R}/data/{{dataset}}/conventions.parquet",
+    log:
+        f"{R}/logs/data_join/{{dataset}}.log",
+    benchmark:
+        f"{R}/benchmarks/data_join/{{dataset}}.tsv"
+    wildcard_constraints:
+        dataset=named(CONFIG.datasets, JoinedDataset),
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(3000),
+        runtime=growing(30),
+    params:
+        code=code("workflow_scripts.data.join"),
+        tables=lambda w: option("--tables", [f"{name}={R}/data/{name}" for name in parts_of(w.dataset)]),
+        roots=lambda w: option("--roots", [f"{name}={root_of(name)}" for name in parts_of(w.dataset)]),
+        root=lambda w: root_of(w.dataset),
+    message:
+        "Joining {wildcards.dataset} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.data.join {params.tables:q} {params.roots:q} --out {params.root:q}"
+        " --rows {output.rows:q} --quarantine {output.quarantine:q} --images {output.images:q}"
+        " --conventions {output.conventions:q} 2>&1 | tee {log:q}"
 
 
 rule data_audit:

@@ -169,7 +169,11 @@ rule infer_stability:
 rule stability:
     """Count, for every system that a job loads, the answers that change with the size of the batch."""
     input:
-        expand(f"{R}/predictions/{{split}}/{{system}}.stability.json", split=CONFIG.evaluate, system=LOADED),
+        [
+            f"{R}/predictions/{split}/{system}.stability.json"
+            for split in CONFIG.evaluate
+            for system in on_split(LOADED, split)
+        ],
 
 
 rule infer_baseline:

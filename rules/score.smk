@@ -38,7 +38,7 @@ rule score_judge:
     """Judge the reports of all systems of a split: a pair with a valid judgement is never asked for again."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
-        predictions=expand(f"{R}/predictions/{{{{split}}}}/{{system}}.parquet", system=NOT_ROUTED),
+        predictions=each_system(f"{R}/predictions/{{split}}/{{system}}.parquet", NOT_ROUTED),
         model=lambda w: model_of_judge(w.judge),
         replies=lambda w: replies_of_judge(w.judge),
     output:
@@ -147,10 +147,8 @@ rule score_bertscore:
 rule score_metrics:
     """Compute every metric of all systems on a split, with intervals."""
     input:
-        outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=CONFIG.systems),
-        scores=expand(
-            f"{R}/scores/{{{{split}}}}/{{system}}/{{kind}}.parquet", system=CONFIG.systems, kind=REPORT_SCORES
-        ),
+        outcomes=each_system(f"{R}/scores/{{split}}/{{system}}/outcomes.parquet", CONFIG.systems),
+        scores=each_system(f"{R}/scores/{{split}}/{{system}}/{{kind}}.parquet", CONFIG.systems, kind=REPORT_SCORES),
     output:
         metrics=f"{R}/scores/{{split}}/metrics.parquet",
         facts=f"{R}/scores/{{split}}/facts.parquet",
@@ -179,8 +177,8 @@ rule score_metrics:
 rule score_comparisons:
     """Compare all systems of a split in pairs, and the report metrics with each other."""
     input:
-        outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=COMPARED),
-        scores=expand(f"{R}/scores/{{{{split}}}}/{{system}}/{{kind}}.parquet", system=COMPARED, kind=REPORT_SCORES),
+        outcomes=each_system(f"{R}/scores/{{split}}/{{system}}/outcomes.parquet", COMPARED),
+        scores=each_system(f"{R}/scores/{{split}}/{{system}}/{{kind}}.parquet", COMPARED, kind=REPORT_SCORES),
     output:
         comparisons=f"{R}/scores/{{split}}/comparisons.parquet",
         agreement=f"{R}/scores/{{split}}/agreement.parquet",
@@ -207,11 +205,45 @@ rule score_comparisons:
         " --out {output.comparisons:q} --agreement {output.agreement:q} 2>&1 | tee {log:q}"
 
 
+rule score_groups:
+    """Compute the primary metrics of all systems on a split by group, and the gaps between the values of each."""
+    input:
+        split=f"{R}/splits/{{split}}/rows.parquet",
+        outcomes=each_system(f"{R}/scores/{{split}}/{{system}}/outcomes.parquet", CONFIG.systems),
+        scores=each_system(f"{R}/scores/{{split}}/{{system}}/{{kind}}.parquet", CONFIG.systems, kind=REPORT_SCORES),
+    output:
+        groups=f"{R}/scores/{{split}}/groups.parquet",
+        gaps=f"{R}/scores/{{split}}/group_gaps.parquet",
+    log:
+        f"{R}/logs/score_groups/{{split}}.log",
+    benchmark:
+        f"{R}/benchmarks/score_groups/{{split}}.tsv"
+    conda:
+        CONDA
+    threads: 2
+    resources:
+        mem_mb=growing(2500),
+        runtime=growing(60),
+    params:
+        code=code("workflow_scripts.score.groups"),
+        rule_based=RULE_BASED_JUDGES,
+        baselines=BASELINES,
+        groups=CONFIG.groups.spec(),
+        scoring=CONFIG.scoring.spec(),
+    message:
+        "Computing the metrics of {wildcards.split} by group, and their gaps [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.score.groups --split {input.split:q} --outcomes {input.outcomes:q}"
+        " --report-scores {input.scores:q} --rule-based-judges {params.rule_based:q} --baselines {params.baselines:q}"
+        " --groups {params.groups:q} --scoring {params.scoring:q} --out {output.groups:q} --gaps {output.gaps:q}"
+        " 2>&1 | tee {log:q}"
+
+
 rule score_experts:
     """Score each row of each system that answers itself: what an oracle chooses by."""
     input:
-        outcomes=expand(f"{R}/scores/{{{{split}}}}/{{system}}/outcomes.parquet", system=NOT_ROUTED),
-        scores=expand(f"{R}/scores/{{{{split}}}}/{{system}}/report_scores.parquet", system=NOT_ROUTED),
+        outcomes=each_system(f"{R}/scores/{{split}}/{{system}}/outcomes.parquet", NOT_ROUTED),
+        scores=each_system(f"{R}/scores/{{split}}/{{system}}/report_scores.parquet", NOT_ROUTED),
     output:
         facts=f"{R}/scores/{{split}}/experts.parquet",
     log:

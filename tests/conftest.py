@@ -1,6 +1,8 @@
 """Fixtures that tests of several packages share: a tiny untrained model, and a few rows with images."""
 
+import builtins
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,51 @@ from workflow_scripts.core.tables import write_rows
 from workflow_scripts.synthetic.drawing import Mark, canvas, draw_mark
 
 ROOT = Path(__file__).resolve().parents[1]
+LONG = (
+    "workflow/test_reruns.py",
+    "workflow/test_given_files.py",
+    "workflow/test_smoke.py",
+    "train/test_processes.py",
+    "infer/test_kills.py",
+    "data/test_bounds.py",
+    "data/test_download.py",
+    "data/test_plans.py",
+    "core/test_extending.py",
+    "core/test_faults.py",
+)
+"""Files that take longest: they begin first, so that at the end no process works alone."""
+VQA = {"open_vqa", "closed_vqa"}
+"""Tasks that FLARE does not hold: the toy dataset has no rows of them."""
+
+
+def pytest_collection_modifyitems(items):
+    """Put the files that take longest first; `--no-loadscope-reorder` has xdist give them out in that order."""
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+@pytest.fixture
+def no_question(monkeypatch):
+    """Whatever asks a question at the terminal fails."""
+    monkeypatch.setattr(builtins, "input", lambda *words: pytest.fail(f"a question at the terminal: {words}"))
+
+
+@pytest.fixture
+def start(monkeypatch, capsys, no_question):
+    """A function that runs a step with flags in this process, as its command does: exit code and what it printed."""
+    from workflow_scripts.core.command import run_step
+
+    def run(step, *flags):
+        monkeypatch.setattr(sys, "argv", ["step", *map(str, flags)])
+        code = 0
+        try:
+            run_step(step)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            print("" if isinstance(end.code, int) else end.code)
+        return code, "".join(capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

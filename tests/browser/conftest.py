@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.report.conftest import split  # noqa: F401 - a fixture
+
 CHROMIUM = Path("/usr/bin/chromium")
 VARIABLE = "FLAREBENCH_BROWSER"
 """If it is set, a browser must be there. Its value may be the path of one."""
@@ -104,3 +106,9 @@ def serious_violations(page) -> list[str]:
         for rule in violations
         if rule["impact"] in ("serious", "critical")
     ]
+
+
+@pytest.fixture(scope="session")
+def report(split) -> Path:  # noqa: F811
+    """The page of the split."""
+    return split["out"]

@@ -37,8 +37,12 @@ def test_the_shipped_configurations_are_all_there():
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_a_shipped_configuration_is_valid(path, tmp_path):
+def test_a_shipped_configuration_is_valid(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     raw = yaml.safe_load(path.read_text())
+    for entry in raw["datasets"].values():
+        if entry["source"] in ("table", "dicom", "nifti") and "path" in entry:  # data of the user's own
+            (tmp_path / entry["path"]).mkdir(parents=True, exist_ok=True)
     if any(entry["source"] == "local" for entry in raw["datasets"].values()):
         for folder in ("training", "validation-public"):  # a dataset of the user's own
             questions = tmp_path / folder / "Xray/lab/questions.json"

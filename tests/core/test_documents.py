@@ -12,6 +12,8 @@ EXAMPLES = (
     "flarebench_yes_no/",
     "workflow_scripts/judges/backends/program.py",
     "workflow_scripts/models/families/vipllava.py",
+    "workflow_scripts/core/config/sources/captions.py",
+    "workflow_scripts/data/sources/captions.py",
     "tasks/TASK/",
 )
 """Files that docs/extending.md tells the reader to write, and a placeholder."""

@@ -57,6 +57,11 @@ def test_a_local_base_has_no_name_that_an_adapter_could_be_checked_against(tmp_p
             "systems.theirs.engine: a server prepares images by itself, and models.med.image.size would not hold",
         ),
         (
+            {"image": {"pad": True}},
+            {"engine": "lab", "served_as": "x"},
+            "systems.theirs.engine: a server prepares images by itself, and models.med.image.pad would not hold",
+        ),
+        (
             {"revision": "main"},
             {"engine": "lab", "served_as": "x"},
             "models.med.revision: `main` moves, and answers behind a server are those of a commit",
@@ -64,6 +69,12 @@ def test_a_local_base_has_no_name_that_an_adapter_could_be_checked_against(tmp_p
         ({"image": {"size": 8}}, {}, "models.med.image.size: Input should be greater than or equal to 16"),
         ({"image": {"side": 448}}, {}, "models.med.image.side: unknown key; "),
         ({"family": "text", "image": {"size": 448}}, {}, "image.size: family text reads no images; leave it out"),
+        ({"family": "text", "image": {"pad": True}}, {}, "image.pad: family text reads no images; leave it out"),
+        (
+            {"boxes": "native"},
+            {"constrained": True},
+            "systems.theirs.constrained: grammars bound boxes in the dataset's form, and models.med.boxes is native",
+        ),
         ({"revision": "v2"}, {}, "models.med.revision"),
     ],
 )

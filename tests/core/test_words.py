@@ -98,15 +98,21 @@ def prose_of_rules(file):
         yield " ".join(token.string.lstrip("#") for token in tokens_of(file) if token.type == kind)
 
 
-@pytest.mark.parametrize("file", PYTHON, ids=name_of)
-def test_names_are_plain(file):
-    assert wrong_names(file, names_in(file.read_text(encoding="utf-8"))) == []
+def hits(files, hits_of):
+    """What is wrong in each file, by its name, where something is."""
+    return {name_of(file): wrong for file in files if (wrong := hits_of(file))}
 
 
-@pytest.mark.parametrize("file", RULES, ids=name_of)
-def test_names_in_rules_are_plain(file):
-    names = {token.string for token in tokens_of(file) if token.type == tokenize.NAME}
-    assert wrong_names(file, names - set(keyword.kwlist)) == []
+def test_names_are_plain():
+    assert hits(PYTHON, lambda file: wrong_names(file, names_in(file.read_text(encoding="utf-8")))) == {}
+
+
+def test_names_in_rules_are_plain():
+    def wrong(file):
+        names = {token.string for token in tokens_of(file) if token.type == tokenize.NAME}
+        return wrong_names(file, names - set(keyword.kwlist))
+
+    assert hits(RULES, wrong) == {}
 
 
 def test_modules_and_folders_have_plain_names():
@@ -139,19 +145,17 @@ def test_columns_and_keys_are_plain(listed):
     assert [name for name in names if parts_of(name[1]) & NOT_IN_NAMES] == []
 
 
-@pytest.mark.parametrize("file", [file for file in PYTHON if file != ITSELF], ids=name_of)
-def test_messages_docstrings_and_comments_are_plain(file):
-    assert [hit for text in prose_of_python(file) for hit in NOT_IN_PROSE.findall(text)] == []
-
-
-@pytest.mark.parametrize("file", RULES, ids=name_of)
-def test_messages_and_comments_of_rules_are_plain(file):
-    assert [hit for text in prose_of_rules(file) for hit in NOT_IN_PROSE.findall(text)] == []
-
-
-@pytest.mark.parametrize("file", DOCUMENTS, ids=name_of)
-def test_documents_are_plain(file):
-    assert NOT_IN_PROSE.findall(file.read_text(encoding="utf-8")) == []
+@pytest.mark.parametrize(
+    ("files", "prose"),
+    [
+        ([file for file in PYTHON if file != ITSELF], prose_of_python),
+        (RULES, prose_of_rules),
+        (DOCUMENTS, lambda file: [file.read_text(encoding="utf-8")]),
+    ],
+    ids=["modules", "rules", "documents"],
+)
+def test_messages_docstrings_comments_and_documents_are_plain(files, prose):
+    assert hits(files, lambda file: [hit for text in prose(file) for hit in NOT_IN_PROSE.findall(text)]) == {}
 
 
 @pytest.mark.parametrize("name", ["found", "kept_rows", "treeOf", "HouseRules", "_told", "image_home"])

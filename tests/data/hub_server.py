@@ -28,8 +28,17 @@ class Fault:
 class Hub(LoopbackServer):
     """`with Hub(files) as hub: …`; faults are taken from `hub.faults[path]` one a request, first to last."""
 
-    def __init__(self, files: dict[str, bytes], *, token: str | None = None, ranges: bool = True) -> None:
+    def __init__(
+        self,
+        files: dict[str, bytes],
+        *,
+        token: str | None = None,
+        ranges: bool = True,
+        others: dict[str, tuple[str, dict[str, bytes]]] | None = None,
+    ) -> None:
+        """`others`: revision and files of further repositories, by their names."""
         self.files = files
+        self.others = others or {}
         self.token = token
         self.ranges = ranges
         self.pause = 0.0  # seconds between blocks of 16 KiB
@@ -40,14 +49,17 @@ class Hub(LoopbackServer):
         super().__init__()
 
     def _handler(hub) -> type[BaseHTTPRequestHandler]:
+        def of_repository(name: str) -> tuple[str, dict[str, bytes]] | None:
+            return (hub.revision, hub.files) if name == REPO else hub.others.get(name)
+
         class Handler(QuietHandler):
             def do_GET(self) -> None:
                 hub.seen.append((self.command, self.path, self.headers.get("Range")))
                 path = self.path.partition("?")[0]
-                file = re.fullmatch(rf"/datasets/{REPO}/resolve/[^/]+/(.+)", path)
-                fault = next(iter(hub.faults.get(file.group(1) if file else "api", [])), None)
+                file = re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path)
+                fault = next(iter(hub.faults.get(file.group(2) if file else "api", [])), None)
                 if fault:
-                    hub.faults[file.group(1) if file else "api"].pop(0)
+                    hub.faults[file.group(2) if file else "api"].pop(0)
                 if fault and fault.status:
                     return self._refuse(fault.status, fault.headers)
                 sent = self.headers.get("Authorization")
@@ -55,16 +67,18 @@ class Hub(LoopbackServer):
                     if sent:
                         return self._refuse(401, {"X-Error-Message": "Invalid credentials in Authorization header"})
                     return self._refuse(401, {"X-Error-Code": "GatedRepo"})
+                call = file or re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/(revision|tree)/([^/]+)", path)
+                repository = of_repository(call.group(1)) if call else None
+                if repository is None:
+                    return self._refuse(404, {"X-Error-Code": "RepoNotFound"})
+                revision, files = repository
                 if file:
-                    return self._file(file.group(1), fault)
-                if re.fullmatch(rf"/api/datasets/{REPO}/revision/[^/]+", path):
-                    requested = path.rpartition("/")[2]
-                    if requested not in ("main", hub.revision):
-                        return self._refuse(404, {"X-Error-Code": "RevisionNotFound"})
-                    return self._json({"id": REPO, "sha": hub.revision, "siblings": []})
-                if re.fullmatch(rf"/api/datasets/{REPO}/tree/{hub.revision}", path):
-                    return self._json([_entry(name, data) for name, data in hub.files.items()])
-                return self._refuse(404, {"X-Error-Code": "RepoNotFound"})
+                    return self._file(files[file.group(2)], fault)
+                if call.group(3) not in ("main", revision):
+                    return self._refuse(404, {"X-Error-Code": "RevisionNotFound"})
+                if call.group(2) == "revision":
+                    return self._json({"id": call.group(1), "sha": revision, "siblings": []})
+                return self._json([_entry(name, data) for name, data in files.items()])
 
             def _refuse(self, status: int, headers: dict[str, str]) -> None:
                 self.send_response(status)
@@ -81,8 +95,7 @@ class Hub(LoopbackServer):
                 self.end_headers()
                 self.wfile.write(data)
 
-            def _file(self, name: str, fault: Fault | None) -> None:
-                data = hub.files[name]
+            def _file(self, data: bytes, fault: Fault | None) -> None:
                 requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
                 start = int(requested.group(1)) if requested and hub.ranges else 0
                 if start and start >= len(data):

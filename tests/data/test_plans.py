@@ -20,15 +20,14 @@ def wanted(results):
     return ("--configfile", CONFIG, "--", *(f"{results}/{file}" for file in files))
 
 
-@pytest.fixture(scope="module", params=["lab/results", "lab/training/results"])
-def done(request, tmp_path_factory):
+def run_inside(folder, results):
     """A run whose results lie inside the dataset, up to the splits and the audit."""
-    folder = checkout(tmp_path_factory.mktemp("inside"))
+    checkout(folder)
     for start, name in ((0, "training"), (50, "validation-public")):
         images = {f"images/{i}.png": png(i) for i in range(start, start + 6)}
         write_subset(folder / "lab", [row(image) for image in images], images, folder=name)
     configuration = {
-        "results": request.param,
+        "results": results,
         "datasets": {"mine": {"source": "local", "path": "lab"}},
         "splits": {
             "train": {"dataset": "mine", "folder": "training"},
@@ -41,13 +40,20 @@ def done(request, tmp_path_factory):
         "scoring": {"resamples": 100},
     }
     (folder / CONFIG).write_text(yaml.safe_dump(configuration))
-    output = snakemake(folder, *wanted(request.param))
-    assert f"no part of the dataset: {request.param.removeprefix('lab/')} (split folders are" in output
-    return folder, request.param
+    output = snakemake(folder, *wanted(results))
+    assert f"no part of the dataset: {results.removeprefix('lab/')} (split folders are" in output
+    return folder, results
 
 
-def test_a_run_whose_results_lie_inside_the_dataset_is_done(done):
-    assert planned(done[0], *wanted(done[1])) == {}
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Results inside a split folder, where questions and images lie."""
+    return run_inside(tmp_path_factory.mktemp("inside"), "lab/training/results")
+
+
+def test_a_run_whose_results_lie_inside_the_dataset_is_done(done, tmp_path):
+    for folder, results in (done, run_inside(tmp_path, "lab/results")):
+        assert planned(folder, *wanted(results)) == {}
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "Thumbs.db", ".DS_Store"])

@@ -1,5 +1,7 @@
 """The decoder gives the tokens that the library's own greedy generation gives, whatever leaves the batch when."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from transformers import (
@@ -126,6 +128,29 @@ def test_rows_that_no_longer_fit_are_answered_afterwards_from_where_they_stand(m
     tested = Decoder(model, 0, stops)
     assert tested.generate(prompts, 24) == [library(model, p, 24, stops) for p in prompts]
     assert tested.generate(prompts, 24, fixed=True) == [library(model, p, 24, set()) for p in prompts]
+
+
+@pytest.mark.parametrize("model", ["llama"], indirect=True)
+@pytest.mark.parametrize("fitting", [1, 3, 9])
+def test_what_chooses_a_token_knows_its_row_and_its_place_whoever_shares_the_batch(
+    model, prompts, monkeypatch, fitting
+):
+    monkeypatch.setattr(decoding, "STRETCH", 4)
+    monkeypatch.setattr(decoding, "LOOK", 2)
+    monkeypatch.setattr(Decoder, "rows_that_fit", lambda self, slots, held=None: fitting)
+    stop = 40
+
+    def token(row: int, length: int) -> int:
+        return 3 + (11 * row + length) % 60
+
+    def choose(logits: torch.Tensor, rows: Sequence[int], length: int) -> torch.Tensor:
+        assert len(logits) == len(rows)
+        return torch.tensor([token(row, length) for row in rows])
+
+    answers = Decoder(model, 0, {stop}).generate(prompts, 24, choose=choose)
+    whole = [[token(row, length) for length in range(24)] for row in range(len(prompts))]
+    assert answers == [tokens[: tokens.index(stop) + 1] if stop in tokens else tokens for tokens in whole]
+    assert len({len(tokens) for tokens in answers}) > 2
 
 
 def test_every_token_is_passed_to_what_bounds_the_answers(model, prompts):

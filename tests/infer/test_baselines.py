@@ -44,7 +44,7 @@ def test_the_usual_answer_is_mode_median_and_median_box():
 def test_nothing_is_said_where_a_task_has_an_empty_answer():
     assert {entry.task: answer("empty", [entry]) for entry in one_of_each()} == {
         "classification": "B", "multi_label": "None", "detection": "[]", "instance_detection": "{}",
-        "counting": "12", "regression": "33.5%", "report": "",
+        "counting": "12", "regression": "33.5%", "report": "", "open_vqa": "", "closed_vqa": "no",
     }  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def test_the_constant_is_the_whole_image_and_a_normal_report():
     assert {entry.task: answer("constant", [entry], convention="xyxy") for entry in one_of_each()} == {
         "classification": "B", "multi_label": "Caries; Crown", "detection": "[[0, 0, 100, 80]]",
         "instance_detection": '{"x": [[0, 0, 100, 80]]}', "counting": "12", "regression": "33.5%",
-        "report": NORMAL_REPORT,
+        "report": NORMAL_REPORT, "open_vqa": "left lower lobe", "closed_vqa": "no",
     }  # fmt: skip
 
 
@@ -79,13 +79,14 @@ def test_the_nearest_answer_is_written_in_the_expected_convention():
 
 
 @pytest.mark.parametrize("baseline", ["majority", "empty", "constant", "nearest"])
-def test_every_answer_of_every_baseline_is_read_strictly_but_the_empty_report(baseline, tmp_path):
+def test_every_answer_of_every_baseline_is_read_strictly_but_the_empty_text(baseline, tmp_path):
     rows = tmp_path / "rows"
     write_rows(rows, [replace(entry, images=(Image("x.png", "x", 64, 48),)) for entry in one_of_each()], Row)
     write_baseline(baseline=baseline, train=rows, split=rows, system="base", out=tmp_path / "answers")
     write_outcomes(split=rows, predictions=tmp_path / "answers", system="base", out=tmp_path / "outcomes")
     outcomes = {row.task: row.outcome for row in read_rows(tmp_path / "outcomes", Outcome)}
-    assert outcomes == dict.fromkeys(tasks(), "valid") | ({"report": "malformed"} if baseline == "empty" else {})
+    empty = {"report": "malformed", "open_vqa": "malformed"} if baseline == "empty" else {}
+    assert outcomes == dict.fromkeys(tasks(), "valid") | empty
 
 
 def test_rows_of_the_own_subset_come_before_others_of_the_task(root, tmp_path):

@@ -34,8 +34,10 @@ SMALL = {
     "counting": 8,
     "regression": 8,
     "report": 48,
+    "open_vqa": 16,
+    "closed_vqa": 8,
 }
-"""The embedded default's."""
+"""The embedded default's, and short ones."""
 IMAGES = (RowImage("0.png", "", 1600, 900),)
 
 
@@ -161,6 +163,10 @@ def test_any_walk_through_a_grammar_ends_in_time_and_is_read_strictly(synthetic_
         row(3, "multi_label", "", expected=label_list(",", "A a", "b")),
         row(4, "detection", "[]", images=IMAGES),
         row(6, "instance_detection", "{}", images=IMAGES),
+        row(7, "open_vqa", "left lung"),
+        row(8, "closed_vqa", "no", expected=ExpectedFormat(answer_by="words", labels=("yes", "no"))),
+        row(9, "closed_vqa", "left", expected=ExpectedFormat(answer_by="words")),
+        row(10, "closed_vqa", "B", expected=letters("AB")),
     ]
     by_grammar = of_each_grammar([*synthetic_rows, *extra], limits)
     rows = list(by_grammar.values())
@@ -215,6 +221,11 @@ def karyogram() -> str:
         (row(0, "detection", "", images=IMAGES), "[[321, 128, 473, 252], [1599, 0, 1600, 900.5]]"),
         (row(0, "detection", "", images=IMAGES), "[]"),
         (row(0, "instance_detection", "", images=IMAGES), karyogram()),
+        (row(0, "open_vqa", ""), "3"),
+        (row(0, "open_vqa", ""), "(poorly) differentiated adenocarcinoma, T2/N0"),
+        (row(0, "open_vqa", ""), "左肺"),
+        (row(0, "closed_vqa", "", expected=ExpectedFormat(labels=("Yes", "No"))), "No"),
+        (row(0, "closed_vqa", ""), "upper left lobe"),
         (row(0, "report", ""), "Findings:\nHeart < 15 cm, 38° “clear” — no “effusion”.\n\nImpression: normal."),
     ],
 )
@@ -237,6 +248,11 @@ def test_a_legitimate_answer_is_allowed(vocabulary, tokenizer, asking, answer):
         (row(0, "detection", "", images=IMAGES), "[[01, 2, 3, 4]]"),
         (row(0, "instance_detection", "", images=IMAGES), '{"x": [1, 2, 3, 4]}'),
         (row(0, "instance_detection", "", images=IMAGES), '{"": [[1, 2, 3, 4]]}'),
+        (row(0, "open_vqa", ""), "..."),
+        (row(0, "open_vqa", ""), "left\nlung"),
+        (row(0, "closed_vqa", "", expected=ExpectedFormat(labels=("Yes", "No"))), "no"),
+        (row(0, "closed_vqa", "", expected=ExpectedFormat(labels=("Yes", "No"))), "Yes, it is"),
+        (row(0, "closed_vqa", ""), "one two three four five six"),
         (row(0, "report", ""), " "),
         (row(0, "report", ""), "Normal\x07."),
     ],

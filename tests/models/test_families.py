@@ -1,6 +1,5 @@
 """Every family, tiny and random in its real classes, goes from rows to answers of the base and of a tuned model."""
 
-import importlib
 import typing
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from PIL import Image as Pillow
 
 from tests.conftest import make_row
+from tests.models import tiny
 from workflow_scripts.cache.fingerprints import sources
 from workflow_scripts.core.config.models import READS_NO_IMAGES, Family, HubModel
 from workflow_scripts.core.config.recipes import Lora, Recipe
@@ -32,29 +32,19 @@ from workflow_scripts.train.rows import Collator, model_inputs, part_of, trainin
 from workflow_scripts.train.tune import tune
 
 IN_CI = ("qwen3_vl", "idefics3")
-BUILDERS = {
-    "qwen3_vl": "qwen:build_qwen3_vl",
-    "idefics3": "idefics3:build",
-    "qwen2_5_vl": "qwen:build_qwen2_5_vl",
-    "qwen3_5": "qwen:build_qwen3_5",
-    "internvl": "internvl:build",
-    "llava": "llava:build",
-    "chexagent": "chexagent:build",
-    "text": "text:build_text",
-}
-"""Module and function of `tests.models.tiny`; Gemma 3 and PaliGemma 2 have files of tests of their own."""
+FAMILIES = [family for family in tiny.BUILDERS if family != "paligemma2"]
+"""Families that are tested here; Gemma 3 and PaliGemma 2 have files of tests of their own."""
 
 SIZES = [(112, 96), (60, 200), (150, 40), (33, 31), (96, 96), (200, 200), (64, 80), (90, 45)]
 
 
 @pytest.fixture(
     scope="module",
-    params=[name if name in IN_CI else pytest.param(name, marks=pytest.mark.extended) for name in BUILDERS],
+    params=[name if name in IN_CI else pytest.param(name, marks=pytest.mark.extended) for name in FAMILIES],
 )
 def record(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp(request.param) / "model"
-    module, _, function = BUILDERS[request.param].partition(":")
-    getattr(importlib.import_module(f"tests.models.tiny.{module}"), function)(folder)
+    tiny.build(request.param, folder)
     write_record(folder.with_suffix(".json"), "model", request.param, folder, None)
     return folder.with_suffix(".json")
 

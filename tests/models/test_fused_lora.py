@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from workflow_scripts.models.families.gemma3 import FAMILY as gemma3
-from workflow_scripts.models.fused_lora import fuse_lora
+from workflow_scripts.models.fused.lora import fuse_lora
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
 

@@ -4,6 +4,7 @@ import inspect
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -18,7 +19,7 @@ from workflow_scripts.features.extract import extract
 from workflow_scripts.models.families.family import Family
 from workflow_scripts.models.families.registry import load_family
 from workflow_scripts.models.fetch import fetch
-from workflow_scripts.models.images.size import with_image_size
+from workflow_scripts.models.images.size import squared, with_squares
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.record import read_record
 from workflow_scripts.models.vision_features import FeatureStore
@@ -34,12 +35,25 @@ def small(tiny, tmp_path_factory):
 
 
 def test_the_family_sees_the_square_that_pillow_makes(tiny, small, root):
-    plain, squared = load(tiny), load(small)
+    plain, resizing = load(tiny), load(small)
     with Image.open(root / "0.png") as image:
         rgb = image.convert("RGB")
     expected = plain.family.pixels(plain.processor, rgb.resize((24, 24), Image.Resampling.LANCZOS))
-    assert torch.equal(squared.family.pixels(squared.processor, rgb), expected)
+    assert torch.equal(resizing.family.pixels(resizing.processor, rgb), expected)
     assert not torch.equal(plain.family.pixels(plain.processor, rgb), expected)
+
+
+def test_an_image_is_padded_with_black_to_a_square_before_it_is_resized(tiny, root):
+    plain = load(tiny)
+    family = with_squares(plain.family, 24, pad=True)
+    with Image.open(root / "0.png") as image:
+        rgb = image.convert("RGB").crop((0, 0, 112, 91))
+    pixels = np.zeros((112, 112, 3), dtype=np.uint8)
+    pixels[10:101] = np.asarray(rgb)  # of 21 rows of padding, 10 above
+    square = Image.fromarray(pixels).resize((24, 24), Image.Resampling.LANCZOS)
+    assert torch.equal(family.pixels(plain.processor, rgb), plain.family.pixels(plain.processor, square))
+    tall = squared(rgb.transpose(Image.Transpose.TRANSPOSE), None, pad=True)
+    assert np.array_equal(np.asarray(tall), pixels.transpose(1, 0, 2))
 
 
 def test_features_are_those_of_images_that_were_resized_before_and_lie_apart(tiny, small, root, tmp_path):
@@ -73,9 +87,14 @@ def test_the_size_is_part_of_what_a_model_is_and_none_changes_nothing(tiny, smal
     """`content` enters the keys of features, adapters and answers."""
     record = tmp_path / "plain.json"
     fetch(spec=Checkpoint(family="gemma3", checkpoint=str(tiny.with_suffix(""))), record=record)
-    plain, squared = read_record(record)[0], read_record(small)[0]
+    plain, resizing = read_record(record)[0], read_record(small)[0]
     assert plain.content == read_record(tiny)[0].content and "image_size" not in plain.content
-    assert json.loads(squared.content) == json.loads(plain.content) | {"image_size": 24}
+    assert json.loads(resizing.content) == json.loads(plain.content) | {"image_size": 24}
+    model = HubModel(family="gemma3", checkpoint=str(tiny.with_suffix("")), image={"pad": True})
+    fetch(spec=model.to_fetch(), record=tmp_path / "padded.json")
+    padded = read_record(tmp_path / "padded.json")[0]
+    assert json.loads(padded.content) == json.loads(plain.content) | {"image_pad": True}
+    assert load(tmp_path / "padded.json").family.pad
 
 
 def test_every_question_about_sizes_is_answered_for_the_square():
@@ -89,21 +108,23 @@ def test_every_question_about_sizes_is_answered_for_the_square():
         def check_images(self, processor, sizes):
             seen.extend(sizes)
 
-    family = with_image_size(Curious(), 448)
+    family = with_squares(Curious(), 448)
     assert family.image_tokens(None, (30, 20)) == 448
     family.check_images(None, [(1, 2), (3, 4)])
     assert seen == [(448, 448)] * 3
-    assert family.lora_targets == Curious.lora_targets and with_image_size(family, None) is family
+    padding = with_squares(Curious(), None, pad=True)
+    assert padding.image_tokens(None, (30, 20)) == 30 and seen[-1] == (30, 30)
+    assert family.lora_targets == Curious.lora_targets and with_squares(family, None) is family
 
 
 def test_no_question_about_sizes_passes_by():
     """A method that `Family` gains has to say what becomes of sizes and images here."""
-    squared = type(with_image_size(load_family("gemma3"), 448)).__mro__[1]
+    before = type(with_squares(load_family("gemma3"), 448)).__mro__[1]
     for name, method in inspect.getmembers(Family, inspect.isfunction):
         if {"size", "sizes", "image"} & inspect.signature(method).parameters.keys():
-            assert name in vars(squared), name
+            assert name in vars(before), name
 
 
 def test_a_family_with_a_size_reaches_the_processes_that_prepare_images(tiny):
-    family = pickle.loads(pickle.dumps(with_image_size(load_family("gemma3"), 24)))  # noqa: S301 - our own
-    assert family.side == 24
+    family = pickle.loads(pickle.dumps(with_squares(load_family("gemma3"), 24)))  # noqa: S301 - our own
+    assert (family.side, family.pad) == (24, False)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 
 from tests.conftest import make_row
-from tests.models.test_paligemma2 import build_processor
+from tests.models.tiny.paligemma2 import build_processor
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.rows import Prediction, QuarantinedRow, Row
 from workflow_scripts.core.tables import read_rows, write_rows

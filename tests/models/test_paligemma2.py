@@ -8,18 +8,9 @@ from peft import PeftModel
 from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
-from tokenizers.trainers import BpeTrainer
-from transformers import (
-    PaliGemmaConfig,
-    PaliGemmaForConditionalGeneration,
-    PaliGemmaProcessor,
-    PreTrainedTokenizerFast,
-    SiglipImageProcessorPil,
-)
 
 from tests.conftest import make_row
+from tests.models.tiny.paligemma2 import PATCHES, WIDTH, build
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.models import SyntheticModel
 from workflow_scripts.core.config.recipes import Lora, Recipe
@@ -39,79 +30,11 @@ from workflow_scripts.train.preflight import check_rows
 from workflow_scripts.train.rows import Collator, model_inputs, training_row
 from workflow_scripts.train.tune import tune
 
-SIDE, PATCHES, WIDTH = 56, 16, 64
-
-
-def build_processor() -> PaliGemmaProcessor:
-    """A byte-level BPE with Gemma's special tokens; the processor adds `<image>` and the places itself."""
-    tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = BpeTrainer(
-        vocab_size=320,
-        special_tokens=["<pad>", "<eos>", "<bos>", "<unk>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["What is the number of cells in this image?\nHow many?"] * 5, trainer)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        padding_side="left",
-        pad_token="<pad>",
-        eos_token="<eos>",
-        bos_token="<bos>",
-        unk_token="<unk>",
-    )
-    return PaliGemmaProcessor(
-        SiglipImageProcessorPil(size={"height": SIDE, "width": SIDE}, image_seq_length=PATCHES), fast
-    )
-
-
-def build_model(processor: PaliGemmaProcessor) -> PaliGemmaForConditionalGeneration:
-    """A random SigLIP tower and a Gemma 2 of two layers, one of each kind of attention."""
-    torch.manual_seed(0)
-    tokenizer = processor.tokenizer
-    shape = {"hidden_size": WIDTH, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = PaliGemmaConfig(
-        text_config={
-            **shape,
-            "model_type": "gemma2",
-            "vocab_size": len(tokenizer),
-            "num_key_value_heads": 2,
-            "head_dim": 16,
-            "query_pre_attn_scalar": 16,
-            "pad_token_id": tokenizer.pad_token_id,
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-        },
-        vision_config={
-            **shape,
-            "model_type": "siglip_vision_model",
-            "image_size": SIDE,
-            "patch_size": 14,
-            "vision_use_head": False,
-        },
-        image_token_index=processor.image_token_id,
-        projection_dim=WIDTH,
-        hidden_size=WIDTH,
-    )
-    model = PaliGemmaForConditionalGeneration(config)
-    # Images, attention and gates must weigh enough to be seen in the logits; biases start at zero.
-    for name, weight in model.named_parameters():
-        if name.endswith("bias"):
-            torch.nn.init.normal_(weight, std=0.1)
-        elif "language_model.layers" in name and weight.ndim == 2:
-            torch.nn.init.normal_(weight, std=WIDTH**-0.5)
-    torch.nn.init.normal_(model.model.multi_modal_projector.linear.weight, std=WIDTH**-0.5)
-    return model
-
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny-paligemma2"
-    processor = build_processor()
-    build_model(processor).save_pretrained(folder)
-    processor.save_pretrained(folder)
+    build(folder)
     write_record(folder.with_suffix(".json"), "tiny-paligemma2", "paligemma2", folder, None)
     return folder.with_suffix(".json")
 

@@ -35,15 +35,17 @@ def page_of(
     facts=(),
     thought=False,
     rows=None,
+    outcome=None,
     **more,
 ):
     """The page of one system, by default with two rows, whose questions, answers and title are `text`.
 
-    `more` are further arguments of `write_page`.
+    `outcome` are fields of every outcome, `more` further arguments of `write_page`.
     """
     rows = rows or [make_row(root, n, question=text, answer=text) for n in range(2)]
-    shared = {"system": "a", "outcome": "valid", "text": text, "thought": thought}
-    outcomes = [filled(Outcome, uid=r.uid, task=r.task, strict=None, **shared) for r in rows]
+    shared = {"system": "a", "outcome": "valid", "text": text, "answer": text, "strict": None, "thought": thought}
+    shared |= outcome or {}
+    outcomes = [filled(Outcome, uid=r.uid, task=r.task, **shared) for r in rows]
     systems = ["a", *baselines]
     for name, table, kind in (
         ("rows", rows, Row),

@@ -104,6 +104,25 @@ def test_boxes_of_other_identities_never_match():
     assert boxes.false == 1 and boxes.missed == 0
 
 
+def test_boxes_in_a_models_own_form_stand_beside_what_they_are_carried_to(tmp_path, root):
+    row = replace(make_row(root, 1), task="detection", boxes=(Box(64, 48, 320, 480),))
+    native, carried = '[{"box_2d": [100, 100, 1000, 500]}]', "[[64, 48, 320, 480]]"
+    read = {"text": native, "answer": carried, "strict": carried}
+    (case,) = cases_of(page_of(tmp_path, root, rows=[row], outcome=read))
+    (answer,) = case["answers"]
+    assert (answer["text"], answer["final"], answer["cut"]) == (native, carried, False)
+    assert answer["boxes"][0][1:5] == [64, 48, 320, 480] and "fault" not in answer
+    faulty = {"text": EVIL, "answer": EVIL, "outcome": "malformed", "box_fault": f"{EVIL} is not a box"}
+    text = page_of(tmp_path, root, rows=[row], outcome=faulty)
+    (answer,) = cases_of(text)[0]["answers"]
+    assert answer["fault"] == f"{EVIL} is not a box" and "final" not in answer and "<script>alert" not in text
+
+
+def test_an_answer_that_is_read_as_it_is_stands_once(tmp_path, root):
+    answers = [case["answers"][0] for case in cases_of(page_of(tmp_path, root, text="17"))]
+    assert [(answer["text"], "final" in answer) for answer in answers] == [("17", False)] * 2
+
+
 def test_a_lost_finding_can_be_looked_up(page):
     index, cases = index_of(page), cases_of(page)
     base = index["systems"].index("base")

@@ -12,7 +12,8 @@ from workflow_scripts.core.rows import LeftOutRow, QuarantinedRow, Row
 from workflow_scripts.core.tables import write_rows
 from workflow_scripts.core.training_rows import TrainingStep
 from workflow_scripts.report.lineage import lineage
-from workflow_scripts.report.methods import REARRANGEMENTS, methods_text
+from workflow_scripts.report.methods.section import REARRANGEMENTS, methods_text
+from workflow_scripts.report.results import results_of
 from workflow_scripts.score.comparisons import TESTS_PER_RESAMPLE
 
 COMMIT = "c" * 40
@@ -99,6 +100,32 @@ def test_a_tuned_system_is_described_by_its_recipe_and_where_it_ran(results):
     )
     assert "`majority` is a baseline that looks at no image: it gives the commonest answer" in text
     assert "`theirs` stands for imported predictions; how they were generated is not recorded here." in text
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"vision_tower": "adapted"}, "converted with the vision tower that was adapted in its training"),
+        (
+            {"vision_tower": "clip", "clip": {"checkpoint": "openai/clip", "revision": "f" * 40}},
+            "converted with stock CLIP in the place of its adapted vision tower, as its authors' loader has it",
+        ),
+        (
+            {"image": {"size": 448, "pad": True}},
+            "each image padded with black to a square and resized to 448 × 448 pixels (Lanczos) first",
+        ),
+        ({"image": {"pad": True}}, "each image padded with black to a square first"),
+    ],
+)
+def test_a_model_is_named_with_its_vision_tower_and_with_what_is_done_to_images(bare, model, said):
+    models = {"m": CONFIGURATION["models"]["m"] | {"family": "llava", "checkpoint": "microsoft/llava-med"} | model}
+    systems = {name: entry for name, entry in CONFIGURATION["systems"].items() if name != "served"}
+    write_json(bare / "configuration.json", CONFIGURATION | {"models": models, "systems": systems})
+    known = f"`base` is microsoft/llava-med (commit {COMMIT}, family llava)"
+    stands_on = lineage(bare, "validation", list(systems))
+    assert f"{known}, {said}, as published" in methods_text(bare, "validation", list(systems), stands_on)
+    written = results_of("validation", ["base", "majority"], [], [], bare, stands_on)
+    assert written["systems"]["base"]["model"] == models["m"] and written["systems"]["majority"]["model"] is None
 
 
 def test_answers_judges_and_statistics_are_those_of_the_configuration(results):

@@ -61,6 +61,8 @@ def one_of_each() -> list[Row]:
         row(4, "counting", "12", number=12.0),
         row(5, "regression", "33.5%", number=33.5, expected=ExpectedFormat(percent=True)),
         row(6, "report", "Small left pleural effusion."),
+        row(7, "open_vqa", "left lower lobe"),
+        row(8, "closed_vqa", "no", labels=("no",), expected=ExpectedFormat(answer_by="words", labels=("yes", "no"))),
     ]
 
 

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -72,7 +70,7 @@ def test_an_encoder_of_pickles_is_refused(encoder):
 
 
 @pytest.mark.parametrize("known", ["bert", "of_its_own"])
-def test_an_encoder_with_code_of_its_own_asks_nothing_and_runs_nothing(known, encoder, tables, tmp_path):
+def test_an_encoder_with_code_of_its_own_asks_nothing_and_runs_nothing(known, encoder, tables, tmp_path, start):
     folder, ran = shutil.copytree(encoder, tmp_path / "theirs"), tmp_path / "ran"
     (folder / "theirs.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
     for name, auto_map in {
@@ -83,12 +81,11 @@ def test_an_encoder_with_code_of_its_own_asks_nothing_and_runs_nothing(known, en
         settings |= {"model_type": known} if name == "config.json" else {}
         (folder / name).write_text(json.dumps(settings))
     split, answers = tables([row(0, "report", "the heart")], [prediction("u0000", "the heart")])
-    command = [sys.executable, "-m", "workflow_scripts.score.bertscore", "--split", split, "--predictions", answers]
-    command += ["--system", "base", "--spec", json.dumps({"checkpoint": str(folder), "layer": 1})]
-    command += ["--model", record_of(folder), "--out", tmp_path / "b"]
-    done = subprocess.run(list(map(str, command)), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
-    assert "[y/N]" not in done.stdout + done.stderr and "Traceback" not in done.stderr and not ran.exists()
-    assert (done.returncode == 0) == (known == "bert"), done.stderr
+    spec = json.dumps({"checkpoint": str(folder), "layer": 1})
+    flags = ["--split", split, "--predictions", answers, "--system", "base", "--spec", spec]
+    code, said = start(write_bertscore, *flags, "--model", record_of(folder), "--out", tmp_path / "b")
+    assert "[y/N]" not in said and not ran.exists()
+    assert (code == 0) == (known == "bert"), said
 
 
 def test_markup_in_a_report_is_text_to_the_encoder(encoder):

@@ -221,7 +221,7 @@ def test_a_missing_prediction_is_a_row_with_an_outcome(tables, tmp_path):
     rows = one_of_each()
     split, answers = tables(rows, [prediction(rows[0].uid, "B")])
     out = outcomes_file(tmp_path, split, answers, "base")
-    assert [r.outcome for r in read_rows(out, Outcome)] == ["valid"] + ["missing"] * 6
+    assert [r.outcome for r in read_rows(out, Outcome)] == ["valid"] + ["missing"] * 8
     write_metrics(outcomes=[out], scoring=scoring(), out=tmp_path / "m")
     values = read_rows(tmp_path / "m", MetricValue)
     assert {v.value for v in values if v.metric == "f1_50"} == {0.0}

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from workflow_scripts.core.config.scoring import BertScore
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import ReportScore
 from workflow_scripts.core.tables import read_rows
-from workflow_scripts.score.bertscore import Encoder, bertscore
+from workflow_scripts.score.bertscore import Encoder, bertscore, write_bertscore
 from workflow_scripts.tasks.report.meteor import Meteor
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "lungs", "are", "clear", "small", "left", "pleural", "effusion"]
@@ -149,12 +147,12 @@ def test_bertscore_is_its_definition_and_batches_change_nothing(encoder, layer):
     assert bertscore(embedded[REPORTS[0]], embedded[REPORTS[0]]) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_the_step_scores_every_report_and_names_what_is_wrong(encoder, tables, tmp_path):
+def test_the_step_scores_every_report_and_names_what_is_wrong(encoder, tables, tmp_path, start):
     rows = [row(n, "report", text) for n, text in enumerate(REPORTS[:3])]
     split, answers = tables(rows, [prediction("u0000", REPORTS[0]), prediction("u0001", "no acute disease")])
-    command = [sys.executable, "-m", "workflow_scripts.score.bertscore", "--split", split, "--predictions", answers]
-    command += ["--system", "base", "--out", tmp_path / "b", "--spec"]
-    subprocess.run([*map(str, command), json.dumps({"checkpoint": str(encoder), "layer": 2})], check=True)
+    flags = ["--split", split, "--predictions", answers, "--system", "base", "--out", tmp_path / "b", "--spec"]
+    code, said = start(write_bertscore, *flags, json.dumps({"checkpoint": str(encoder), "layer": 2}))
+    assert code == 0, said
     rows = read_rows(tmp_path / "b", ReportScore)
     assert {(r.system, r.metric, r.judge, r.stratum, r.status) for r in rows} == {
         ("base", "bertscore", None, None, "valid")
@@ -164,5 +162,5 @@ def test_the_step_scores_every_report_and_names_what_is_wrong(encoder, tables, t
     for spec, words in (({"checkpoint": str(encoder), "layer": 9}, "has 3 layers"),
                         ({"checkpoint": str(tmp_path), "layer": 1}, "is not an encoder with a tokenizer"),
                         ({"layer": 1}, "not the JSON of BertScore: checkpoint")):  # fmt: skip
-        done = subprocess.run([*map(str, command), json.dumps(spec)], capture_output=True, text=True)
-        assert done.returncode != 0 and words in done.stdout + done.stderr and "Traceback" not in done.stderr
+        code, said = start(write_bertscore, *flags, json.dumps(spec))
+        assert code != 0 and words in said

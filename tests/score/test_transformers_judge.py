@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,14 +90,43 @@ def judged(checkpoint, tables, folder, **changes):
 PAIRS = [Pair("Cardiomegaly. " * n, "No effusion.") for n in range(1, 6)]
 
 
-def replies(judge) -> dict[Pair, str]:
-    """Raw replies to `PAIRS`."""
-    return {pair: reply for batch in judge.loaded.replies(PAIRS, 0) for pair, reply in batch}
+def replies(judge, attempt=0, pairs=PAIRS) -> dict[Pair, str]:
+    """Raw replies to pairs."""
+    return {pair: reply for batch in judge.loaded.replies(list(pairs), attempt) for pair, reply in batch}
 
 
 def test_batches_change_no_reply_and_each_pair_has_its_own(checkpoint):
     assert len(set(replies(model(checkpoint)).values())) > 1
     assert replies(model(checkpoint)) == replies(model(checkpoint, batch=1))
+
+
+def test_a_further_reply_follows_from_pair_and_try_alone_whatever_else_is_asked(checkpoint, monkeypatch):
+    """At a temperature at which this judge's tokens are many."""
+    monkeypatch.setattr("workflow_scripts.judges.backends.local.TEMPERATURE", 20.0)
+    tested = model(checkpoint, max_new_tokens=16)
+    first, second, greedy = replies(tested, 1), replies(tested, 2), replies(tested)
+    assert all(len({first[pair], second[pair], greedy[pair]}) == 3 for pair in PAIRS)
+    for batch in (1, 2):
+        again = model(checkpoint, max_new_tokens=16, batch=batch)
+        assert replies(again, 2, PAIRS[::-1]) == second
+        assert replies(again, 1, PAIRS[3:] + PAIRS[1:2]) == {pair: first[pair] for pair in (*PAIRS[3:], PAIRS[1])}
+    others = [Pair(f"Nodule {n}.", "Normal.") for n in range(4)]
+    crowded = replies(model(checkpoint, max_new_tokens=16, batch=9), 1, [*others, *PAIRS])
+    assert {pair: crowded[pair] for pair in PAIRS} == first
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely():
+    import torch
+
+    from workflow_scripts.judges.backends.local import TEMPERATURE, Draws
+
+    wanted = torch.tensor([0.5, 0.0, 0.3, 0.15, 0.05])
+    rows, tokens = 200, 20
+    draws = Draws(range(rows), tokens)
+    logits = (wanted.log() * TEMPERATURE).expand(rows, -1)
+    drawn = torch.stack([draws(logits, range(rows), length) for length in range(tokens)])
+    shares = torch.bincount(drawn.flatten(), minlength=5) / drawn.numel()
+    assert shares[1] == 0 and (shares - wanted).abs().max() < 4 * (0.25 / drawn.numel()) ** 0.5
 
 
 def test_a_judge_on_the_cpu_takes_as_many_threads_as_its_job_whatever_the_machine_has(checkpoint, monkeypatch):
@@ -244,8 +271,8 @@ def test_a_judge_in_several_files_is_loaded_whole(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("known", ["llama", "of_its_own"])
-def test_a_judge_with_code_of_its_own_asks_nothing_and_runs_nothing(known, checkpoint, tables, tmp_path):
-    """Standard input is closed, so that a question would be an error; code that ran would leave a file."""
+def test_a_judge_with_code_of_its_own_asks_nothing_and_runs_nothing(known, checkpoint, tables, tmp_path, start):
+    """Code that ran would leave a file."""
     folder, ran = shutil.copytree(checkpoint, tmp_path / "judge"), tmp_path / "ran"
     (folder / "theirs.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
     config = json.loads((folder / "config.json").read_text())
@@ -256,14 +283,12 @@ def test_a_judge_with_code_of_its_own_asks_nothing_and_runs_nothing(known, check
     settings["auto_map"] = {"AutoTokenizer": ["theirs.Slow", "theirs.Fast"]}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     split, answers = tables([row(0, "report", "Cardiomegaly.")], [prediction("u0000", "Normal.")])
-    command = [sys.executable, "-m", "workflow_scripts.score.judge", "--split", split, "--predictions", answers]
-    command += ["--name", "theirs", "--spec", section(folder, invalid_share=1.0).spec(), "--store", tmp_path / "s"]
-    command += ["--model", record_of(folder), "--out", tmp_path / "j"]
-    done = subprocess.run(list(map(str, command)), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
-    assert "[y/N]" not in done.stdout + done.stderr and "Traceback" not in done.stderr and not ran.exists()
-    assert (done.returncode == 0) == (known == "llama"), done.stderr
-    if known != "llama":
-        assert "cannot be loaded" in done.stderr
+    flags = ["--split", split, "--predictions", answers, "--name", "theirs"]
+    flags += ["--spec", section(folder, invalid_share=1.0).spec(), "--store", tmp_path / "s"]
+    code, said = start(judge, *flags, "--model", record_of(folder), "--out", tmp_path / "j")
+    assert "[y/N]" not in said and not ran.exists()
+    assert (code == 0) == (known == "llama"), said
+    assert ("cannot be loaded" in said) == (known != "llama")
 
 
 def test_markup_in_a_report_is_text_to_the_judge(checkpoint):

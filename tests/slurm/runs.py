@@ -1,6 +1,7 @@
 """Runs of the workflow through profiles/slurm, and what SLURM recorded of their jobs."""
 
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -115,12 +116,18 @@ def overlaps(jobs: list[Job]) -> list[tuple[Job, Job]]:
     return [(first, second) for same in of_one.values() for first, second in pairwise(same) if second.start < first.end]
 
 
+COST = re.compile(rb'<figure id="cost">.*?</figure>', re.DOTALL)
+
+
 def results(folder: Path) -> dict[str, bytes]:
-    """The run's tables, pages and weights by name, without the store and what tells of time and place."""
+    """The run's tables, pages and weights by name, without the store and what tells of time and place.
+
+    Of a page that is the figure of what the run cost, which is cut out.
+    """
     below = folder / "results/smoke"
     kinds = {".parquet", ".csv", ".md", ".html", ".jsonl", ".safetensors"}
     return {
-        str(path.relative_to(below)): path.read_bytes()
+        str(path.relative_to(below)): COST.sub(b"", path.read_bytes())
         for path in sorted(below.rglob("*"))
         if path.suffix in kinds and path.is_file() and path.relative_to(below).parts[0] != "store"
     }

@@ -18,14 +18,14 @@ from workflow_scripts import ROOT
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.engines import Container, Inference
 from workflow_scripts.core.config.sources.entry import Policies
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems import Prompt, Route
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
 from workflow_scripts.core.files import BadFile, sha256_of_file
 from workflow_scripts.core.rows import Convention
 from workflow_scripts.core.tables import write_rows
 from workflow_scripts.models.record import read_record, write_record
 from workflow_scripts.submit.container import Member, write_container
-from workflow_scripts.submit.steps import STEPS
+from workflow_scripts.submit.steps import ROUTING, STEPS
 from workflow_scripts.synthetic.model import write_model
 
 PROMPT = 'It\'s "brief",\n$HOME `pwd` \\ é.'
@@ -49,7 +49,8 @@ def settings(toy, tmp_path_factory):
     (place / "adapter/adapter_config.json").write_text('{"r": 2}')
     (place / "adapter/README.md").write_text("not needed")
     return {
-        "member": Member(system="tuned", adapter=str(place / "adapter"), prompt=Prompt(system=PROMPT)),
+        "system": "tuned",
+        "members": [Member(system="tuned", adapter=str(place / "adapter"), prompt=Prompt(system=PROMPT))],
         "model": toy,
         "conventions": place / "conventions.parquet",
         "policies": Policies(missing_image="repair"),
@@ -268,14 +269,14 @@ def test_a_step_that_fails_ends_it_and_leaves_no_older_answers(folder, tmp_path)
 
 def adapter_in(settings, tmp_path, place):
     """The files of the adapter that is packed for a system with this one."""
-    given = settings | {"member": Member(system="tuned", adapter=str(place)), "out": tmp_path / "out/container.json"}
+    given = settings | {"members": [Member(system="tuned", adapter=str(place))], "out": tmp_path / "out/container.json"}
     write_container(**given)
     assert json.loads(given["out"].read_text())["system"]["adapter"] == "adapter"
     return {path.name: path.read_bytes() for path in (tmp_path / "out/adapter").iterdir()}
 
 
 def test_a_published_adapter_is_packed_from_its_record(settings, tmp_path):
-    snapshot = shutil.copytree(settings["member"].adapter, tmp_path / "snapshot")
+    snapshot = shutil.copytree(settings["members"][0].adapter, tmp_path / "snapshot")
     record = tmp_path / "records/theirs.json"
     write_record(record, "theirs", "adapter", snapshot, "0" * 40, checkpoint="lab/theirs")
     names = ("adapter_config.json", "adapter_model.safetensors")
@@ -294,13 +295,86 @@ def test_weights_trained_in_full_are_packed_with_their_record(settings, tmp_path
 
 
 def test_a_base_model_without_cached_features_needs_neither_adapter_nor_index(settings, tmp_path):
-    base = settings | {"member": Member(system="base"), "features": False, "gpus": 0, "seconds": None, "threads": 1}
+    base = settings | {
+        "system": "base",
+        "members": [Member(system="base")],
+        "features": False,
+        "gpus": 0,
+        "seconds": None,
+        "threads": 1,
+    }
     write_container(**base | {"out": tmp_path / "base/container.json"})
     folder = tmp_path / "base"
     script, docker = (folder / "predict.sh").read_text(), (folder / "Dockerfile").read_text()
     assert not (folder / "adapter").exists() and "adapter/" not in docker and "requirements.txt" in docker
     assert "features.extract" not in script and "--features" not in script
     assert "${LIMIT_SECONDS:-}" in script and "shm" not in script
+
+
+EXPERTS = {"counting": "few", "report": "words"}
+
+
+@pytest.fixture(scope="module")
+def routed(settings, tmp_path_factory):
+    """The folder of a system that a classifier routes over two adapters and the base."""
+    place = tmp_path_factory.mktemp("routed")
+    (place / "router").mkdir()
+    (place / "router/router.json").write_text("{}")
+    adapter = settings["members"][0].adapter
+    members = [Member(system=name, adapter=adapter) for name in EXPERTS.values()] + [Member(system="base")]
+    route = Route(by="classifier", experts=EXPERTS, default="base", train="train")
+    given = {"system": "both", "members": members, "route": route, "router": place / "router"}
+    write_container(**settings | given | {"out": place / "both/container.json"})
+    return place / "both"
+
+
+def test_a_routed_system_is_packed_with_its_router_and_the_adapters_of_its_experts(routed):
+    described = json.loads((routed / "container.json").read_text())
+    assert described["system"]["route"]["experts"] == EXPERTS
+    assert [expert["adapter"] for expert in described["system"]["experts"]] == ["adapters/few", "adapters/words", None]
+    assert {path.name for path in (routed / "adapters").iterdir()} == {"few", "words"}
+    assert (routed / "router/router.json").is_file()
+    test_what_the_recipes_copy_is_there(routed)
+
+
+def test_each_expert_answers_its_questions_in_one_load_and_the_answers_are_routed(routed, tmp_path):
+    started = list(steps(run(routed, tmp_path)))
+    assert {module for module, _ in started} == {*STEPS, *ROUTING}
+    test_every_flag_of_predict_is_one_of_its_step(started)
+    words = next(words for module, words in started if module == "workflow_scripts.infer.answer")
+    members = [json.loads(word) for word in words if word.startswith("{")]
+    assert [(one["adapter"], one["rows"]) for one in members] == [
+        ("adapters/few", "experts/few.parquet"), ("adapters/words", "experts/words.parquet"),
+        (None, "experts/base.parquet"),
+    ]  # fmt: skip
+    gathered = [words for module, words in started if module == "workflow_scripts.infer.gather"]
+    assert [words[words.index("--system") + 1] for words in gathered] == ["few", "words", "base"]
+    [route] = [words for module, words in started if module == "workflow_scripts.infer.route"]
+    places = [f"gathered/{name}.parquet" for name in ("few", "words", "base")]
+    assert route[route.index("--predictions") + 1 : route.index("--router")] == places
+
+
+@pytest.mark.parametrize(
+    ("route", "systems", "sentence"),
+    [
+        ({"by": "oracle", "experts": ["base", "tuned"]}, {}, "'oracle' reads scores, which no challenge gives: pack"),
+        (
+            {"by": "rule", "experts": {"report": "tuned"}, "default": "majority"}, {},
+            "'by_task' routes to 'majority', which loads no model in its job; leave that expert out",
+        ),
+        (
+            {"by": "rule", "experts": {"report": "tuned"}, "default": "other"}, {"other": {"model": "second"}},
+            "'by_task' routes to systems of second, tiny, and a container holds one model",
+        ),
+    ],
+)  # fmt: skip
+def test_a_router_that_cannot_answer_in_a_container_is_refused_with_a_sentence(route, systems, sentence):
+    raw = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    name = "oracle" if route["by"] == "oracle" else "by_task"
+    raw["models"]["second"] = raw["models"]["tiny"]
+    raw["systems"] |= systems | {name: {"route": route}}
+    with pytest.raises(ConfigurationError, match=re.escape(f"container.systems: {sentence}")):
+        load_configuration(raw | {"container": {"systems": [name]}}, "my.yaml")
 
 
 def test_an_image_that_would_be_too_large_is_refused_before_it_is_there(settings, tmp_path):

@@ -25,12 +25,12 @@ CUT = ("unshare", "--user", "--map-root-user", "--net", "--mount")
 LIMIT = 900
 """Seconds that `predict.sh` may take for 45 rows: stated in the configuration, and checked by the script itself."""
 
-SYSTEMS = ("tuned", "bounded")
+SYSTEMS = ("tuned", "bounded", "by_task", "by_question")
 PROMPT = 'It\'s "brief",\n$HOME `pwd` \\ é.'
 
 
 def configuration() -> dict[str, object]:
-    """Like config/smoke.yaml, with a testing split that is handed in: a tuned system, and one bounded by grammars."""
+    """Like config/smoke.yaml, with a split that is handed in: a tuned system, one bounded by grammars, two routers."""
     raw = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
     raw["results"] = "results"
     raw["datasets"] = {"toy": {"source": "local", "path": "toy", "policies": {"no_answer": "keep"}}}
@@ -38,6 +38,11 @@ def configuration() -> dict[str, object]:
     raw["systems"] = {
         "tuned": raw["systems"]["tuned"],
         "bounded": {"model": "tiny", "constrained": True, "prompt": {"system": PROMPT}},
+    }
+    experts = {"experts": {"counting": "tuned", "report": "tuned", "detection": "tuned"}, "default": "bounded"}
+    raw["systems"] |= {
+        "by_task": {"route": {"by": "rule", **experts}},
+        "by_question": {"route": {"by": "classifier", "train": "train", **experts}},
     }
     raw["submit"] = ["hidden"]
     return raw | {"container": {"seconds": LIMIT}}
@@ -95,8 +100,8 @@ def workflow(tmp_path_factory):
     write_testing(folder / "toy")
     shutil.copytree(folder / "toy/testing", place / "inputs/testing")
     snakemake(folder, "challenge", "--configfile", "mine.yaml")
-    snakemake(folder, *make_command("SYSTEM=tuned, bounded", "CONFIG=mine.yaml", "OUT=packed"))
-    again = planned(folder, *make_command("SYSTEM=tuned, bounded", "CONFIG=mine.yaml", "OUT=packed"))
+    snakemake(folder, *make_command(f"SYSTEM={', '.join(SYSTEMS)}", "CONFIG=mine.yaml", "OUT=packed"))
+    again = planned(folder, *make_command(f"SYSTEM={', '.join(SYSTEMS)}", "CONFIG=mine.yaml", "OUT=packed"))
     answers = {name: (folder / f"results/predictions/hidden/{name}.json").read_bytes() for name in SYSTEMS}
     for name in SYSTEMS:
         shutil.copytree(folder / "packed" / name, place / "fresh" / name)
@@ -137,8 +142,8 @@ def test_the_predictions_are_the_workflows_byte_for_byte(workflow, predicted):
     assert len(json.loads(workflow.answers[name])) > 40
 
 
-def test_the_two_systems_do_not_answer_alike(workflow):
-    assert workflow.answers["tuned"] != workflow.answers["bounded"]
+def test_the_systems_do_not_answer_alike_and_routers_mix_them(workflow):
+    assert len({workflow.answers[name] for name in ("tuned", "bounded", "by_task")}) == 3
 
 
 def test_it_keeps_to_the_stated_time_and_says_so(predicted):

@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from workflow_scripts.core.files import BadFile, read_json
 from workflow_scripts.models.loading import load
-from workflow_scripts.models.prompts import answered, chat
+from workflow_scripts.models.prompts import answer_turn, chat
 from workflow_scripts.models.record import read_record
 from workflow_scripts.synthetic.model import ORIGIN, SHIPPED, write_model
 from workflow_scripts.synthetic.pretraining import Settings, train_model
@@ -60,9 +60,8 @@ def test_line_ends_are_tokens_as_in_gemma(tmp_path):
 def test_the_toy_chat_template_words_turns_as_gemmas(tmp_path, system, answer, images):
     write_model(record=tmp_path / "toy.json")
     processor = load(tmp_path / "toy.json").processor
-    messages = (
-        chat("Which shape?", images, system) if answer is None else answered("Which shape?", images, system, answer)
-    )
+    question = chat("Which shape?", images, system)
+    messages = question if answer is None else [*question, answer_turn(answer)]
     gemma = (Path(trl.__file__).parent / "chat_templates" / "gemma3.jinja").read_text(encoding="utf-8")
     texts = [
         processor.apply_chat_template(messages, add_generation_prompt=answer is None, **template)

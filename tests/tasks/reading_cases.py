@@ -93,6 +93,9 @@ CHROMOSOMES = Form(
     ExpectedFormat(labels=(*map(str, range(1, 23)), "x", "y"), box_convention="xywh", width=1200, height=900),
 )
 REPORT = Form("report")
+OPEN = Form("open_vqa")
+YES_NO = Form("closed_vqa", ExpectedFormat(answer_by="words", labels=("Yes", "No")))
+SIDES = Form("closed_vqa", ExpectedFormat(answer_by="words", labels=("left", "right", "both")))
 
 P, Q = (100, 120, 200, 240), (300, 100, 420, 260)  # boxes by corners
 R, S = (100, 100, 140, 160), (300, 200, 350, 270)  # [100,100,40,60] and [300,200,50,70] by corners
@@ -783,4 +786,50 @@ LATER = [
     *exact(REPORT, "found by trying", {"Findings\nClear lungs": "Findings\nClear lungs"}),
 ]  # fmt: skip
 
-CASES = [*COUNTING, *REGRESSION, *CLASSIFICATION, *MULTI_LABEL, *DETECTION, *INSTANCES, *REPORTS, *LATER]
+VQA = [
+    *exact(
+        OPEN,
+        "a line",
+        {
+            "left lung": "left lung", " CT ": "CT", "3": "3", "The lesion is in the right kidney.": "The lesion is in the right kidney.", "肝脏": "肝脏", "none": "none",
+            "4.5 cm": "4.5 cm", "No": "No",
+        },
+    ),
+    *stated(
+        OPEN,
+        "what an answer leads to",
+        {
+            "The image shows a mass.\n\nAnswer: left lung": "left lung", "Let me look.\n**Answer:** left lung\n\nThe rest is normal.": "left lung",
+            "Two lungs are seen.\nSo the final answer is: \\boxed{left lung}": "left lung", "left lung\n\nThe mass is large.": "left lung", "**left lung**\n- seen at once": "left lung", "FINDINGS:\nleft lung": "left lung", "**Location:**\n* left lung": "left lung",
+        },
+    ),
+    *silent(OPEN, "nothing that answers", ["", "...", "**", "I cannot answer this question.", "word " * 51, "\n\n"]),
+    *exact(YES_NO, "the word", {"Yes": "Yes", "no": "No", " NO\n": "No"}),
+    *stated(
+        YES_NO,
+        "the word in prose",
+        {
+            "Yes.": "Yes", "No, there is no fracture.": "No", "**Yes**": "Yes", "Yes, no effusion is left.": "Yes", "The answer is no.": "No", "Answer: Yes": "Yes",
+            "Yes there is a mass.": "Yes", "No it isn't.": "No", "The lungs are normal.\n\nAnswer: **No**": "No", "I would say **yes**.": "Yes", "Final Answer: The final answer is $\\boxed{Yes}$": "Yes",
+            "The image shows a chest film. Yes, the heart is enlarged.": "Yes", "- No\n": "No", "yes - both sides": "Yes", "I am not sure. The answer would be yes.": "Yes", "The answer is no because the lungs are clear.": "No",
+        },
+    ),
+    *silent(
+        YES_NO,
+        "no word of its own",
+        [
+            "The lungs are normal.", "Nothing is seen.", "There is no fracture.", "yes or no", "Yes/No", "I cannot answer yes or no.", "Yes. No.", "", "nose", "eyes", "No fracture is seen.", "yes and no", 'The likely answer is "No lesion".', "The answer is no lesion",
+        ],
+    ),
+    *exact(SIDES, "the alternative", {"left": "left", "RIGHT": "right", "both ": "both"}),
+    *stated(
+        SIDES,
+        "the alternative in prose",
+        {
+            "The lesion is on the left side.": "left", "Left.": "left", "It is the right lung, not the left.": "right", "Answer: both": "both", "not left but right": "right",
+        },
+    ),
+    *silent(SIDES, "no alternative, or more than one", ["left or right", "I cannot say.", "yes", "The lesion is central.", "either left or right"]),
+]  # fmt: skip
+
+CASES = [*COUNTING, *REGRESSION, *CLASSIFICATION, *MULTI_LABEL, *DETECTION, *INSTANCES, *REPORTS, *VQA, *LATER]

@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from tests.score.conftest import row as any_row
@@ -13,6 +14,7 @@ from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import Box, ExpectedFormat, Instance, Prediction
 from workflow_scripts.infer.requests import requests_of
+from workflow_scripts.models.images.size import squared
 from workflow_scripts.score.outcomes import outcomes_of
 from workflow_scripts.tasks.boxes.model_answers import answer_for, native_row
 from workflow_scripts.tasks.boxes.model_conventions import CONVENTIONS, axes, from_model, to_model
@@ -21,11 +23,15 @@ from workflow_scripts.tasks.boxes.model_reading import carried_back, carried_pre
 from workflow_scripts.tasks.boxes.model_sizes import ModelBoxes, model_boxes, resized_size
 from workflow_scripts.tasks.boxes.parsing import boxes_text, instances_text
 
-FORMS = [ModelBoxes(name) for name in CONVENTIONS] + [ModelBoxes("medgemma", padded=True)]
+FORMS = [ModelBoxes(name) for name in CONVENTIONS] + [
+    ModelBoxes("medgemma", padded=True),
+    ModelBoxes("medgemma", side=448, padded=True),
+    ModelBoxes("qwen2_5_vl", padded=True),
+]
 
 
 def form_name(form):
-    return form.convention + (" padded" if form.padded else "")
+    return form.convention + (" padded" if form.padded else "") + (f" to {form.side}" if form.side else "")
 
 
 def detection(*boxes, width=640, height=480, convention="xyxy"):
@@ -106,8 +112,30 @@ def test_an_image_that_is_made_a_square_first_is_counted_as_the_square():
     corners, square = [64, 48, 320, 480], ModelBoxes("qwen2_5_vl", side=448)
     assert to_model(corners, square, 640, 480) == [45, 45, 224, 448]
     assert "in pixels of the image at 448 x 448" in question_for(detection(corners), square)
-    medgemma = ModelBoxes("medgemma", side=448, padded=True)
-    assert to_model(corners, medgemma, 640, 480) == to_model(corners, ModelBoxes("medgemma"), 640, 480)
+    stretched = ModelBoxes("medgemma", side=448)
+    assert to_model(corners, stretched, 640, 480) == to_model(corners, ModelBoxes("medgemma"), 640, 480)
+
+
+def test_numbers_of_a_padded_image_are_those_of_the_square_that_the_model_sees():
+    """A light box in a dark image, padded by what prepares images: its place there in thousandths, half rounded up."""
+    chance, form = random.Random(4), ModelBoxes("medgemma", padded=True)
+    for _ in range(400):
+        width, height = chance.randint(2, 90), chance.randint(2, 90)
+        x1, y1 = chance.randrange(width), chance.randrange(height)
+        x2, y2 = chance.randint(x1 + 1, width), chance.randint(y1 + 1, height)
+        image = Image.new("RGB", (width, height))
+        image.paste((255, 255, 255), (x1, y1, x2, y2))
+        square = squared(image, None, True)
+        side, (left, top, right, bottom) = square.width, square.getbbox()
+        assert square.size == (max(width, height),) * 2
+        numbers = to_model([x1, y1, x2, y2], form, width, height)
+        assert numbers == [(2000 * edge + side) // (2 * side) for edge in (top, left, bottom, right)]
+        assert from_model(numbers, form, width, height) == [x1, y1, x2, y2]
+
+
+def test_a_box_in_the_padding_lies_outside_the_image():
+    form = ModelBoxes("medgemma", padded=True)
+    assert from_model([0, 0, 125, 500], form, 640, 480) == [0, -80, 320, 0]
 
 
 def test_a_box_that_leaves_the_image_is_cut_to_it_when_it_is_written():
@@ -354,5 +382,8 @@ def test_a_family_without_a_form_of_its_own_cannot_be_asked_for_it():
     entry = {"family": "gemma3", "checkpoint": "a/b", "revision": "0" * 40}
     assert HubModel(**entry).box_form == BoxForm()
     assert HubModel(**entry, boxes="native", image={"size": 448}).box_form == BoxForm(convention="medgemma", side=448)
+    padded = HubModel(**entry, boxes="native", image={"pad": True})
+    assert padded.box_form == BoxForm(convention="medgemma", padded=True)
+    assert model_boxes(padded.box_form) == ModelBoxes("medgemma", padded=True)
     with pytest.raises(ValidationError, match="family idefics3 has no form of boxes of its own; set dataset"):
         HubModel.model_validate(entry | {"family": "idefics3", "boxes": "native"})

@@ -20,11 +20,14 @@ from tests.tasks.reading_cases import (
     GRADES,
     LETTER,
     NUMBER,
+    OPEN,
     PERCENT,
     REPORT,
+    SIDES,
     SIZES,
     SUBTYPES,
     WORDS,
+    YES_NO,
     Case,
     Form,
     canonical,
@@ -40,6 +43,7 @@ UNLISTED = [
     Form("multi_label", ExpectedFormat(separator=";")),
     Form("detection"),
     Form("instance_detection"),
+    Form("closed_vqa", ExpectedFormat(answer_by="words")),
 ]
 """Formats of questions that list nothing."""
 FORMS = [
@@ -58,6 +62,9 @@ FORMS = [
         SIZES,
         CHROMOSOMES,
         REPORT,
+        OPEN,
+        YES_NO,
+        SIDES,
     ),
     *UNLISTED,
 ]
@@ -89,7 +96,7 @@ def test_an_answer_is_read_as_what_it_states(case: Case):
 def test_every_task_has_cases_that_are_read_strictly_leniently_and_not_at_all():
     kinds = {(case.form.task, case.strict is not None, case.lenient is not None) for case in CASES}
     tasks = {task for task, _, _ in kinds}
-    assert len(tasks) == 7
+    assert len(tasks) == 9
     assert {(task, True, True) for task in tasks} | {(task, False, False) for task in tasks} <= kinds
     assert {(task, False, True) for task in tasks - {"report"}} <= kinds
 

@@ -21,7 +21,7 @@ from workflow_scripts.core.tables import read_rows
 from workflow_scripts.core.training_rows import TrainingStep
 
 pytestmark = pytest.mark.slow
-RECIPE = Recipe(lora=Lora(r=4, alpha=4, dropout=0.0), learning_rate=5e-3, epochs=None, steps=300, batch=4, save_every=3)
+RECIPE = Recipe(lora=Lora(r=4, alpha=4, dropout=0.0), learning_rate=5e-3, epochs=None, steps=150, batch=4, save_every=3)
 
 
 def command(folder, split, root, tiny, features, recipe=RECIPE, launcher=("-m",), module="workflow_scripts.train.tune"):

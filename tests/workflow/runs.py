@@ -1,10 +1,14 @@
 """Running Snakemake as its users do, and reading which jobs it plans."""
 
+import atexit
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from workflow_scripts import ROOT
@@ -18,7 +22,7 @@ def checkout(folder: Path, source: Path = ROOT) -> Path:
     for name in CODE:
         part = source / name
         if part.is_dir():
-            shutil.copytree(part, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(part, folder / name)  # with what is compiled, which stays valid: times are copied
         else:
             shutil.copyfile(part, folder / name)
     return folder
@@ -30,8 +34,36 @@ def logged_out() -> dict[str, str]:
     return environment | {"HF_TOKEN_PATH": "/nowhere/token"}
 
 
+@cache
+def _planner() -> subprocess.Popen:
+    """The process that plans, see `planner`: one for all tests of this process."""
+    command = [sys.executable, str(Path(__file__).with_name("planner.py"))]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(process.kill)
+    return process
+
+
+def _plan(folder: Path, arguments: tuple[str, ...]) -> tuple[int, str]:
+    """Exit code and output of Snakemake where it runs no job."""
+    with tempfile.NamedTemporaryFile("r") as output:
+        request = {
+            "folder": str(folder.resolve()),
+            "arguments": ["--cores", "2", *arguments],
+            "environment": dict(os.environ),
+            "output": output.name,
+        }
+        process = _planner()
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+        return int(process.stdout.readline()), output.read()
+
+
 def snakemake(folder: Path, *arguments: str, code: int = 0, **options) -> str:
     """Run Snakemake in `folder` and expect an exit code; return what it printed."""
+    if not options and {"-n", "--summary"} & set(arguments):
+        returned, printed = _plan(folder, arguments)
+        assert returned == code, f"snakemake {' '.join(arguments)}: {returned}\n{printed[-6000:]}"
+        return printed
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
         cwd=folder,

@@ -36,6 +36,19 @@ def test_a_published_adapter_is_fetched_and_answered_in_the_job_of_its_base_and_
     assert "train_tune" not in output and "vision features of train" not in output
 
 
+def test_two_families_are_compared_each_in_its_own_form_of_boxes_and_with_prompts_by_task(folder):
+    output = snakemake(folder, "-n", "-p", "--configfile", "config/qwen3-vl.yaml", env=logged_out())
+    assert "Fetching qwen3vl at its revision" in output and "Fetching medgemma15 at its revision" in output
+    for model in ("qwen3vl", "medgemma15"):
+        assert f"Answering validation with {model}+{model}-tuned, shard " in output
+    assert "Computing vision features of validation with medgemma15" in output
+    assert "features of validation with qwen3vl" not in output  # an image has 12 MB of them
+    tuning = [line for line in output.splitlines() if "workflow_scripts.train.tune" in line]
+    forms = {form for line in tuning for form in re.findall(r'"convention":"(\w+)","padded":(\w+)', line)}
+    assert len(tuning) == 2 and forms == {("qwen3_vl", "false"), ("medgemma", "true")}
+    assert all("Give boxes that enclose it closely." in line for line in tuning)
+
+
 def test_a_given_configuration_replaces_the_default(folder):
     output = snakemake(folder, "-n", "--configfile", "config/minicourse.yaml")
     assert "results/minicourse" in output

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from tests.workflow.runs import ROOT, checkout, planned_files, snakemake
+from workflow_scripts.synthetic.model import write_model
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 CONFIG, RESULTS = "config/reruns.yaml", "results/reruns"
@@ -47,6 +48,10 @@ def done(tmp_path_factory):
     raw["results"] = RESULTS
     raw["datasets"] = {name: {"source": "local", "path": f"local/{name}"} for name in ("lab", "clinic")}
     raw["splits"]["train"]["dataset"], raw["splits"]["validation"]["dataset"] = "lab", "clinic"
+    write_model(record=folder / "checkpoints/tiny.json")
+    shutil.copytree(folder / "checkpoints/tiny", folder / "checkpoints/other")
+    model = {"source": "hub", "family": "gemma3", "checkpoint": "checkpoints/tiny", "gated": False, "gpus": 0}
+    raw["models"]["tiny"] = model
     (folder / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))
     for seed, name in enumerate(raw["datasets"]):
         spec = f'{{"source": "synthetic", "seed": {seed}, "scale": 0.1}}'
@@ -54,7 +59,6 @@ def done(tmp_path_factory):
         manifest = ["--manifest", str(folder / f"{name}.json")]
         subprocess.run([sys.executable, *command, *manifest], cwd=folder, check=True, capture_output=True)
     snakemake(folder, "--configfile", CONFIG)
-    shutil.copytree(folder / RESULTS / "models/tiny", folder / "checkpoints/other")
     return folder
 
 
@@ -81,11 +85,19 @@ SETTINGS = {
     "a recipe value": lambda raw: raw["recipes"]["qlora"].update(learning_rate=1e-3),
     "the prompt of a tuned system": lambda raw: raw["systems"]["tuned"].update(prompt={"system": "Be brief."}),
     "the prompt of a base system": lambda raw: raw["systems"]["base"].update(prompt={"system": "Be brief."}),
-    "another checkpoint of a model": lambda raw: raw["models"].update(
-        tiny={"source": "hub", "family": "gemma3", "checkpoint": "checkpoints/other", "gated": False, "gpus": 0}
+    "another checkpoint of a model": lambda raw: raw["models"]["tiny"].update(checkpoint="checkpoints/other"),
+    "the image size of a model": lambda raw: raw["models"]["tiny"].update(image={"size": 48}),
+    "padded images of a model": lambda raw: raw["models"]["tiny"].update(image={"pad": True}),
+    "native boxes of a model": lambda raw: raw["models"]["tiny"].update(boxes="native"),
+    "a group to show": lambda raw: raw.update(groups={"columns": ["sex"]}),
+    "numbers of others": lambda raw: raw.update(
+        published={"theirs": {"source": "a paper", "numbers": [{"task": "counting", "metric": "mae", "value": 1}]}}
     ),
     "a report caption": lambda raw: raw["report"].update(caption="A better one."),
     "a new system": lambda raw: raw["systems"].update(again={"model": "tiny"}),
+    "a new sweep `grid`": lambda raw: raw.update(
+        sweeps={"grid": {"model": "tiny", "recipe": "qlora", "train": "train", "vary": {"batch": [4, 16]}}}
+    ),
     "a removed system": lambda raw: raw["systems"].pop("majority"),
     "the number of shards": lambda raw: raw["inference"].update(shards=4),
     "the folder of the store": lambda raw: raw.update(store="elsewhere"),
@@ -210,7 +222,7 @@ def test_a_fresh_clone_beside_old_results_makes_again_nothing(done, line, tmp_pa
     clone = checkout(tmp_path / "clone", source=done)
     for file in clone.rglob("*"):
         file.touch()
-    for name in ["local", *CLONES[line]]:
+    for name in ["local", "checkpoints", *CLONES[line]]:
         shutil.copytree(done / name, clone / name)
     agreed(line, clone)
 
@@ -238,6 +250,7 @@ def test_after_a_changed_image_its_features_and_its_rows_alone_are_computed(done
 def test_a_second_checkout_with_the_same_store_calls_no_model(done, tmp_path):
     second = checkout(tmp_path / "second", source=done)
     raw = yaml.safe_load((done / CONFIG).read_text())
+    raw["models"]["tiny"]["checkpoint"] = str(done / "checkpoints/tiny")
     raw["results"], raw["store"] = "results/second", str(done / RESULTS / "store")
     raw["datasets"] = {name: {"source": "local", "path": str(done / f"local/{name}")} for name in raw["datasets"]}
     (second / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))

@@ -233,6 +233,20 @@ def _file_fault(file: Path, stored: Mapping[str, object]) -> str | None:
         return f"{file.name} cannot be read: {error.strerror}"
 
 
+def unfinished(path: Path) -> Path:
+    """A name beside the folder `path` where nothing is, for one that is to take its place."""
+    folder = path.with_name(f".{path.name}.unfinished")
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def put_in_place(path: Path, folder: Path) -> None:
+    """Let `folder` take the place of the folder `path`, readable by whom the umask lets."""
+    usual_modes(folder)
+    shutil.rmtree(path, ignore_errors=True)
+    folder.replace(path)
+
+
 def usual_modes(folder: Path) -> None:
     """Give `folder` and all below it the modes that the umask allows.
 

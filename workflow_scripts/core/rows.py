@@ -1,7 +1,13 @@
 """The rows of the tables between stages, one frozen dataclass a table; no time, host or duration enters one."""
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
+
+
+def is_slice(role: str) -> bool:
+    """Whether a role is that of a slice."""
+    return re.fullmatch(r"(?:.* )?slice \d+", role) is not None
 
 
 class Box(NamedTuple):
@@ -21,6 +27,11 @@ class Image(NamedTuple):
     width: int  # pixels, after EXIF's turn
     height: int
     role: str = ""  # in the row: current, prior, slice 12; empty where the row says nothing of it
+
+    @property
+    def is_slice(self) -> bool:
+        """Whether it is a slice of a volume, as its role says: `slice 12`, `prior slice 3`."""
+        return is_slice(self.role)
 
 
 class Group(NamedTuple):

@@ -40,6 +40,18 @@ BUILT_IN = (
     Task("counting", ("counting", "cell counting"), 16, "workflow_scripts.tasks.counting"),
     Task("regression", ("regression",), 16, "workflow_scripts.tasks.regression"),
     Task("report", ("report generation",), 256, "workflow_scripts.tasks.report", free_text=True),
+    Task(
+        "open_vqa",
+        ("open vqa", "open ended vqa", "vqa open", "open visual question answering"),
+        64,
+        "workflow_scripts.tasks.open_vqa",
+    ),
+    Task(
+        "closed_vqa",
+        ("closed vqa", "closed ended vqa", "close ended vqa", "vqa closed", "closed visual question answering"),
+        32,
+        "workflow_scripts.tasks.closed_vqa",
+    ),
 )
 
 

@@ -18,15 +18,23 @@ Tie = tuple[str, str]
 Pixels = Mapping[str, str]
 """Hash of an image's pixels by the hash of its file; a file without one stands for itself."""
 
+FLAT = "flat "
+"""Before the hash of an image on which nothing is to be seen."""
+
 
 def pixels_of(images: Iterable[ImageFacts]) -> Pixels:
     """The hashes of pixels, out of what conversion wrote of each image."""
-    return {image.sha256: image.pixel_sha256 for image in images}
+    return {image.sha256: image.pixel_sha256 if image.dhash else FLAT + image.pixel_sha256 for image in images}
 
 
 def ties(row: Row, pixels: Pixels) -> list[Tie]:
-    """What ties a row to others: its case and its images."""
-    return [("case", row.case_id), *(("image", pixels.get(image.sha256, image.sha256)) for image in row.images)]
+    """What ties a row to others: its case and its images.
+
+    Slices on which nothing is to be seen tie nothing: volumes of many patients begin or end in black.
+    """
+    images = ((image, pixels.get(image.sha256, image.sha256)) for image in row.images)
+    shown = (content for image, content in images if not (image.is_slice and content.startswith(FLAT)))
+    return [("case", row.case_id), *(("image", content) for content in shown)]
 
 
 def components(rows: Sequence[Row], pixels: Pixels) -> dict[Tie, int]:

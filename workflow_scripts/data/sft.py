@@ -21,7 +21,7 @@ from workflow_scripts.core.files import atomic
 from workflow_scripts.core.images import RANGE, image_bytes, portable_image, split_member
 from workflow_scripts.core.rows import Image, Row
 from workflow_scripts.core.tables import read_rows
-from workflow_scripts.models.prompts import answer_turn, answered, chat
+from workflow_scripts.models.prompts import answer_turn, chat_of
 
 BATCH = 256
 """Rows of a Parquet row group: few enough that embedded images fit into memory."""
@@ -33,12 +33,8 @@ Conversation = dict[str, Any]
 
 def conversation(row: Row, system: str | None, layout: Layout) -> Conversation:
     """One row as TRL's columns, without its images: `messages`, or `prompt` and `completion`."""
-    if layout == "messages":
-        return {"messages": answered(row.question, len(row.images), system, row.answer)}
-    return {
-        "prompt": chat(row.question, len(row.images), system),
-        "completion": [answer_turn(row.answer)],
-    }
+    prompt, completion = chat_of(row, system), [answer_turn(row.answer)]
+    return {"messages": prompt + completion} if layout == "messages" else {"prompt": prompt, "completion": completion}
 
 
 def image_file(image: Image, root: Path, unpacked: Path) -> Path:

@@ -32,7 +32,8 @@ class EmptySplit(BadFile):
 def select(rows: Sequence[Row], spec: Split, pixels: Pixels) -> list[Row]:
     """The rows of a split, out of all rows of its dataset, in their order, before leaks are taken out.
 
-    Groups and their places are those of the folder as a whole: `only` and `tasks` choose among them and move none.
+    Groups and their places are those of the folder as a whole: `only`, `exclude`, `tasks`, `where` and `where_not`
+    choose among them and move none.
 
     Raises:
         EmptySplit: nothing is left; the message says what there is.
@@ -41,14 +42,13 @@ def select(rows: Sequence[Row], spec: Split, pixels: Pixels) -> list[Row]:
     if not pool:
         present = ", ".join(sorted({row.folder for row in rows})) or "none"
         raise EmptySplit(f"no row of {spec.dataset} is in folder {spec.folder!r}; folders there: {present}")
-    if spec.only:
-        unknown = sorted(set(spec.only) - {row.subset for row in pool})
-        if unknown:
-            present = ", ".join(sorted({row.subset for row in pool}))
-            raise EmptySplit(f"no row of {', '.join(unknown)} is in folder {spec.folder!r}; subsets there: {present}")
+    if unknown := sorted({*spec.only, *spec.exclude} - {row.subset for row in pool}):
+        present = ", ".join(sorted({row.subset for row in pool}))
+        raise EmptySplit(f"no row of {', '.join(unknown)} is in folder {spec.folder!r}; subsets there: {present}")
     if absent := sorted(set(spec.tasks) - {row.task for row in pool}):
         present = ", ".join(sorted({row.task for row in pool}))
         raise EmptySplit(f"no {', '.join(absent)} row is in folder {spec.folder!r}; tasks there: {present}")
+    _check_values(pool, spec)
     groups = group_rows(pool, pixels)
     places = positions(groups, spec.part.seed if spec.part else 0)
     start, stop = (spec.part.start, spec.part.stop) if spec.part else (0.0, 1.0)
@@ -56,12 +56,24 @@ def select(rows: Sequence[Row], spec: Split, pixels: Pixels) -> list[Row]:
     for place, group in sorted(zip(places, groups, strict=True), key=lambda pair: (pair[0], pair[1][0].uid)):
         if not start <= place < stop:
             continue
-        uids = {row.uid for row in group if spec.keeps(row.subset, row.task)}
+        uids = {row.uid for row in group if spec.keeps(row.subset, row.task, dict(row.groups))}
         if spec.limit is None or len(chosen) + len(uids) <= spec.limit:
             chosen |= uids
     if not chosen:
         raise EmptySplit(f"the part or the limit leaves none of {len(pool)} rows of folder {spec.folder!r}; widen it")
     return [row for row in pool if row.uid in chosen]
+
+
+def _check_values(pool: Sequence[Row], spec: Split) -> None:
+    """Raises EmptySplit where `where` or `where_not` names a value that no row of the folder bears."""
+    for name, values in (*spec.where.items(), *spec.where_not.items()):
+        there = sorted({group.value for row in pool for group in row.groups if group.name == name})
+        if unknown := sorted({*values} - {*there}):
+            listed = ", ".join(map(repr, there[:20])) + (", …" if len(there) > 20 else "")
+            raise EmptySplit(
+                f"no row of {spec.dataset} in folder {spec.folder!r} has {name} {unknown[0]!r}; "
+                f"{f'values there: {listed}' if there else f'no row there states {name!r} at all'}"
+            )
 
 
 def leaks(rows: Sequence[Row], protected: Sequence[Row], pixels: Pixels) -> list[LeftOutRow]:
@@ -88,7 +100,7 @@ def unanswered(rows: Sequence[Row], spec: Split) -> list[LeftOutRow]:
     Raises:
         EmptySplit: none there has one.
     """
-    pool = [row for row in rows if row.folder == spec.folder and spec.keeps(row.subset, row.task)]
+    pool = [row for row in rows if row.folder == spec.folder and spec.keeps(row.subset, row.task, dict(row.groups))]
     without = [row for row in pool if not row.has_answer]
     if without and len(without) == len(pool):
         raise EmptySplit(

@@ -6,6 +6,7 @@ the other, one in memory at a time.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -26,7 +27,8 @@ from workflow_scripts.infer.shards import part_of
 from workflow_scripts.models.adapters.loading import folder_of_adapter, needs_own_features
 from workflow_scripts.models.families.registry import load_family
 from workflow_scripts.models.kernels import speed_up_inference
-from workflow_scripts.models.loading import exchanged, load
+from workflow_scripts.models.loading import Loaded, exchanged, load
+from workflow_scripts.models.prompts import closing_fault, length_fault
 from workflow_scripts.models.record import adapter_content, is_full, read_record
 from workflow_scripts.models.runtime import identity_of_runtime
 from workflow_scripts.models.threads import use_threads
@@ -42,6 +44,7 @@ class GroupMember(Section):
     prompt: Prompt = Prompt()
     constrained: bool = False
     boxes: BoxForm = DATASETS_FORM  # the form of boxes that the model is asked for
+    rows: Path | None = None  # Parquet of the rows that it answers; None: those of the split
 
 
 def answer(
@@ -69,7 +72,8 @@ def answer(
         root: folder that the image paths start from.
         features: index of the vision features; none: a tuned tower computes its own, as a published adapter does that
             reaches beyond the language model.
-        members: JSON of each system of the shared-load group: system, adapter or null, prompt, constrained, boxes.
+        members: JSON of each system of the shared-load group: system, adapter or null, prompt, constrained, boxes,
+            rows.
         max_new_tokens: limit of new tokens, by task.
         batch: most rows at once.
         threads: CPU threads.
@@ -94,16 +98,17 @@ def answer(
         "runtime": identity_of_runtime(folder),
         "features": None if features is None else FeatureStore(features).identity,
     }
+    rows_of = {member.system: rows if member.rows is None else read_rows(member.rows, Row) for member in members}
     work: list[tuple[GroupMember, bool, list[Request], Progress]] = []
     for member in members:
-        requests = requests_of(rows, member.prompt, max_new_tokens, model_boxes(member.boxes, folder))
+        requests = requests_of(rows_of[member.system], member.prompt, max_new_tokens, model_boxes(member.boxes, folder))
         if member.constrained:
             if member.boxes.convention is not None:
                 raise Refused(
                     f"{member.system}: grammars bound boxes in the dataset's form; set `constrained: false`, or "
                     "`boxes: dataset` of its model"
                 )
-            requests = _constrained(rows, requests)
+            requests = _constrained(rows_of[member.system], requests)
         adapter = None if member.adapter is None else folder_of_adapter(member.adapter)
         own_features = adapter is not None and needs_own_features(adapter)
         of_member: dict[str, object] = {"adapter": None if adapter is None else adapter_content(adapter)}
@@ -119,14 +124,42 @@ def answer(
         print(f"kernels: {speed_up_inference(loaded.model)}")
         for member, own_features, waiting, progress in work:
             if member.adapter == place and waiting:
+                check_requests(waiting, loaded)
                 vision = vision_source(loaded, root, None if own_features else features)
-                batch = _generate(TransformersEngine(loaded, vision, batch), member, waiting, progress, len(rows))
+                batch = _generate(TransformersEngine(loaded, vision, batch), member, waiting, progress)
     predictions = [
         Prediction(uid=row.uid, system=member.system, **progress.rows[row.uid])
         for member, _, _, progress in work
-        for row in rows
+        for row in rows_of[member.system]
     ]
     write_rows(out, predictions, Prediction)
+
+
+def check_requests(requests: Sequence[Request], loaded: Loaded) -> None:
+    """The model can read each request, and the question of images with roles follows them.
+
+    Raises:
+        Refused: the first request that it cannot read, by its row.
+    """
+    family, processor = loaded.family, loaded.processor
+    context, image_token = family.context(loaded.base.config), family.image_token_id(processor)
+    seen = set()
+    for request in requests:
+        sizes = [(image.width, image.height) for image in request.images]
+        image_tokens = [family.image_tokens(processor, size) for size in sizes]
+        texts = [part["text"] for turn in request.chat for part in turn["content"] if part["type"] == "text"]
+        fault = None
+        # No more than: marks of turns, marks of images' tiles, a token a byte. Only what may be too long is encoded.
+        most = 100 + 2 * sum(image_tokens) + sum(len(text.encode()) for text in texts)
+        if context is not None and most + request.max_new_tokens > context:
+            tokens = len(family.prompt_ids(processor, request.chat, sizes)) + request.max_new_tokens
+            fault = length_fault(tokens, image_tokens, context)
+        kinds = tuple(part["type"] for turn in request.chat for part in turn["content"])
+        if fault is None and "text" in kinds[:-1] and kinds not in seen:  # the template does not look at texts
+            seen.add(kinds)
+            fault = closing_fault(partial(family.prompt_ids, processor, sizes=sizes), request.chat, image_token)
+        if fault is not None:
+            raise Refused(f"row {request.uid}: {fault}")
 
 
 def _constrained(rows: Sequence[Row], requests: Sequence[Request]) -> list[Request]:
@@ -143,15 +176,13 @@ def _constrained(rows: Sequence[Row], requests: Sequence[Request]) -> list[Reque
     return bounded
 
 
-def _generate(
-    engine: TransformersEngine, member: GroupMember, waiting: Sequence[Request], progress: Progress, total: int
-) -> int:
+def _generate(engine: TransformersEngine, member: GroupMember, waiting: Sequence[Request], progress: Progress) -> int:
     """Answer the requests that are not cached; each batch is on the disk before the next one begins.
 
     Returns:
         Rows at once that the device's memory turned out to hold.
     """
-    name = f"answers of {member.system}"
+    name, total = f"answers of {member.system}", len(progress.rows) + len(waiting)
     with progress, tqdm(total=total, initial=len(progress.rows), desc=name, mininterval=5) as bar:
         for responses in engine.answers(waiting):
             progress.keep(

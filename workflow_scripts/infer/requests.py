@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.requests import Request, RequestImage
 from workflow_scripts.core.rows import Row
-from workflow_scripts.models.prompts import chat
+from workflow_scripts.models.prompts import chat_of
 from workflow_scripts.tasks.boxes.model_questions import question_for
 from workflow_scripts.tasks.boxes.model_sizes import ModelBoxes
 
@@ -22,7 +22,7 @@ def requests_of(
     return [
         Request(
             uid=row.uid,
-            chat=chat(question_for(row, boxes), len(row.images), prompt.of(row.task)),
+            chat=chat_of(row, prompt.of(row.task), question_for(row, boxes)),
             images=tuple(RequestImage(image.sha256, image.path, image.width, image.height) for image in row.images),
             max_new_tokens=max_new_tokens[row.task],
         )

@@ -5,28 +5,18 @@ question is asked); by a classifier, what it reads off the question; by an oracl
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from workflow_scripts.core.command import Refused, run_step
-from workflow_scripts.core.config.systems import Route, TextEncoder
+from workflow_scripts.core.config.systems import Route
 from workflow_scripts.core.metrics import ROW_SCORE
 from workflow_scripts.core.rows import Prediction, Row, RowFact
 from workflow_scripts.core.tables import read_rows, write_rows
-from workflow_scripts.models.routing.classifier import (
-    DESCRIPTION,
-    ENCODER,
-    MAJORITY,
-    TFIDF,
-    Head,
-    MajorityClassifier,
-    TfIdfClassifier,
-    read_description,
-    read_tensors,
-)
+from workflow_scripts.models.routing.choice import by_question
 from workflow_scripts.models.routing.rows import BOUNDED_ERROR, RoutedRow
 
 
@@ -63,16 +53,12 @@ def write_route(
         Refused: a row's value has no expert and there is no default, or an input that the route needs is missing.
     """
     rows = read_rows(split, Row)
-    if route.by == "classifier":
-        if router is None:
-            raise Refused(f"{system} is routed by a classifier: give its folder with --router")
-        chosen = by_classifier(rows, system, route, router, encoder, batch)
-    elif route.by == "oracle":
+    if route.by == "oracle":
         if facts is None:
             raise Refused(f"{system} is an oracle: give the facts of its experts' rows with --facts")
         chosen = by_oracle(rows, system, route, read_rows(facts, RowFact))
     else:
-        chosen = by_rule(rows, system, route)
+        chosen = by_question(rows, system, route, router, encoder, batch)
     answers = {
         name: {answer.uid: answer for answer in read_rows(path, Prediction)}
         for name, path in zip(route.systems, predictions, strict=True)
@@ -83,24 +69,6 @@ def write_route(
     write_rows(out, [replace(answer, system=system) for _, answer in answered if answer is not None], Prediction)
     counts = Counter(experts.values())
     return f"{system}: {', '.join(f'{counts[name]} rows by {name}' for name in route.systems)}"
-
-
-def by_rule(rows: Sequence[Row], system: str, route: Route) -> list[RoutedRow]:
-    """The expert of each row's value of the column `on`.
-
-    Raises:
-        Refused: a value has none, and there is no default.
-    """
-    chosen = []
-    for row in rows:
-        value: str = getattr(row, route.on)
-        expert = route.expert_of(value)
-        if expert is None:
-            raise Refused(
-                f"{row.uid}: systems.{system}.route names no expert for {route.on} {value!r} and no default; name one"
-            )
-        chosen.append(RoutedRow(row.uid, system, "rule", True, value, None, None, expert))
-    return chosen
 
 
 def by_oracle(rows: Sequence[Row], system: str, route: Route, facts: Iterable[RowFact]) -> list[RoutedRow]:
@@ -121,51 +89,6 @@ def by_oracle(rows: Sequence[Row], system: str, route: Route, facts: Iterable[Ro
         )
         for row in rows
     ]
-
-
-def by_classifier(
-    rows: Sequence[Row], system: str, route: Route, router: Path, encoder: Path | None, batch: int
-) -> list[RoutedRow]:
-    """What each classifier reads off every question; the configured one's choices are in use.
-
-    Below the threshold, and where the class that was read has no expert, the default answers.
-    """
-    questions = list(dict.fromkeys(row.question for row in rows))
-    chosen = []
-    for name, (classes, probabilities) in _read(questions, route, router, encoder, batch).items():
-        best = dict(zip(questions, zip(probabilities.argmax(1), probabilities.max(1), strict=True), strict=True))
-        in_use = name == (ENCODER if isinstance(route.encoder, TextEncoder) else TFIDF)
-        for row in rows:
-            place, probability = best[row.question]
-            expert = route.expert_of(classes[place] if probability >= route.threshold else None)
-            assert expert is not None  # a classifier's route has a default
-            label: str = getattr(row, route.on)
-            chosen.append(RoutedRow(row.uid, system, name, in_use, label, classes[place], float(probability), expert))
-    return chosen
-
-
-def _read(
-    questions: Sequence[str], route: Route, router: Path, encoder: Path | None, batch: int
-) -> Mapping[str, tuple[tuple[str, ...], np.ndarray]]:
-    """Classes and their probabilities for each question, by classifier."""
-    read: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
-    if isinstance(route.encoder, TextEncoder):
-        if encoder is None:
-            raise Refused("the router has a text encoder: give its record with --encoder")
-        from workflow_scripts.models.routing.encoder import (
-            QuestionEncoder,
-        )  # seconds that others need not pay
-
-        classes = tuple(read_description(router / f"{ENCODER}.json")["classes"])
-        tensors = read_tensors(router / f"{ENCODER}.safetensors")
-        head = Head(classes, tensors["weight"], tensors["bias"])
-        vectors = QuestionEncoder(encoder, route.encoder.gpus).embed(questions, batch)
-        read[ENCODER] = (classes, head.probabilities(vectors))
-    tfidf = TfIdfClassifier.load(router)
-    read[TFIDF] = (tfidf.classes, tfidf.probabilities(questions))
-    majority = MajorityClassifier(read_description(router / DESCRIPTION)["shares"])
-    read[MAJORITY] = (majority.classes, majority.probabilities(questions))
-    return read
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 One file of weights is in memory at a time, and every tensor is accounted for.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken
 from transformers import CLIPImageProcessorPil, GenerationConfig, LlavaProcessor, PreTrainedTokenizerFast
 
-from workflow_scripts.cache.store import usual_modes
+from workflow_scripts.cache.store import put_in_place, unfinished
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.files import BadFile, read_json, write_json
 from workflow_scripts.models.conversion.llava_med import (
@@ -76,22 +75,19 @@ def convert(
             shapes[name] = (padded_size(tokens), *shapes[name][1:])
     config = configuration(settings, tower or shape_of_tower(shapes), tokens)
     check_whole(shapes, config)
-    unfinished = record.with_name(f".{record.stem}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    _tokenizer_and_images(folder, config, tokens).save_pretrained(unfinished)
+    target = record.with_suffix("")
+    fresh = unfinished(target)
+    fresh.mkdir(parents=True)
+    _tokenizer_and_images(folder, config, tokens).save_pretrained(fresh)
     config.architectures = ["LlavaForConditionalGeneration"]
-    config.save_pretrained(unfinished)
+    config.save_pretrained(fresh)
     GenerationConfig(
         bos_token_id=config.text_config.bos_token_id,
         eos_token_id=config.text_config.eos_token_id,
         pad_token_id=config.text_config.pad_token_id,
-    ).save_pretrained(unfinished)
-    left_out = _write_weights(sources, unfinished)
-    usual_modes(unfinished)
-    target = record.with_suffix("")
-    shutil.rmtree(target, ignore_errors=True)
-    unfinished.replace(target)
+    ).save_pretrained(fresh)
+    left_out = _write_weights(sources, fresh)
+    put_in_place(target, fresh)
     write_record(
         record,
         record.stem,
@@ -100,6 +96,7 @@ def convert(
         described.revision,
         checkpoint=described.checkpoint,
         image_size=described.image_size,
+        image_pad=described.image_pad,
     )
     said = f"{len(shapes)} tensors, {vision_tower} vision tower, {padded_size(tokens)} tokens"
     omitted = ", ".join(f"{count} {group}" for group, count in sorted(left_out.items())) or "nothing"

@@ -35,7 +35,16 @@ def fetch(*, spec: Checkpoint, record: Path, content: str = "") -> str | None:
     if spec.local:
         folder = Path(spec.checkpoint).expanduser()
         _check_adapter(spec, folder)
-        write_record(record, record.stem, spec.family, folder, spec.revision, content, image_size=spec.image_size)
+        write_record(
+            record,
+            record.stem,
+            spec.family,
+            folder,
+            spec.revision,
+            content,
+            image_size=spec.image_size,
+            image_pad=spec.image_pad,
+        )
         return None
     _check_token(spec)
     patterns = list(ADAPTER_FILES) if spec.family == ADAPTER else [f"*{ending}" for ending in READ]
@@ -74,7 +83,14 @@ def fetch(*, spec: Checkpoint, record: Path, content: str = "") -> str | None:
         )
     commit = folder.name if spec.revision == MOVING else spec.revision  # the hub's cache names a snapshot by its commit
     written = write_record(
-        record, record.stem, spec.family, folder, commit, checkpoint=spec.checkpoint, image_size=spec.image_size
+        record,
+        record.stem,
+        spec.family,
+        folder,
+        commit,
+        checkpoint=spec.checkpoint,
+        image_size=spec.image_size,
+        image_pad=spec.image_pad,
     )
     size = sum((folder / name).stat().st_size for name in written.files) / 1e9
     said = f"{spec.checkpoint}: {size:.1f} GB" if size >= 0.1 else f"{spec.checkpoint}: {1000 * size:.1f} MB"

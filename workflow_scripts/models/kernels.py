@@ -6,7 +6,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from workflow_scripts.models.fused_lora import fuse_lora
+from workflow_scripts.models.fused.lora import fuse_lora
 
 LIGER = {
     "gemma3_text": ("gemma3_text", "RMSNorm, RoPE and GeGLU"),
@@ -38,7 +38,13 @@ def speed_up_training(model: PreTrainedModel | PeftModel) -> str:
     torch.set_float32_matmul_precision("high")
     if not isinstance(model, PeftModel):
         return _fuse_layers(model, training=True)
-    return f"{fuse_lora(model)} fused LoRA projections, {_fuse_layers(model.get_base_model(), training=True)}"
+    base = model.get_base_model()
+    said = f"{fuse_lora(model)} fused LoRA projections, {_fuse_layers(base, training=True)}"
+    if base.device.type == "cuda" and base.config.get_text_config().model_type == "gemma3_text":
+        from workflow_scripts.models.fused.gemma3_training import fuse_layers_for_training
+
+        said += f", {fuse_layers_for_training(model)} layers in few passes"
+    return said
 
 
 def speed_up_inference(model: PreTrainedModel | PeftModel) -> str:

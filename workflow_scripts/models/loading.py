@@ -14,7 +14,7 @@ from workflow_scripts.models.adapters.full_weights import lay_over
 from workflow_scripts.models.adapters.loading import ADAPTER, with_adapter
 from workflow_scripts.models.families.family import Family
 from workflow_scripts.models.families.registry import load_family
-from workflow_scripts.models.images.size import with_image_size
+from workflow_scripts.models.images.size import with_squares
 from workflow_scripts.models.record import is_full, read_record, verify_files
 from workflow_scripts.models.runtime import best_device, compute_dtype, first_line
 
@@ -56,7 +56,7 @@ def load(record: Path, *, quantisation: str = "none", adapter: Path | None = Non
     """
     described, folder = read_record(record)
     verify_files(record)
-    family = with_image_size(load_family(described.family), described.image_size)
+    family = with_squares(load_family(described.family), described.image_size, described.image_pad)
     device = best_device()
     dtype = compute_dtype(device)
     options: dict = {}

@@ -54,14 +54,16 @@ class ModelRecord(BaseModel):
     files: dict[str, str]  # file name → sha256
     checkpoint: str | None = None  # the hub's repository; None for a local folder
     image_size: int | None = None  # pixels of a side that images are resized to first; None leaves them as they are
+    image_pad: bool = False  # whether they are padded to a square before
 
     @property
     def content(self) -> str:
         """What the model is and sees, wherever it lies and whatever it is called: canonical JSON.
 
-        The size of images is part of it, and so of every key: of features, adapters and answers.
+        What is done to images is part of it, and so of every key: of features, adapters and answers.
         """
-        return canonical_json(self.model_dump(include={"family", "revision", "files", "image_size"}, exclude_none=True))
+        named = {"family", "revision", "files", "image_size", "image_pad"}
+        return canonical_json(self.model_dump(include=named, exclude_defaults=True))
 
     @property
     def public_name(self) -> str:
@@ -79,6 +81,7 @@ def write_record(
     *,
     checkpoint: str | None = None,
     image_size: int | None = None,
+    image_pad: bool = False,
 ) -> ModelRecord:
     """Hash the files of `folder` and write the record to `path`.
 
@@ -87,6 +90,7 @@ def write_record(
         identity: what the plan calls the state of a local checkpoint, see `checkpoint_identity`.
         checkpoint: the hub's repository that the folder is a snapshot of; None for a local folder.
         image_size: pixels of a side that images are resized to first.
+        image_pad: whether they are padded to a square before.
 
     Raises:
         Refused: the folder holds no safetensors weights, or a part of them is missing.
@@ -106,6 +110,7 @@ def write_record(
         files=files,
         checkpoint=checkpoint,
         image_size=image_size,
+        image_pad=image_pad,
     )
     write_seen(seen_path(path), Seen(identity, stamps, files))
     write_json(path, record.model_dump())

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workflow_scripts.core.command import Refused, run_step
+from workflow_scripts.core.groups.rows import GroupValue
 from workflow_scripts.core.rows import Agreement, Comparison, JudgedFinding, JudgedPair, MetricValue, Outcome, Row
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.core.training_rows import SampleAnswer, TrainingStep
 from workflow_scripts.judges.judgements import pairs_of
+from workflow_scripts.report.grouping.figure import group_plots
 from workflow_scripts.report.lineage import CONFIGURATION, read_configuration, read_object
 from workflow_scripts.report.palette import system_colours
 from workflow_scripts.report.plots.answers import Answers, answers_of
@@ -59,6 +61,8 @@ def write_figures(
     samples: Sequence[Path] = (),
     sweeps: Sequence[str] = (),
     selections: Sequence[Path] = (),
+    groups: Path | None = None,
+    columns: Sequence[str] = (),
 ) -> str:
     """Write the figures of one split.
 
@@ -79,6 +83,8 @@ def write_figures(
         samples: answers to held-out rows, below such a folder each.
         sweeps: a sweep and its settings, SWEEP=SETTING+SETTING each.
         selections: what sweeps chose, below a folder that is named after the sweep each.
+        groups: table of values by group; none where none is configured.
+        columns: the configured groups, in their order.
 
     Raises:
         Refused: a pair names no two systems.
@@ -97,6 +103,7 @@ def write_figures(
 
     drawings: list[Drawing] = forest_plots(read_rows(comparisons, Comparison), values, compared, colours)
     drawings += subset_plots(values, shown, colours)
+    drawings += [] if groups is None else group_plots(read_rows(groups, GroupValue), shown, colours, columns)
     drawings += outcome_bars(of_systems, shown)
     drawings += confusion_matrices(of_kind("class"))
     drawings += label_plots(of_kind("labels"), colours)

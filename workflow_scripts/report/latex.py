@@ -36,8 +36,8 @@ class TexLine:
     task: str
     subset: str  # a subset or "macro"
     metric: str  # with its judge
-    higher: bool  # whether higher is better
-    rows: int
+    higher: bool | None  # whether higher is better; None where that is not known
+    rows: int  # 0: not known
     cells: tuple[TexCell, ...]  # in the order of the systems
     notes: tuple[str, ...] = ()  # why the line is to be read with care
 
@@ -114,7 +114,89 @@ Task & Metric & $n$ & {_systems(systems)} \\\\
 
 
 def _subset_table(lines: Sequence[TexLine], systems: Sequence[str], caption: TexCaption) -> str:
+    heading = f"Primary metric of each task by subset on {_split(caption)}. {_how(caption)}"
+    return _long_table(lines, systems, caption, ("Subset", heading, "subsets"))
+
+
+def group_table(lines: Sequence[TexLine], systems: Sequence[str], caption: TexCaption, group: str, number: int) -> str:
+    """The primary metrics by the values of a group, which stand in the lines' `subset`."""
+    name = latex_text(group, NAME)
+    heading = f"Primary metric of each task by {name} on {_split(caption)}. {_intervals(caption)} $n$: questions."
+    return _long_table(lines, systems, caption, (name, heading, f"group-{number}"))
+
+
+def holdout_table(lines: Sequence[TexLine], values: Sequence[str], caption: TexCaption, group: str) -> str:
+    """The primary metrics of systems, which stand in the lines' `subset`, by the values that were held out in turns."""
+    heading = (
+        f"Primary metric of each task, each {latex_text(group, NAME)} held out of training in turns "
+        f"({latex_text(caption.split, NAME)}). {_intervals(caption)} $n$: questions, at most."
+    )
+    note = "% Written by flarebench; needs \\usepackage{booktabs,longtable}. Every text is escaped.\n"
+    columns = " & ".join(f"{{{latex_text(value, NAME)}}}" for value in values)
+    return note + _long_table(lines, values, caption, ("System", heading, "holdout"), columns)
+
+
+def published_table(lines: Sequence[TexLine], systems: Sequence[str], caption: TexCaption, text: str) -> str:
+    """Numbers of others, which stand first in the lines' cells, beside those of systems; `text`: what they are."""
+    columns = " & ".join(f"{{{latex_text(name, NAME)}}}" for name in ("imported", *systems))
+    words = ("Imported", latex_text(text, 4000), "published")
+    return _long_table(lines, ("imported", *systems), caption, words, columns)
+
+
+def gap_table(rows: Iterable[tuple[str, ...]], caption: TexCaption, group: str, number: int) -> str:
+    """Gaps between the values of a group.
+
+    Args:
+        rows: task, system, values, gap, interval and corrected p of each, as texts.
+        caption: of the split.
+        group: its name.
+        number: its place, for the label.
+    """
+    body = "".join(
+        " & ".join(
+            [
+                *(latex_text(text, 2 * NAME) for text in texts),
+                latex_number(gap),
+                latex_number(interval),
+                latex_number(p).replace("<", "$<$"),
+            ]
+        )
+        + " \\\\\n"
+        for *texts, gap, interval, p in rows
+    )
+    head = "\\toprule\nTask & System & Difference & Gap & Interval & $p$ \\\\\n\\midrule\n"
+    percent = f"{caption.confidence * 100:g}"
+    return f"""\\expandafter\\let\\expandafter\\ifflarebenchcolumns\\csname if@twocolumn\\endcsname
+\\ifflarebenchcolumns\\onecolumn\\fi
+{{\\footnotesize
+\\setlength{{\\tabcolsep}}{{4pt}}
+\\begin{{longtable}}{{@{{}}llp{{.36\\linewidth}}rlr@{{}}}}
+\\caption{{Gaps of the primary metrics between values of {latex_text(group, NAME)} on {_split(caption)}. \
+Intervals hold together at {percent}\\,\\%; $p$: permutation of labels over cases, corrected.}}
+\\label{{tab:flarebench-{_label(caption.split)}-gaps-{number}}} \\\\
+{head}\\endfirsthead
+{head}\\endhead
+\\bottomrule
+\\endlastfoot
+{body}\\end{{longtable}}
+}}
+\\ifflarebenchcolumns\\twocolumn\\fi
+"""
+
+
+def _long_table(
+    lines: Sequence[TexLine],
+    systems: Sequence[str],
+    caption: TexCaption,
+    words: tuple[str, str, str],
+    columns: str = "",
+) -> str:
+    """A table over pages; `words`: heading of its first column, caption, and the end of its label.
+
+    `columns` are the headings of the others, where these are no systems.
+    """
     width = len(systems) + 2
+    first, text, label = words
     body, task = [], None
     for line in lines:
         if task != (line.task, line.metric):
@@ -122,16 +204,16 @@ def _subset_table(lines: Sequence[TexLine], systems: Sequence[str], caption: Tex
             heading = f"\\textit{{{_task(line.task)}}}: {latex_text(line.metric, NAME)} {_arrow(line)}"
             body.append(f"\\multicolumn{{{width}}}{{@{{}}l@{{}}}}{{{heading}}} \\\\*\n")
             task = (line.task, line.metric)
-        body.append(_two_rows([f"{{{latex_text(line.subset, NAME)}}}", f"{{{line.rows:,}}}"], line, systems))
-    head = f"\\toprule\nSubset & $n$ & {_systems(systems)} \\\\\n\\midrule\n"
+        body.append(_two_rows([f"{{{latex_text(line.subset, NAME)}}}", f"{{{_rows(line)}}}"], line, systems))
+    head = f"\\toprule\n{first} & $n$ & {columns or _systems(systems)} \\\\\n\\midrule\n"
     # A long table stands in one column alone: a paper of two columns has it on pages of its own.
     return f"""\\expandafter\\let\\expandafter\\ifflarebenchcolumns\\csname if@twocolumn\\endcsname
 \\ifflarebenchcolumns\\onecolumn\\fi
 {{\\{"footnotesize" if len(systems) <= MANY else "scriptsize"}
 \\setlength{{\\tabcolsep}}{{4pt}}
 \\begin{{longtable}}{{@{{}}lr{"c" * len(systems)}@{{}}}}
-\\caption{{Primary metric of each task by subset on {_split(caption)}. {_how(caption)}}}
-\\label{{tab:flarebench-{_label(caption.split)}-subsets}} \\\\
+\\caption{{{text}}}
+\\label{{tab:flarebench-{_label(caption.split)}-{label}}} \\\\
 {head}\\endfirsthead
 {head}\\endhead
 \\midrule
@@ -174,12 +256,18 @@ def _systems(systems: Sequence[str]) -> str:
 
 def _how(caption: TexCaption) -> str:
     """How a table is to be read, for its caption."""
+    return (
+        f"{_intervals(caption)} Bold: best value of a line. A superscript names the systems that a value is "
+        f"better than ($p < {LEVEL:g}$, two-sided paired randomisation test over cases, Holm-corrected). "
+        "$n$: questions. After an interval: the share of valid answers, where it is under 100\\,\\%."
+    )
+
+
+def _intervals(caption: TexCaption) -> str:
     percent = f"{caption.confidence * 100:g}"
     return (
         f"In brackets: {percent}\\,\\% intervals, bias-corrected percentile bootstrap over cases, "
-        f"{caption.resamples:,} resamples. Bold: best value of a line. A superscript names the systems that a value is "
-        f"better than ($p < {LEVEL:g}$, two-sided paired randomisation test over cases, Holm-corrected). "
-        "$n$: questions. After an interval: the share of valid answers, where it is under 100\\,\\%."
+        f"{caption.resamples:,} resamples."
     )
 
 
@@ -201,7 +289,13 @@ def _below(lines: Iterable[TexLine], meanings: Iterable[tuple[str, str]], missin
     return "\\par\\smallskip\n{\\scriptsize\\raggedright " + "\n".join(sentences) + "\\par}\n"
 
 
+def _rows(line: TexLine) -> str:
+    return f"{line.rows:,}" if line.rows else "\\textendash{}"
+
+
 def _arrow(line: TexLine) -> str:
+    if line.higher is None:
+        return ""
     return "$\\uparrow$" if line.higher else "$\\downarrow$"
 
 

@@ -16,7 +16,9 @@ from markupsafe import Markup
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.report import Report
+from workflow_scripts.core.config.scoring import Groups, PublishedNumbers, Scoring
 from workflow_scripts.core.files import write_text
+from workflow_scripts.core.groups.rows import GroupGap, GroupValue
 from workflow_scripts.core.pages import inline_svg, render_page
 from workflow_scripts.core.rows import (
     Agreement,
@@ -38,6 +40,9 @@ from workflow_scripts.report.cases.findings import read_report_details
 from workflow_scripts.report.cases.images import cores, store_images
 from workflow_scripts.report.cases.payload import OUTCOMES, CaseData, image_paths, payload_of
 from workflow_scripts.report.cases.scores import read_row_scores
+from workflow_scripts.report.grouping.lines import GroupSection, group_sections
+from workflow_scripts.report.groups import cell_parts as group_cell
+from workflow_scripts.report.groups import how_to_read
 from workflow_scripts.report.lineage import read_object
 from workflow_scripts.report.plots.catalogue import SECTIONS, read_figures
 from workflow_scripts.report.summary.cautions import (
@@ -58,14 +63,18 @@ from workflow_scripts.report.summary.overview import (
     modality_lines,
     without_repeated_means,
 )
+from workflow_scripts.report.summary.published import published_lines
 from workflow_scripts.report.summary.seen import SeenRows, seen_cautions, seen_rows
 from workflow_scripts.report.summary.verdict import AgainstBaselines, Verdict, against_baselines, verdict_of
 from workflow_scripts.report.summary.weakest import weakest_subsets
-from workflow_scripts.report.tables import cell_parts, metric_label, number_text
+from workflow_scripts.report.tables import cell_parts, metric_label, number_text, published_parts
 
 TEMPLATE = "page.html.jinja"
 PAGE_STYLES = "page.css"
 ROUTING = "routing.html.jinja"
+GROUPS = "groups.html.jinja"
+PUBLISHED = "published.html.jinja"
+NO_GROUPS, USUAL_SCORING, NONE_PUBLISHED = Groups(), Scoring(), PublishedNumbers({})
 
 INKS = {
     palette.INK: "var(--ink)",
@@ -77,6 +86,7 @@ INKS = {
 
 TITLES = {
     "overview": "Overview",
+    "groups": "Groups",
     "tasks": "Tasks",
     "reports": "Reports",
     "training": "Training",
@@ -124,6 +134,10 @@ def write_page(
     routed: Sequence[tuple[str, str]] = (),
     router: Path | None = None,
     rule_based_judges: Sequence[str] = (),
+    groups: Groups = NO_GROUPS,
+    scoring: Scoring = USUAL_SCORING,
+    group_tables: tuple[Path, Path] | None = None,
+    published: PublishedNumbers = NONE_PUBLISHED,
     workers: int = 0,
 ) -> None:
     """Write the page of one split.
@@ -155,6 +169,10 @@ def write_page(
         routed: untuned base of a router's experts, and routed system, pair by pair.
         router: what `report.router` wrote of routed systems; none where there are none.
         rule_based_judges: judges that are rules and no models.
+        groups: the configuration's `groups` as JSON.
+        scoring: its `scoring` as JSON; for the words of the tables by group.
+        group_tables: tables of values by group and of gaps; none where no group is configured.
+        published: the configuration's `published` as JSON.
         workers: processes that scale images; 0: one a core.
     """
     every_row = read_rows(split, Row)
@@ -180,6 +198,7 @@ def write_page(
         payload = payload_of(data, stored, _browser_facts(data, pairs, baselines, lines, rule_based_judges))
     leaks = leak_cautions({path.parent.name: read_rows(path, LeftOutRow) for path in left_out})
     opposed = [row for row in read_rows(agreement, Agreement) if row.opposed]
+    by_group = _by_group(group_tables, systems, groups)
     page = render_page(
         Path(__file__).parent,
         TEMPLATE,
@@ -202,6 +221,14 @@ def write_page(
         lines=lines,
         routing_template=ROUTING,
         routing=[] if router is None else read_object(router)["systems"],
+        published_template=PUBLISHED,
+        published=published_lines(published.root, values, systems),
+        published_parts=published_parts,
+        groups_template=GROUPS,
+        groups=by_group,
+        unstated=[name for place, name in enumerate(groups.columns, 1) if place not in {s.number for s in by_group}],
+        groups_note=how_to_read(groups, scoring),
+        group_cell=group_cell,
         subset_lines=without_repeated_means(lines),
         modalities=modality_lines(values, systems, every_row),
         judged=judged_scores(values, systems),
@@ -314,6 +341,14 @@ def _browser_facts(
         "ruleBased": list(rule_based_judges),
         "exploratory": sorted({row.modality for row in data.rows if not is_chest_xray(row.modality)}),
     }
+
+
+def _by_group(tables: tuple[Path, Path] | None, systems: Sequence[str], groups: Groups) -> list[GroupSection]:
+    """What is shown of each configured group."""
+    if tables is None:
+        return []
+    values, gaps = tables
+    return group_sections(read_rows(values, GroupValue), read_rows(gaps, GroupGap), systems, groups.columns)
 
 
 def _sections(figures: Path | None) -> Mapping[str, list[ShownFigure]]:

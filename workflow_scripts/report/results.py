@@ -36,13 +36,15 @@ def results_of(
     """
     configuration = stands_on["configuration"]
     here = circumstances()
+    models = {name: entry.get("model") for name, entry in configuration["systems"].items()}
     return {
         "form": FORM,
         "split": split,
         "systems": {
             name: {
                 "configuration": configuration["systems"].get(name),
-                "revision": stands_on["revisions"].get(configuration["systems"].get(name, {}).get("model")),
+                "model": configuration.get("models", {}).get(models.get(name)),
+                "revision": stands_on["revisions"].get(models.get(name)),
                 "files": origins(folder, configuration, split, name),
             }
             for name in systems

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv as pv
 
 from workflow_scripts.core.command import run_step
-from workflow_scripts.core.config.scoring import Scoring
+from workflow_scripts.core.config.scoring import PublishedNumbers, Scoring
 from workflow_scripts.core.files import atomic, write_json, write_text
 from workflow_scripts.core.metrics import NOTES, Note
 from workflow_scripts.core.provenance import write_provenance
@@ -22,11 +22,14 @@ from workflow_scripts.core.rows import Comparison, MetricValue
 from workflow_scripts.core.tables import read_rows, read_table, rows_of
 from workflow_scripts.core.tasks import tasks
 from workflow_scripts.report.escaping import markdown_cell, spreadsheet_cell
-from workflow_scripts.report.latex import TexCaption, TexCell, TexLine, latex_tables
+from workflow_scripts.report.latex import TexCaption, TexCell, TexLine, latex_tables, published_table
 from workflow_scripts.report.lineage import lineage
-from workflow_scripts.report.methods import methods_text
+from workflow_scripts.report.methods.section import methods_text
 from workflow_scripts.report.results import results_of
+from workflow_scripts.report.summary.published import CAUTION, HEADING, PublishedLine, published_lines
 from workflow_scripts.report.summary.verdict import LEVEL
+
+NONE_PUBLISHED = PublishedNumbers({})
 
 JUDGED = ("crimson", "green")
 """Metrics that stand for a judge's judgements; the others of a judge are made of the same ones."""
@@ -267,6 +270,39 @@ def latex_table(
     return latex_tables(tex_lines(values, systems, comparisons, LEVEL, oracles), systems, caption)
 
 
+def published_parts(line: PublishedLine) -> tuple[str, str]:
+    """A published number and its interval, as `cell_parts` writes those of this run."""
+    limits = "" if line.limits is None else f"[{', '.join(map(number_text, line.limits))}]"
+    return number_text(line.value), limits
+
+
+def published_markdown(lines: Sequence[PublishedLine], systems: Sequence[str]) -> str:
+    """Numbers of others beside this run's own; empty where there are none."""
+    if not lines:
+        return ""
+    head = ["imported", "task", "subset", "metric", "n", "published value", *systems, "source"]
+    rows = [[markdown_cell(name) for name in head], ["---"] * len(head)]
+    for line in lines:
+        texts = [markdown_cell(text) for text in (line.name, line.task, line.subset, line.metric)]
+        size = "–" if line.rows is None else str(line.rows)
+        numbers = [" ".join(published_parts(line)).strip(), *map(cell_text, line.own)]
+        rows.append([*texts, size, *numbers, markdown_cell(line.source)])
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return f"\n## {HEADING}\n\n{CAUTION}\n\n{table}\n"
+
+
+def published_latex(lines: Sequence[PublishedLine], systems: Sequence[str], caption: TexCaption) -> str:
+    """The same in LaTeX; empty where there are none."""
+    if not lines:
+        return ""
+    tex = []
+    for line in lines:
+        cells = (TexCell(*published_parts(line)), *(TexCell(*cell_parts(cell)) for cell in line.own))
+        tex.append(TexLine(line.task, f"{line.name}: {line.subset}", line.metric, None, line.rows or 0, cells))
+    sources = dict.fromkeys(f"{line.name}: {line.source}." for line in lines)
+    return "\n" + published_table(tex, systems, caption, f"{HEADING}. {CAUTION} {' '.join(sources)}")
+
+
 def write_tables(
     *,
     metrics: Path,
@@ -279,6 +315,7 @@ def write_tables(
     methods: Path,
     results: Path,
     oracles: Sequence[str] = (),
+    published: PublishedNumbers = NONE_PUBLISHED,
 ) -> None:
     """Write every metric as CSV and JSON, the primary ones as Markdown and LaTeX, a methods section, and a sidecar.
 
@@ -293,6 +330,7 @@ def write_tables(
         methods: Markdown to write of the methods.
         results: results folder, whose files the sidecar names with their hashes.
         oracles: those of the systems that have read the scores; they are never the best of a line.
+        published: the configuration's `published` as JSON.
     """
     split = csv.parent.name
     table = read_table(metrics, MetricValue)
@@ -301,9 +339,14 @@ def write_tables(
     scoring = Scoring.model_validate(stands_on["configuration"].get("scoring", {}))
     with atomic(csv) as temporary:
         pv.write_csv(without_formulas(table), temporary)
-    write_text(markdown, markdown_table(values, systems))
-    write_text(latex, latex_table(values, systems, compared, split, scoring, oracles))
-    write_json(numbers, results_of(split, systems, values, compared, results, stands_on))
+    others = published_lines(published.root, values, systems)
+    write_text(markdown, markdown_table(values, systems) + published_markdown(others, systems))
+    caption = TexCaption(split, scoring.confidence, scoring.resamples)
+    tex = latex_table(values, systems, compared, split, scoring, oracles)
+    write_text(latex, tex + published_latex(others, systems, caption))
+    every_number = results_of(split, systems, values, compared, results, stands_on)
+    imported = {"published": published.model_dump(mode="json")} if others else {}
+    write_json(numbers, every_number | imported)
     write_text(methods, methods_text(results, split, systems, stands_on))
     write_provenance(provenance_of(csv), stands_on)
 

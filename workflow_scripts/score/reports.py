@@ -25,6 +25,7 @@ from workflow_scripts.score.findings import RULE_BASED, findings_of_pairs, judge
 from workflow_scripts.tasks.report.meteor import Meteor
 from workflow_scripts.tasks.report.rule_green import rule_green
 from workflow_scripts.tasks.report.scripts import script_of
+from workflow_scripts.tasks.report.temporal import temporal_f1
 
 
 class Score(NamedTuple):
@@ -128,6 +129,18 @@ class Lexical:
         ]
 
 
+def has_prior(row: Row) -> bool:
+    """Whether a row shows an earlier examination beside the current one."""
+    return any(image.role.split(" ")[0] == "prior" for image in row.images)
+
+
+def temporal(pair: Pair) -> Score:
+    """Temporal F1 of a report that has a prior image to compare with; its words are English."""
+    if script_of(pair.reference) != "latin":
+        return Score("temporal_f1", None, status=UNREADABLE)
+    return Score("temporal_f1", temporal_f1(pair.reference, pair.hypothesis))
+
+
 def write_reports(
     *, split: Path, predictions: Path, judgements: list[Path], out: Path, findings: Path, nltk_data: Path | None = None
 ) -> None:
@@ -148,7 +161,9 @@ def write_reports(
     systems = sorted({answer.system for answer in answers})
     if len(systems) != 1:
         raise BadFile(f"{predictions}: expected the predictions of one system, found {', '.join(systems) or 'none'}")
-    pairs = pairs_of(read_rows(split, Row), {answer.uid: answer.text for answer in answers})
+    split_rows = read_rows(split, Row)
+    pairs = pairs_of(split_rows, {answer.uid: answer.text for answer in answers})
+    compared = {row.uid for row in split_rows if has_prior(row)}
     lexical = Lexical(nltk_data)
     scores = {pair: lexical.scores(pair) for pair in dict.fromkeys(pairs.values())}
     by_judge: dict[str, dict[str, JudgedPair]] = {}
@@ -167,7 +182,7 @@ def write_reports(
     rows = [
         ReportScore(uid, systems[0], score.metric, score.judge, score.stratum, score.value, score.status)
         for uid, pair in pairs.items()
-        for score in scores[pair]
+        for score in (*scores[pair], *([temporal(pair)] if uid in compared else []))
     ]
     write_rows(out, rows, ReportScore)
     keys = {pair.key for pair in [*scores, *self_pairs(scores)]}

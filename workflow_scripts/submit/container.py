@@ -20,7 +20,7 @@ from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.models import DATASETS_FORM, BoxForm
 from workflow_scripts.core.config.section import Section, canonical_json
 from workflow_scripts.core.config.sources.entry import Policies
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems import Prompt, Route
 from workflow_scripts.core.files import BadFile, sha256_of_file, write_json, write_text
 from workflow_scripts.core.rows import Convention
 from workflow_scripts.core.tables import read_rows
@@ -42,7 +42,10 @@ TEMPLATES = {"predict.sh": "predict.sh.jinja", "Dockerfile": "Dockerfile.jinja",
 ENVIRONMENT = 10 * 10**9
 """Bytes allowed for what an image holds besides the folder: Debian, Python, a compiler, torch with CUDA's libraries."""
 
-WRITTEN = {*TEMPLATES, "container.json", "model.json", "model", "adapter", "conventions.parquet", "envs", PACKAGE}
+WRITTEN = {
+    *(*TEMPLATES, "container.json", "model.json", "model", "adapter", "conventions.parquet", "envs", PACKAGE),
+    *("adapters", "router", "encoder.json", "encoder"),
+}
 """What stands in the folder."""
 
 ON_ANSWERS = ("no_answer", "answer_not_an_option", "outlier", "duplicate", "contradiction")
@@ -57,6 +60,7 @@ class Member(Section):
     prompt: Prompt = Prompt()
     constrained: bool = False
     boxes: BoxForm = DATASETS_FORM
+    rows: str | None = None  # in a routed system: the table of the rows that it answers
 
 
 class _File(NamedTuple):
@@ -66,7 +70,11 @@ class _File(NamedTuple):
 
 def write_container(
     *,
-    member: Member,
+    system: str,
+    members: list[Member],
+    route: Route | None = None,
+    router: Path | None = None,
+    encoder: Path | None = None,
     model: Path,
     conventions: Path,
     policies: Policies,
@@ -83,7 +91,12 @@ def write_container(
     """Pack a system into the folder of `out`, which is replaced whole.
 
     Args:
-        member: JSON of the system: name, folder or record of its adapter or null, prompt, constrained, boxes
+        system: name of the system
+        members: JSON of the system, or of each expert of a routed one in the order of `Route.systems`: name, folder or
+            record of its adapter or null, prompt, constrained, boxes
+        route: JSON of a routed system's `route`
+        router: by a classifier: folder that `train.router` published
+        encoder: record of the text encoder, where the classifier has one
         model: record of the model
         conventions: Parquet of how each subset writes its answers
         policies: what the dataset does with defects
@@ -107,23 +120,28 @@ def write_container(
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    adapter = None if member.adapter is None else folder_of_adapter(Path(member.adapter))
     revision = _pack_model(model, partial)
-    if adapter is not None:
-        _pack_adapter(adapter, partial / "adapter")
+    inside = [_pack_member(member, partial, routed=route is not None) for member in members]
+    if router is not None:
+        shutil.copytree(router, partial / "router")
+    if encoder is not None:
+        _pack_model(encoder, partial, "encoder")
     read_rows(conventions, Convention)  # a damaged table ends here, not in the challenge
     shutil.copyfile(conventions, partial / "conventions.parquet")
     shutil.copytree(ROOT / PACKAGE, partial / PACKAGE, ignore=shutil.ignore_patterns("__pycache__", "toy_model*"))
     shutil.copytree(ROOT / "envs", partial / "envs", ignore=shutil.ignore_patterns("*.yaml", "*.sh"))
-    inside = member.model_copy(update={"adapter": None if adapter is None else "adapter"})
     lenient = policies.model_copy(update=dict.fromkeys(ON_ANSWERS, "keep"))
     tokens = {task: max_new_tokens[task] for task in sorted(max_new_tokens)}
     texts = _texts(
-        system=member.system,
+        system=system,
         package=PACKAGE,
-        member=canonical_json(inside.model_dump(mode="json")),
-        boxes=member.boxes.spec() if member.boxes.convention else "",
-        adapter=adapter is not None,
+        names=[member.system for member in inside],
+        members=[canonical_json(_described(member)) for member in inside],
+        boxes=inside[0].boxes.spec() if inside[0].boxes.convention else "",
+        parts=[part for part in ("adapter", "adapters", "router", "encoder") if (partial / part).exists()],
+        route=None if route is None else route.spec(),
+        router=router is not None,
+        encoder=encoder is not None,
         policies=lenient.spec(),
         max_new_tokens=" ".join(f"{task} {limit}" for task, limit in tokens.items()),
         features=features,
@@ -146,11 +164,13 @@ def write_container(
     if size + ENVIRONMENT > gigabytes * 10**9:
         shutil.rmtree(partial)
         raise Refused(
-            f"{member.system} would be an image of about {(size + ENVIRONMENT) / 1e9:.1f} GB, {size / 1e9:.1f} GB of "
+            f"{system} would be an image of about {(size + ENVIRONMENT) / 1e9:.1f} GB, {size / 1e9:.1f} GB of "
             f"it weights and code; the limit is {gigabytes:g} GB: pack a smaller model, or raise container.gigabytes"
         )
     described = {
-        "system": inside.model_dump(mode="json", exclude=None if member.boxes.convention else {"boxes"}),
+        "system": _described(inside[0])
+        if route is None
+        else {"system": system, "route": route.model_dump(mode="json"), "experts": list(map(_described, inside))},
         "model": revision,
         "policies": lenient.model_dump(mode="json"),
         "max_new_tokens": tokens,
@@ -165,7 +185,7 @@ def write_container(
     partial.rename(folder)
     return (
         f"container: {folder} holds {size / 1e9:.2g} GB; with about {ENVIRONMENT / 1e9:.0f} GB of Python and torch the "
-        f"image stays below {gigabytes:g} GB. Build it: docker build -t {member.system.lower()} {folder}"
+        f"image stays below {gigabytes:g} GB. Build it: docker build -t {system.lower()} {folder}"
     )
 
 
@@ -189,23 +209,38 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _pack_model(record: Path, folder: Path) -> dict[str, str]:
-    """Put the model's files and its record into `folder`, hard links where the disk allows; which model it is.
+def _pack_member(member: Member, folder: Path, *, routed: bool) -> Member:
+    """Put the tuned weights of a system, or of an expert of a routed one, into `folder`; the system as it is there."""
+    place = f"adapters/{member.system}" if routed else "adapter"
+    if member.adapter is not None:
+        _pack_adapter(folder_of_adapter(Path(member.adapter)), folder / place)
+    rows = f"experts/{member.system}.parquet" if routed else None
+    return member.model_copy(update={"adapter": None if member.adapter is None else place, "rows": rows})
+
+
+def _described(member: Member) -> dict[str, object]:
+    """A packed system as JSON; what says nothing is left out."""
+    silent = {"boxes"} if member.boxes.convention is None else set()
+    return member.model_dump(mode="json", exclude=silent | ({"rows"} if member.rows is None else set()))
+
+
+def _pack_model(record: Path, folder: Path, name: str = "model") -> dict[str, str]:
+    """Put a checkpoint's files and its record into `folder`, hard links where the disk allows; which one it is.
 
     Raises:
         BadFile: a file is missing or not what the record says.
     """
     described, source = read_record(record)
-    for name, sha256 in described.files.items():
-        target = folder / "model" / name
+    for file_name, sha256 in described.files.items():
+        target = folder / name / file_name
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = (source / name).resolve()
+        file = (source / file_name).resolve()
         if not file.is_file():
-            raise BadFile(f"{source / name} is missing: delete {record} and run again")
+            raise BadFile(f"{source / file_name} is missing: delete {record} and run again")
         _link_or_copy(file, target)
         if sha256_of_file(target) != sha256:
-            raise BadFile(f"{source / name} is not what {record} says: delete {record} and run again")
-    write_json(folder / "model.json", described.model_copy(update={"folder": "model"}).model_dump())
+            raise BadFile(f"{source / file_name} is not what {record} says: delete {record} and run again")
+    write_json(folder / f"{name}.json", described.model_copy(update={"folder": name}).model_dump())
     return {"name": described.public_name, "revision": described.revision}
 
 
@@ -230,7 +265,7 @@ def _pack_adapter(place: Path, folder: Path) -> None:
         verify_files(place)
         place = read_record(place)[1]
     content = adapter_content(place)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for name in (FULL_RECORD, FULL_WEIGHTS) if is_full(place) else ADAPTER_FILES:
         shutil.copyfile(place / name, folder / name)
     if adapter_content(folder) != content:

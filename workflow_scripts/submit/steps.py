@@ -12,3 +12,5 @@ STEPS = (
     "workflow_scripts.infer.export",
     "workflow_scripts.submit.outcome",
 )
+ROUTING = ("workflow_scripts.submit.experts", "workflow_scripts.infer.route")
+"""Those that a routed system needs besides."""

@@ -20,7 +20,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from workflow_scripts.cache.store import usual_modes
+from workflow_scripts.cache.store import put_in_place, unfinished
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.files import read_json, sha256_of_file, write_json
 from workflow_scripts.core.provenance import write_provenance
@@ -141,20 +141,19 @@ def merge(
     tensors = base_tensors(folder)
     changes = _replacements_of(adapter) if full else _updates_of(adapter, settings)
     updates = _matched(changes, tensors, adapter)
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    fresh = unfinished(out)
+    fresh.mkdir(parents=True)
     shards = shared_out(tensors, dtype, int(shard_gigabytes * GIGABYTE))
     names = [WHOLE] if len(shards) == 1 else [_shard_name(n, len(shards)) for n in range(1, len(shards) + 1)]
     for name, shard in zip(names, shards, strict=True):
-        write_shard(unfinished / name, shard, updates, dtype)
+        write_shard(fresh / name, shard, updates, dtype)
     places = {tensor.published: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
     if len(shards) > 1:
         size = sum(_bytes_of(tensor, dtype) for tensor in tensors)
-        write_json(unfinished / INDEX, {"metadata": {"total_size": size}, "weight_map": places})
-    _copy_besides(folder, record, unfinished, dtype)
+        write_json(fresh / INDEX, {"metadata": {"total_size": size}, "weight_map": places})
+    _copy_besides(folder, record, fresh, dtype)
     write_provenance(
-        unfinished / "provenance.json",
+        fresh / "provenance.json",
         {
             "base": record.public_name,
             "revision": record.revision,
@@ -163,12 +162,10 @@ def merge(
             "dtype": dtype,
             "tensors": len(tensors),
             "merged_tensors": len(updates),
-            "files": {file.name: sha256_of_file(file) for file in sorted(unfinished.iterdir())},
+            "files": {file.name: sha256_of_file(file) for file in sorted(fresh.iterdir())},
         },
     )
-    usual_modes(unfinished)
-    shutil.rmtree(out, ignore_errors=True)
-    unfinished.replace(out)
+    put_in_place(out, fresh)
     return f"merged {len(updates)} of {len(tensors)} tensors into {record.public_name}: {len(shards)} files of weights"
 
 

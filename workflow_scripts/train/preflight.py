@@ -1,6 +1,7 @@
 """Preflight checks: what must hold before the first step; a job that trains on anything else is stopped."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,12 +12,14 @@ from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.rows import Row
 from workflow_scripts.models.families.family import Size
 from workflow_scripts.models.loading import Loaded
-from workflow_scripts.models.prompts import chat
+from workflow_scripts.models.prompts import chat_of, closing_fault, length_fault
 from workflow_scripts.train.rows import TrainingRow
 
 
 def check_rows(sources: Sequence[Row], rows: Sequence[TrainingRow], prompt: Prompt, loaded: Loaded) -> None:
     """The inference prompt, one BOS, whole image blocks, and labels that cover exactly the answer and the end of turn.
+
+    A row is no longer than the model can read, and the question of images with roles follows them.
 
     Args:
         sources: rows of the split.
@@ -26,14 +29,16 @@ def check_rows(sources: Sequence[Row], rows: Sequence[TrainingRow], prompt: Prom
         Refused: the first row that breaks a rule, by its uid.
     """
     family, processor, tokenizer = loaded.family, loaded.processor, loaded.processor.tokenizer
-    image_token = family.image_token_id(processor)
+    image_token, context = family.image_token_id(processor), family.context(loaded.base.config)
     for source, row in zip(sources, rows, strict=True):
         name = f"training row {source.uid}"
         ids, labels, sizes = row["input_ids"], row["labels"], row["image_sizes"]
+        image_tokens: list[int] = []
         if image_token is not None:
             if (fault := family.check_images(processor, sizes)) is not None:
                 raise Refused(f"{name}: {fault}")
-            shown, expected = ids.count(image_token), sum(family.image_tokens(processor, size) for size in sizes)
+            image_tokens = [family.image_tokens(processor, size) for size in sizes]
+            shown, expected = ids.count(image_token), sum(image_tokens)
             if shown != expected:
                 raise Refused(f"{name} has {shown} image tokens for {len(sizes)} images, expected {expected}")
         _check_bos(name, ids, loaded, sizes)
@@ -43,8 +48,14 @@ def check_rows(sources: Sequence[Row], rows: Sequence[TrainingRow], prompt: Prom
         text = tokenizer.decode(learned)
         if text != source.answer + family.end_of_answer(processor):
             raise Refused(f"{name}: the labels read {text!r}, expected the answer and the end of turn")
-        words = chat(source.question, len(source.images), prompt.of(source.task))
+        words = chat_of(source, prompt.of(source.task))
         inference_prompt = family.prompt_ids(processor, words, sizes)
+        if (fault := length_fault(len(ids), image_tokens, context)) is not None:
+            raise Refused(f"{name}: {fault}")
+        if any(image.role for image in source.images):
+            fault = closing_fault(partial(family.prompt_ids, processor, sizes=sizes), words, image_token)
+            if fault is not None:
+                raise Refused(f"{name}: {fault}")
         if ids[: -len(learned)] != inference_prompt:
             raise Refused(f"{name}: its prompt is not the one that inference will ask")
 

@@ -18,7 +18,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
 from workflow_scripts.core.command import Refused, run_step
-from workflow_scripts.core.config.workflow import Publication
+from workflow_scripts.core.config.report import Publication
 from workflow_scripts.core.files import BadFile, sha256_of_file
 from workflow_scripts.core.provenance import write_provenance
 from workflow_scripts.train.card import CONTENTS_OF_FULL

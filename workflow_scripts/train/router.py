@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from workflow_scripts.cache.fingerprints import identity
 from workflow_scripts.cache.keys import cache_key
-from workflow_scripts.cache.store import EntryStore, usual_modes
+from workflow_scripts.cache.store import EntryStore, put_in_place, unfinished
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.files import sha256_of, write_json
@@ -79,22 +79,21 @@ def train_router(
     if entries is not None and (entry := entries.get(key)) is not None:
         _publish(entry, out)
         return f"nothing to learn: {entry} was made of the same"
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    fresh = unfinished(out)
+    fresh.mkdir(parents=True)
     examples = Examples.of(questions, labels)
     described: dict[str, Any] = {"on": on, "rows": len(rows), "questions": len(examples.questions)}
     described["shares"] = {name: count / len(rows) for name, count in sorted(Counter(labels).items())}
     described["parameters"], speed = {MAJORITY: 0}, {}
     if encoder is not None:
-        described["parameters"][ENCODER], speed[ENCODER] = _learn_head(examples, encoder, gpus, batch, unfinished)
-    described["parameters"][TFIDF], speed[TFIDF] = _learn_tfidf(examples, unfinished)
-    write_json(unfinished / DESCRIPTION, described)
-    write_json(unfinished / SPEED, speed)
+        described["parameters"][ENCODER], speed[ENCODER] = _learn_head(examples, encoder, gpus, batch, fresh)
+    described["parameters"][TFIDF], speed[TFIDF] = _learn_tfidf(examples, fresh)
+    write_json(fresh / DESCRIPTION, described)
+    write_json(fresh / SPEED, speed)
     if entries is not None:
         with entries.put(key, parts) as entry:
-            shutil.copytree(unfinished, entry, dirs_exist_ok=True)
-    _replace(unfinished, out)
+            shutil.copytree(fresh, entry, dirs_exist_ok=True)
+    put_in_place(out, fresh)
     return f"router: {len(described['shares'])} classes from {len(rows)} rows, {len(examples.questions)} questions"
 
 
@@ -144,17 +143,10 @@ def _took(learning: float, reading: float, examples: Examples, device: str) -> d
 
 
 def _publish(entry: Path, out: Path) -> None:
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(entry, unfinished, ignore=shutil.ignore_patterns("entry.json"))
-    _replace(unfinished, out)
-
-
-def _replace(unfinished: Path, out: Path) -> None:
-    usual_modes(unfinished)
-    shutil.rmtree(out, ignore_errors=True)
-    unfinished.replace(out)
+    fresh = unfinished(out)
+    fresh.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(entry, fresh, ignore=shutil.ignore_patterns("entry.json"))
+    put_in_place(out, fresh)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ from workflow_scripts.core.config.systems import Prompt
 from workflow_scripts.core.rows import Row
 from workflow_scripts.models.families.family import Size, arguments
 from workflow_scripts.models.loading import Loaded
-from workflow_scripts.models.prompts import chat
+from workflow_scripts.models.prompts import chat_of
 from workflow_scripts.models.vision_features import FeatureStore, open_converted
 
 ABOUT_IMAGES = ("features", "pixels", "image_entries", "image_counts", "image_sizes")
 """What a collated batch says of its images, besides what is said of tokens."""
+LEARNED = "learned_places"
+"""What a collated batch says of the places that the loss is taken at."""
 
 
 class TrainingRow(TypedDict):
@@ -35,7 +37,7 @@ class TrainingRow(TypedDict):
 
 def training_row(row: Row, prompt: Prompt, loaded: Loaded) -> TrainingRow:
     """One row of a split as the trainer takes it."""
-    messages = chat(row.question, len(row.images), prompt.of(row.task))
+    messages = chat_of(row, prompt.of(row.task))
     sizes = [(image.width, image.height) for image in row.images]
     before = loaded.family.prompt_ids(loaded.processor, messages, sizes)
     answer = loaded.family.answer_ids(loaded.processor, row.answer)
@@ -105,6 +107,16 @@ class LikeLengths(Sampler):
             yield from batches[place]
 
 
+def learned_places(labels: torch.Tensor) -> torch.Tensor:
+    """Places (rows, most of a row) whose next token is learned, filled up with 0, of `labels` (rows, tokens).
+
+    Place 0 is never learned from: a prompt has two tokens at least.
+    """
+    learned = torch.nn.functional.pad(labels[:, 1:] != -100, (0, 1))
+    order = learned.int().argsort(dim=1, descending=True, stable=True)[:, : int(learned.sum(1).max())]
+    return order * learned.gather(1, order)
+
+
 @dataclass
 class Collator:
     """Pads rows on the right and adds their images: tensors and lists, so that memory can be pinned.
@@ -135,6 +147,7 @@ class Collator:
             "input_ids": ids,
             "labels": labels,
             "attention_mask": mask,
+            LEARNED: learned_places(labels),
             **family.text_inputs(processor, ids, mask, sizes, prompt_lengths),
             **(self._images(rows) if family.reads_images else {}),
         }
@@ -157,7 +170,7 @@ class Collator:
 def model_inputs(batch: dict[str, Any], loaded: Loaded) -> dict[str, Any]:
     """A collated batch as arguments of the model's `forward`."""
     family, base, processor = loaded.family, loaded.base, loaded.processor
-    inputs = {name: value for name, value in batch.items() if name not in ABOUT_IMAGES}
+    inputs = {name: value for name, value in batch.items() if name not in (*ABOUT_IMAGES, LEARNED)}
     if "features" in batch:
         with torch.no_grad():
             features = batch["features"].to(base.dtype)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workflow_scripts.cache.store import put_in_place, unfinished
 from workflow_scripts.core.answers import ReadingPart, final_answer
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.models import DATASETS_FORM, BoxForm
@@ -84,11 +85,9 @@ def select(
     ]
     chosen = best(read, selection.metric)
     source = folders[settings.index(chosen.name)]
-    unfinished = weights.parent.with_name(f".{weights.parent.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(source / weights.parent.name, unfinished)
-    shutil.rmtree(weights.parent, ignore_errors=True)
-    unfinished.replace(weights.parent)
+    copy = unfinished(weights.parent)
+    shutil.copytree(source / weights.parent.name, copy)
+    put_in_place(weights.parent, copy)
     for name in ("history.parquet", SAMPLES, SPEED):
         shutil.copyfile(source / name, out.parent / name)
     write_json(

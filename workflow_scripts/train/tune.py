@@ -1,6 +1,5 @@
 """Step: tune a model by a recipe with TRL on precomputed vision features, and publish its adapter or its weights."""
 
-import contextlib
 import importlib.util
 import os
 import shutil
@@ -12,16 +11,16 @@ import torch
 import transformers
 from datasets import Dataset
 from transformers import EarlyStoppingCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from workflow_scripts.cache.fingerprints import identity
 from workflow_scripts.cache.keys import cache_key
-from workflow_scripts.cache.store import EntryStore
+from workflow_scripts.cache.store import EntryStore, put_in_place, unfinished
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.models import DATASETS_FORM, BoxForm
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.systems import Prompt
-from workflow_scripts.core.files import BadFile, sha256_of_file, write_json
+from workflow_scripts.core.files import sha256_of_file, write_json
 from workflow_scripts.core.provenance import write_provenance
 from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tables import read_rows, write_rows
@@ -37,97 +36,27 @@ from workflow_scripts.tasks.boxes.model_answers import native_row
 from workflow_scripts.tasks.boxes.model_sizes import model_boxes
 from workflow_scripts.train.callbacks import SAMPLES, AnswerSamples, SaveOnSignal, StopWhenLost, history_line, spread
 from workflow_scripts.train.card import name_base, write_card
-from workflow_scripts.train.memory import TYPICAL, card_gib, micro_batch, token_parts
+from workflow_scripts.train.loop.trainer import FeatureTrainer
+from workflow_scripts.train.memory import TYPICAL, card_gib, micro_batch
 from workflow_scripts.train.preflight import check_batch, check_rows
 from workflow_scripts.train.rows import (
     Collator,
-    LikeLengths,
     TrainingRow,
-    answer_tokens,
     hold_back,
-    model_inputs,
-    part_of,
     training_row,
 )
-from workflow_scripts.train.sampling import Balanced, Group, groups_of, summary
+from workflow_scripts.train.sampling import Group, groups_of, summary
 from workflow_scripts.train.weights import (
     jobs_of,
     last_checkpoint,
     name_full_weights,
     note_job,
-    put_in_place,
-    save_trained,
     trainable,
-    unfinished,
 )
 
 ADAPTER = "adapter"
 SPEED = "speed.json"
 ANSWERS = "samples.parquet"
-
-
-class FeatureTrainer(SFTTrainer):
-    """TRL's trainer, fed pooled vision features through the model's own input for them, where there are any."""
-
-    def __init__(self, loaded: Loaded, token_budget: int | None, groups: Sequence[Group] = (), **options) -> None:
-        self._loaded = loaded
-        self._budget = token_budget
-        self._groups = groups
-        self._tokens_a_row = answer_tokens(options.get("eval_dataset") or ())
-        super().__init__(model=loaded.model, processing_class=loaded.processor.tokenizer, **options)
-        # In bfloat16 small updates vanish: of weights, and of adapters, which TRL rounds beside a quantised base.
-        for parameter in self.model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
-
-    def training_step(self, model, inputs, num_items_in_batch=None):
-        """One batch, in parts where its padded size exceeds the token budget: the gradient is the same sum.
-
-        Each part exchanges sums between processes, so that all of these work on as many parts as the one with the most.
-        """
-        parts = [inputs]
-        several = self.args.world_size > 1
-        # One process knows from the shape, without waiting for the device.
-        if self._budget is not None and (several or inputs["input_ids"].numel() > self._budget):
-            lengths = inputs["attention_mask"].sum(1).tolist()
-            places = token_parts(lengths, self._budget)
-            if several:
-                counts = self.accelerator.gather(torch.tensor([len(places)], device=self.accelerator.device))
-                places = token_parts(lengths, self._budget, int(counts.max()))
-            if len(places) > 1:
-                parts = [part_of(inputs, part) for part in places]
-        losses = []
-        for number, part in enumerate(parts, 1):
-            # With several processes, gradients are exchanged once, after the last part.
-            with self.accelerator.no_sync(model) if number < len(parts) else contextlib.nullcontext():
-                losses.append(super().training_step(model, part, num_items_in_batch))
-        return sum(losses)
-
-    def _get_train_sampler(self, train_dataset=None):
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        lengths = list(self.train_dataset["length"])
-        if self._groups:
-            return Balanced(self._groups, lengths, batch, self.args.seed)
-        return LikeLengths(lengths, batch, self.args.seed)
-
-    def _save(self, output_dir=None, state_dict=None):
-        """Weights that are trained in full are saved without the frozen rest; adapters are, by PEFT."""
-        if self._loaded.adapted:
-            super()._save(output_dir, state_dict)
-        else:
-            save_trained(self._loaded.base, Path(output_dir or self.args.output_dir))
-
-    def _issue_warnings_after_load(self, load_result):
-        """Such a checkpoint lacks what is frozen; it must hold nothing else than the model has."""
-        if not self._loaded.adapted and load_result.unexpected_keys:
-            raise BadFile(f"{self.args.output_dir} holds checkpoints of another model; delete it and run again")
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        if not self.model.training:  # a mean of batches' means would change with the rows at once
-            rows = len(inputs["input_ids"]) * self.accelerator.num_processes
-            num_items_in_batch = torch.tensor(rows * self._tokens_a_row)
-        inputs = model_inputs(inputs, self._loaded)
-        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
 
 def build_trainer(

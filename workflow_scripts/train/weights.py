@@ -15,7 +15,6 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from workflow_scripts.cache.store import usual_modes
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.recipes import Lora, Recipe, Targets
 from workflow_scripts.core.files import write_json
@@ -122,17 +121,3 @@ def last_checkpoint(folder: Path) -> str | None:
             print(f"{checkpoint} is incomplete and removed")
             shutil.rmtree(checkpoint)
     return str(max(complete)[1]) if complete else None
-
-
-def unfinished(adapter: Path) -> Path:
-    """A name beside `adapter` where nothing is, for a folder that is to take its place."""
-    folder = adapter.with_name(f".{adapter.name}.unfinished")
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder
-
-
-def put_in_place(adapter: Path, folder: Path) -> None:
-    """Let `folder` take the place of `adapter`, readable by whom the umask lets."""
-    usual_modes(folder)
-    shutil.rmtree(adapter, ignore_errors=True)
-    folder.replace(adapter)

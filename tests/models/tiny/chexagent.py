@@ -3,10 +3,8 @@
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
-from tokenizers.trainers import BpeTrainer
 
+from tests.models.tiny.tokenizer import byte_level
 from workflow_scripts.models.chexagent.configuration import CheXagentConfig
 from workflow_scripts.models.chexagent.network import CheXagentForConditionalGeneration
 from workflow_scripts.models.chexagent.processor import END, MARKS, read_processor, read_tokenizer
@@ -17,17 +15,7 @@ TOKENS = (SIDE // PATCH) ** 2
 
 def write_tokenizer(folder: Path) -> None:
     """A byte-level BPE whose only word besides its pieces ends a text; the marks are added when it is read."""
-    tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = BpeTrainer(
-        vocab_size=320,
-        special_tokens=[END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["What is the number of cells in this image?\nHow many?"] * 5, trainer)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    byte_level([END], 320).save(str(folder / "tokenizer.json"))
 
 
 def config(vocabulary: int, **text: object) -> CheXagentConfig:

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
-from tokenizers.models import BPE
-from tokenizers.trainers import BpeTrainer
+from tokenizers import processors
 from transformers import (
     CLIPImageProcessorPil,
     LlavaConfig,
@@ -14,22 +12,15 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from tests.models.tiny.tokenizer import byte_level
+
 SIDE, PATCH, WIDTH = 56, 14, 64
 TOKENS = (SIDE // PATCH) ** 2
 
 
 def build_tokenizer(*added: str) -> PreTrainedTokenizerFast:
     """A byte-level BPE that sets `<s>` before a text, with Llama's special tokens, and those `added`."""
-    tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = BpeTrainer(
-        vocab_size=320,
-        special_tokens=["<unk>", "<s>", "</s>", *added],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["What is the number of cells in this image?\nHow many?"] * 5, trainer)
+    tokenizer = byte_level(["<unk>", "<s>", "</s>", *added], 320)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
     )

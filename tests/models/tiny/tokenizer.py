@@ -1,5 +1,7 @@
 """A byte-level BPE with a family's special tokens: any text goes to ids and back."""
 
+from collections.abc import Sequence
+
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
@@ -14,6 +16,21 @@ CHATML = (
 """The shape of the ChatML templates; IMAGE stands for what a family writes where an image stands."""
 
 
+def byte_level(words: Sequence[str], size: int) -> Tokenizer:
+    """A byte-level BPE of `size` tokens, the first of them whole words."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(words),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["What is the number of cells in this image?\nHow many?"] * 5, trainer)
+    return tokenizer
+
+
 def build_tokenizer(special: list[str], **named: str) -> PreTrainedTokenizerFast:
     """A tokenizer of some 300 tokens.
 
@@ -21,17 +38,8 @@ def build_tokenizer(special: list[str], **named: str) -> PreTrainedTokenizerFast
         special: further special tokens.
         named: pad_token, eos_token, bos_token, unk_token.
     """
-    tokenizer = Tokenizer(BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
     words = list(dict.fromkeys([*named.values(), *special]))
-    trainer = BpeTrainer(
-        vocab_size=290 + len(words),
-        special_tokens=words,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["What is the number of cells in this image?\nHow many?"] * 5, trainer)
+    tokenizer = byte_level(words, 290 + len(words))
     rest = [word for word in words if word not in named.values()]
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, padding_side="left", additional_special_tokens=rest, **named

@@ -1,5 +1,6 @@
-"""Where rows come from: `datasets` are FLARE-shaped folders, `splits` are named selections of their rows."""
+"""Where rows come from: `datasets` are folders, tables or several of them joined, `splits` are selections of rows."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -7,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from workflow_scripts.core.config.section import Name, Revision, Section
 from workflow_scripts.core.config.sources.dicom import DicomDataset
 from workflow_scripts.core.config.sources.entry import DatasetEntry
+from workflow_scripts.core.config.sources.joined import JoinedDataset
 from workflow_scripts.core.config.sources.nifti import NiftiDataset
 from workflow_scripts.core.config.sources.table import TableDataset
 from workflow_scripts.core.tasks import tasks
@@ -46,12 +48,15 @@ class HubDataset(DatasetEntry):
 
 
 Dataset = Annotated[
-    SyntheticDataset | LocalDataset | HubDataset | TableDataset | DicomDataset | NiftiDataset,
+    SyntheticDataset | LocalDataset | HubDataset | TableDataset | DicomDataset | NiftiDataset | JoinedDataset,
     Field(discriminator="source"),
 ]
 
 PREPARED = (TableDataset, DicomDataset, NiftiDataset)
 """Datasets that `data_prepare` lays out as FLARE does before they are converted."""
+
+CONVERTED = (SyntheticDataset, LocalDataset, HubDataset, *PREPARED)
+"""Datasets whose records are converted here; others are joined from these."""
 
 
 class Part(Section):
@@ -74,7 +79,14 @@ class Split(Section):
     dataset: Name = Field(description="Name from `datasets`.")
     folder: Folder = Field(description="Split folder of the dataset.")
     only: tuple[str, ...] = Field((), description="Subsets to keep (IU_XRay, …); empty means all.")
+    exclude: tuple[str, ...] = Field((), description="Subsets to leave out.")
     tasks: tuple[str, ...] = Field((), description="Tasks to keep (counting, …); empty means all.")
+    where: dict[str, tuple[str, ...]] = Field(
+        {}, description="Rows of these groups alone: {hospital: [A, B]}; empty means all."
+    )
+    where_not: dict[str, tuple[str, ...]] = Field(
+        {}, description="Rows of other groups: {hospital: [A]}. A row that states none is left out too."
+    )
     part: Part | None = Field(None, description="A grouped, stratified share of the rows; null means all.")
     limit: int | None = Field(None, ge=1, description="At most this many rows, whole cases, drawn by the part's rule.")
 
@@ -86,6 +98,22 @@ class Split(Section):
                 raise ValueError(f"{name!r} is not a task; allowed: {', '.join(tasks())}")
         return names
 
-    def keeps(self, subset: str, task: str) -> bool:
-        """Whether rows of this subset and task are chosen from, wherever their group lies."""
-        return (not self.only or subset in self.only) and (not self.tasks or task in self.tasks)
+    @model_validator(mode="after")
+    def _not_both(self) -> "Split":
+        if both := sorted({*self.only} & {*self.exclude}):
+            raise ValueError(f"`only` and `exclude` both name {both[0]!r}")
+        return self
+
+    @field_validator("where", "where_not")
+    @classmethod
+    def _some_values(cls, values: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if empty := [name for name, listed in values.items() if not listed]:
+            raise ValueError(f"{empty[0]}: expected at least one value, as in [A, B]")
+        return values
+
+    def keeps(self, subset: str, task: str, groups: Mapping[str, str]) -> bool:
+        """Whether rows of this subset, task and groups (value by name) are chosen from, wherever their case lies."""
+        chosen = subset not in self.exclude and (not self.only or subset in self.only)
+        chosen = chosen and all(groups.get(name) in values for name, values in self.where.items())
+        chosen = chosen and all(groups.get(name) not in (None, "", *values) for name, values in self.where_not.items())
+        return chosen and (not self.tasks or task in self.tasks)

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from workflow_scripts import ROOT
 from workflow_scripts.core.command import run_step
+from workflow_scripts.core.config.sources.cells import Cell
 from workflow_scripts.core.config.workflow import Configuration
 from workflow_scripts.core.files import write_text
 
@@ -64,7 +65,12 @@ def _lines(model: type[BaseModel], depth: int) -> list[str]:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "…  # required"
-    return json.dumps(field.get_default(call_default_factory=True, validated_data={}), default=list)
+    return json.dumps(field.get_default(call_default_factory=True, validated_data={}), default=_plain)
+
+
+def _plain(value: object) -> object:
+    """A default that JSON has no form for: a cell is written as short as it may be."""
+    return value.short() if isinstance(value, Cell) else list(value)  # type: ignore[call-overload]
 
 
 def _allowed(kind: object) -> str:
@@ -88,7 +94,8 @@ def _optional(kind: object) -> bool:
 def _models(kind: object) -> list[type[BaseModel]]:
     if typing.get_origin(kind) is dict:
         return _models(typing.get_args(kind)[1])
-    return [part for part in _parts(kind) if isinstance(part, type) and issubclass(part, BaseModel)]
+    models = [part for part in _parts(kind) if isinstance(part, type) and issubclass(part, BaseModel)]
+    return [model for model in models if not issubclass(model, Cell)]
 
 
 def _first_line(kinds: list[type[BaseModel]]) -> str:

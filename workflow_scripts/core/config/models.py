@@ -50,7 +50,7 @@ class BoxForm(Section):
 
     convention: str | None = None  # the family's own; None: the dataset's
     side: int | None = None  # images are resized to a square of so many pixels before the family's own preparation
-    padded: bool = False  # else: they are padded to a square, the image in its middle
+    padded: bool = False  # before that they are padded to a square, the image in its middle
 
 
 DATASETS_FORM = BoxForm()
@@ -85,6 +85,16 @@ class ImagePreparation(Section):
         description="Pixels of a side: each image is first resized to such a square (Lanczos, sides independently). "
         "null: as it is.",
     )
+    pad: bool = Field(
+        False,
+        description="Before that, pad each image with black to a square, itself in the middle, as MedGemma's notebooks "
+        "do before they ask for boxes; `boxes: native` then counts the padding.",
+    )
+
+    @property
+    def squares(self) -> bool:
+        """Whether images are made squares."""
+        return self.pad or self.size is not None
 
 
 class StockTower(Section):
@@ -146,8 +156,9 @@ class HubModel(Section):
 
     @model_validator(mode="after")
     def _images_are_read(self) -> "HubModel":
-        if self.image.size is not None and self.family in READS_NO_IMAGES:
-            raise ValueError(f"image.size: family {self.family} reads no images; leave it out")
+        if self.image.squares and self.family in READS_NO_IMAGES:
+            key = "size" if self.image.size is not None else "pad"
+            raise ValueError(f"image.{key}: family {self.family} reads no images; leave it out")
         return self
 
     @property
@@ -155,7 +166,7 @@ class HubModel(Section):
         """The form of boxes that the model is asked for."""
         if self.boxes == "dataset":
             return DATASETS_FORM
-        return BoxForm(convention=BOX_CONVENTIONS[self.family], side=self.image.size)
+        return BoxForm(convention=BOX_CONVENTIONS[self.family], side=self.image.size, padded=self.image.pad)
 
     @property
     def stores_features(self) -> bool:
@@ -167,7 +178,7 @@ class HubModel(Section):
     def to_fetch(self) -> "Checkpoint":
         """What is fetched of it, and recorded with what its jobs have to know."""
         keys = {"family", "checkpoint", "revision", "gated"}
-        return Checkpoint(**self.model_dump(include=keys), image_size=self.image.size)
+        return Checkpoint(**self.model_dump(include=keys), image_size=self.image.size, image_pad=self.image.pad)
 
 
 Model = Annotated[SyntheticModel | HubModel, Field(discriminator="source")]
@@ -193,6 +204,7 @@ class Checkpoint(Section):
     revision: MovingRevision | None = None
     gated: bool = False
     image_size: int | None = None  # of a model
+    image_pad: bool = False  # of a model
     base: str | None = None  # of an adapter: the repository that it is put on
 
     @property

@@ -5,9 +5,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workflow_scripts.core.config.datasets import HubDataset, LocalDataset
+from workflow_scripts.core.config.datasets import PREPARED, HubDataset, LocalDataset
 from workflow_scripts.core.config.judges import CheckpointJudge, RecordedJudge
 from workflow_scripts.core.config.models import HubModel
+from workflow_scripts.core.config.sources.entry import DatasetEntry
+from workflow_scripts.core.config.sources.joined import faults_of_joins
+from workflow_scripts.core.config.sources.table import TableDataset
 from workflow_scripts.core.config.systems import ImportedSystem
 from workflow_scripts.core.manifest import SPLIT_FOLDERS
 
@@ -25,6 +28,9 @@ def faults_of_places(configuration: "Configuration") -> Iterator[str]:
         elif isinstance(dataset, HubDataset) and dataset.mirror is not None and not _folder(dataset.mirror):
             remedy = "give one that holds `training/`, or null for the hub"
             yield f"datasets.{name}.mirror: {dataset.mirror} is not a directory; {remedy}"
+        elif isinstance(dataset, PREPARED):
+            yield from _faults_of_source(name, dataset)
+    yield from faults_of_joins(configuration.datasets)
     for name, model in configuration.models.items():
         if isinstance(model, HubModel) and configuration.loads(name):  # else it is for the server to find
             yield from _faults_of_checkpoint(f"models.{name}", model.checkpoint, model.revision, "commit, or `main`")
@@ -72,6 +78,17 @@ def _faults_of_checkpoint(place: str, checkpoint: str, revision: str | None, exp
         )
 
 
+def _faults_of_source(name: str, entry: DatasetEntry) -> Iterator[str]:
+    """The folder or the file that a dataset is prepared from; none of one that is downloaded."""
+    if isinstance(entry, TableDataset) and entry.repo is not None:
+        if entry.mirror is not None and not _folder(entry.mirror):
+            yield f"datasets.{name}.mirror: {entry.mirror} is not a directory; give one, or null for the hub"
+        return
+    path = getattr(entry, "path", None)
+    if path is None or not Path(path).expanduser().exists():
+        yield f"datasets.{name}.path: {path or 'null'} does not exist; give the folder or the file"
+
+
 def _faults_of_dataset(configuration: "Configuration", name: str, dataset: LocalDataset) -> Iterator[str]:
     """The folder, and what splits and policies name in it."""
     root, place = configuration.folder_of(name), f"datasets.{name}"
@@ -91,7 +108,8 @@ def _faults_of_dataset(configuration: "Configuration", name: str, dataset: Local
         if split.folder not in subsets:
             yield f"splits.{split_name}.folder: {root} has no {split.folder}; it has {', '.join(sorted(subsets))}"
         else:
-            yield from _unknown(f"splits.{split_name}.only", split.only, subsets[split.folder])
+            for key in ("only", "exclude"):
+                yield from _unknown(f"splits.{split_name}.{key}", getattr(split, key), subsets[split.folder])
     every = set().union(*subsets.values())
     yield from _unknown(f"{place}.policies.conventions", dataset.policies.conventions, every)
     yield from _unknown(f"{place}.policies.cases", dataset.policies.cases, every)

@@ -1,7 +1,7 @@
 """What is compared: a model, with a recipe or a published adapter, a router, a baseline, or imported predictions."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -103,9 +103,10 @@ class ModelSystem(Section):
         """Why a server cannot answer as the system `name`, where it holds `model`; None where it can."""
         if self.engine is None or not isinstance(model, HubModel):
             return None
-        if model.image.size is not None:
+        if model.image.squares:
+            key = "size" if model.image.size is not None else "pad"
             return (
-                f"systems.{name}.engine: a server prepares images by itself, and models.{self.model}.image.size would "
+                f"systems.{name}.engine: a server prepares images by itself, and models.{self.model}.image.{key} would "
                 "not hold there; answer without an engine, or name a model without it"
             )
         if model.revision == MOVING:
@@ -114,6 +115,15 @@ class ModelSystem(Section):
                 "write the full commit of what it holds"
             )
         return None
+
+    def fault_of_grammar(self, name: str, model: Model) -> str | None:
+        """Why no grammar can bound the answers of the system `name`, where `model` answers; None where one can."""
+        if not self.constrained or model.box_form.convention is None:
+            return None
+        return (
+            f"systems.{name}.constrained: grammars bound boxes in the dataset's form, and models.{self.model}.boxes is "
+            "native; leave out constrained, or name a model with `boxes: dataset`"
+        )
 
 
 class BaselineSystem(Section):
@@ -241,6 +251,27 @@ class RoutedSystem(Section):
                 yield f"systems.{name}.route: {expert!r} {what}; allowed: {', '.join(answering) or 'none'}"
         if self.reads_scores and "oracle" not in name.lower():
             yield f"systems.{name}: it reads scores, which its name has to say in every table; call it oracle_{name}"
+
+    def fault_of_packing(self, name: str, systems: "Mapping[str, System]", full: Collection[str]) -> str | None:
+        """Why no container can answer as the system `name`; None where one can.
+
+        Args:
+            name: of this system.
+            systems: all of them.
+            full: recipes that train weights in full.
+        """
+        if self.reads_scores:
+            return f"{name!r} reads scores, which no challenge gives: pack a router by rule or by classifier"
+        experts = {expert: systems[expert] for expert in self.route.systems}
+        for expert, entry in experts.items():
+            if not isinstance(entry, ModelSystem) or entry.engine is not None:
+                return f"{name!r} routes to {expert!r}, which loads no model in its job; leave that expert out"
+            if entry.recipe in full:
+                return f"{name!r} routes to {expert!r}, whose weights were trained in full: a load holds no others"
+        models = sorted({entry.model for entry in experts.values() if isinstance(entry, ModelSystem)})
+        if len(models) > 1:
+            return f"{name!r} routes to systems of {', '.join(models)}, and a container holds one model"
+        return None
 
 
 def _kind(value: object) -> str:

@@ -6,10 +6,10 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from workflow_scripts.core.config.datasets import Dataset, LocalDataset, Split
 from workflow_scripts.core.config.engines import Container, Inference, ServerEngine
@@ -17,28 +17,15 @@ from workflow_scripts.core.config.judges import CheckpointJudge, Judge
 from workflow_scripts.core.config.models import Checkpoint, HubModel, Model
 from workflow_scripts.core.config.places import faults_of_places
 from workflow_scripts.core.config.recipes import Recipe, Sweep, add_settings
-from workflow_scripts.core.config.report import Report
-from workflow_scripts.core.config.scoring import Scoring
+from workflow_scripts.core.config.report import Publication, Report
+from workflow_scripts.core.config.scoring import Groups, Published, PublishedName, Scoring
 from workflow_scripts.core.config.section import Name, Section
 from workflow_scripts.core.config.systems import ModelSystem, RoutedSystem, System, TextEncoder
+from workflow_scripts.core.groups.holdouts import Holdout, add_holdouts, held_out_by
 
 
 class ConfigurationError(Exception):
     """The configuration cannot be used; the message names the place and what is allowed there."""
-
-
-Repository = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""OWNER/NAME of a repository of the hub."""
-
-
-class Publication(Section):
-    """A tuned system that `snakemake push` uploads, with its model card; no other target does."""
-
-    repo: Repository = Field(description="Repository on the hub: OWNER/NAME; it is created where there is none.")
-    what: Literal["adapter", "merged"] = Field(
-        "adapter", description="merged: full weights, the base with the adapter in it."
-    )
-    private: bool = Field(True, description="Whether the repository is private; one of the other kind is refused.")
 
 
 class Configuration(Section):
@@ -53,6 +40,9 @@ class Configuration(Section):
     dataset_path: str | None = Field(None, description="Folder for `local` datasets whose path is null.")
     datasets: dict[Name, Dataset] = Field(description="FLARE-shaped datasets: synthetic, local or on the hub.")
     splits: dict[Name, Split] = Field(description="Named selections of rows.")
+    holdouts: dict[Name, Holdout] = Field(
+        {}, description="Hospitals, or other groups, held out in turns; `evaluate` and a system's `train` may name one."
+    )
     models: dict[Name, Model] = Field(description="Networks at a full revision.")
     recipes: dict[Name, Recipe] = Field({}, description="Ways to tune.")
     sweeps: dict[Name, Sweep] = Field(
@@ -67,6 +57,8 @@ class Configuration(Section):
     )
     inference: Inference = Inference()
     scoring: Scoring = Scoring()
+    groups: Groups = Groups()
+    published: dict[PublishedName, Published] = Field({}, description="Numbers of others, by what they are numbers of.")
     report: Report = Report()
     publish: dict[Name, Publication] = Field(
         {}, description="What `snakemake push` uploads to the hub, by tuned system; nothing by default."
@@ -84,6 +76,8 @@ class Configuration(Section):
     @model_validator(mode="after")
     def _with_settings(self) -> "Configuration":
         add_settings(self.sweeps, self.recipes, self.systems)
+        evaluate = add_holdouts(self.holdouts, self.splits, self.systems, self.evaluate, self.sweeps)
+        object.__setattr__(self, "evaluate", evaluate)
         return self
 
     @model_validator(mode="after")
@@ -113,6 +107,8 @@ class Configuration(Section):
                 for use, names in (("evaluate", self.evaluate), ("submit", self.submit)):
                     if system.train in names:
                         raise ValueError(f"systems.{name}.train: split {system.train!r} is also in `{use}`")
+        if both := sorted({*self.published} & {*self.systems}):
+            raise ValueError(f"published: {both[0]!r} is a system of this run; call the published one otherwise")
         for group in self.inference.together:
             self._check_shared_load(group)
         for name in self.publish:
@@ -126,7 +122,13 @@ class Configuration(Section):
                         "overwrite; name a repository for each"
                     )
         loaded = [n for n, s in self.systems.items() if isinstance(s, ModelSystem) and s.engine is None]
+        full = {name for name, recipe in self.recipes.items() if recipe.weights is not None}
         for name in sorted({*self.container.systems} - {*loaded}):
+            routed = self.systems.get(name)
+            if isinstance(routed, RoutedSystem):
+                if fault := routed.fault_of_packing(name, self.systems, full):
+                    raise ValueError(f"container.systems: {fault}")
+                continue
             allowed = ", ".join(loaded) or "none"
             raise ValueError(f"container.systems: {name!r} is no system whose job loads a model; allowed: {allowed}")
         for evaluated in self.evaluate:
@@ -144,7 +146,8 @@ class Configuration(Section):
         _known(f"systems.{name}.model", system.model, "models", self.models)
         if system.engine is not None:
             _known(f"systems.{name}.engine", system.engine, "engines", self.engines)
-        if fault := system.fault_of_serving(name, self.models[system.model]):
+        model = self.models[system.model]
+        if fault := system.fault_of_serving(name, model) or system.fault_of_grammar(name, model):
             raise ValueError(fault)
         if system.recipe is None:
             return
@@ -189,6 +192,8 @@ class Configuration(Section):
             if not isinstance(system, ModelSystem) or system.engine is not None:
                 raise ValueError(f"{place}: {name} loads no model in its job; leave it out")
             systems.append(system)
+        if len(group) > 1 and any(system.train in held_out_by(self.holdouts) for system in systems):
+            raise ValueError(f"{place}: {', '.join(group)}: those of a held-out value answer for it alone; part them")
         recipes = [system.recipe for system in systems if system.recipe is not None]
         if len({system.model for system in systems}) > 1:
             raise ValueError(f"{place}: {', '.join(group)}: expected systems of one model")

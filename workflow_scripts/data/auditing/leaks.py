@@ -117,7 +117,7 @@ def _alike(rows: Sequence[Row], images: Sequence[ImageFacts], pixels: Pixels) ->
     for row in rows:
         order = ORDER.index(row.folder)
         for image in row.images:
-            facts = by_path.get(image.path)
+            facts = None if image.is_slice else by_path.get(image.path)  # one body's slices look like another's
             if facts is not None and order > first.get(facts.pixel_sha256, (-1,))[0]:
                 first[facts.pixel_sha256] = (order, row, facts)
     looks = [Look(facts.dhash, facts.dhash_fine, order) for order, _, facts in first.values() if facts.dhash]

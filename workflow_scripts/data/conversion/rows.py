@@ -18,6 +18,9 @@ from workflow_scripts.data.conversion.question_files import DoubledKeys, Questio
 LONGEST_TEXT = 200_000
 """Characters of a question, and of the JSON of an answer, that a row may have."""
 
+_ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 -]{0,39}")
+"""A role of an image: the prompt says it."""
+
 
 class Unfit(Exception):
     """A record cannot be used; `reason` is one of `data.conversion.reasons`."""
@@ -194,6 +197,8 @@ def _roles(record: dict[str, object], paths: Sequence[str]) -> list[str]:
     if (given := record.get("Roles")) is None:
         return [""] * len(paths)
     roles = _texts(given, "Roles", len(named_images(record)))
+    if strange := next((role for role in roles if role and not _ROLE.fullmatch(role)), None):
+        raise Unfit("bad_text", f"Roles holds {strange[:40]!r}; expected letters, digits, spaces and hyphens")
     if len(roles) != len(paths):
         raise Unfit("missing_image", "an image that has a role is missing: the question is about all of them")
     return roles

@@ -5,69 +5,140 @@ source, and `Fault`, with which it goes to quarantine.
 """
 
 import json
+import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.manifest import Manifest, take_inventory
+from workflow_scripts.cache.source_files import MISSING
+from workflow_scripts.core.files import BadFile, is_unicode, sha256_of, sha256_of_file
+from workflow_scripts.core.manifest import FileEntry, Manifest, Stamp
 from workflow_scripts.data.sources.record import SourceImage, SourceRecord
 
-QUESTIONS = "questions.json"
-"""Name of the one question file in each subset's folder."""
+QUESTIONS_A_FILE = 50_000
+"""Questions of a subset that one file holds; more go to `questions_2.json` and so on."""
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+READ_AT_ONCE = 8 * 2**20
+"""Bytes up to which a file is read at once."""
+
+HASHED_AT_ONCE = 256
+"""Files that a thread hashes at a time."""
 
 
-def write_folder(
-    records: Iterable[SourceRecord], out: Path, source: Mapping[str, object], known: Mapping[Path, str]
-) -> Manifest:
+@dataclass
+class Prepared:
+    """A folder that was written, and the files of the source that it shows."""
+
+    manifest: Manifest
+    records: int = 0
+    stamps: dict[str, Stamp] = field(default_factory=dict)  # of files that are linked to, or were sought and not there
+    hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of files that are linked to
+
+
+def write_folder(records: Iterable[SourceRecord], out: Path, source: Mapping[str, object], jobs: int = 1) -> Prepared:
     """Write `records` below `out`, which is emptied before, and describe its files.
 
     Args:
         records: read once, in their order.
         out: root of the split folders to write.
         source: what the manifest says of the source.
-        known: SHA-256 of files that images link to, where it was computed already.
+        jobs: threads that hash files.
 
     Raises:
         BadFile: there is no record, or two images of one subset have one name and other content.
     """
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    questions: dict[Path, list[dict[str, object]]] = {}
-    written: dict[Path, SourceImage] = {}
-    hashes: dict[str, str] = {}
+    folders: dict[str, _Folder] = {}
+    prepared = Prepared({"source": dict(source), "files": []})
+    linked: dict[str, str] = {}  # path in the new folder → file
     for record in records:
-        folder = partial / record.folder / record.modality / record.subset
+        inside = f"{record.folder}/{record.modality}/{record.subset}"
+        if (folder := folders.get(inside)) is None:
+            folder = folders[inside] = _Folder(partial, inside)
         for image in record.images:
-            target = folder / image.name
-            if (earlier := written.get(target)) is None:
-                written[target] = image
-                _write_image(target, image)
-                if image.file is not None and image.file in known:
-                    hashes[target.relative_to(partial).as_posix()] = known[image.file]
-            elif (earlier.file, earlier.data) != (image.file, image.data):
-                raise BadFile(f"{record.place}: another image of {record.subset} is called {image.name} too")
-        questions.setdefault(folder, []).append(_question(record))
-    if not questions:
+            if folder.add(image, record.place, prepared.manifest["files"]):
+                linked[f"{inside}/{image.name}"] = os.path.abspath(image.file or "")  # noqa: PTH100
+            if image.sought:
+                prepared.stamps[image.sought] = MISSING
+        folder.questions.append(_question(record))
+        prepared.records += 1
+    if not folders:
         raise BadFile(f"{out}: the source holds no record")
-    for folder, listed in questions.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = ",\n".join(json.dumps(question, ensure_ascii=False) for question in listed)
-        (folder / QUESTIONS).write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    for path, (file, stamp, sha256) in zip(linked, _read(list(linked.values()), jobs), strict=True):
+        prepared.stamps[file], prepared.hashes[file] = stamp, sha256
+        prepared.manifest["files"].append({"path": path, "size": stamp.size, "sha256": sha256})
+    for folder in folders.values():
+        prepared.manifest["files"] += folder.write_questions()
+    prepared.manifest["files"].sort(key=lambda entry: entry["path"])
     shutil.rmtree(out, ignore_errors=True)
     partial.replace(out)
-    return take_inventory(out, dict(source), known=hashes)
+    return prepared
 
 
-def _write_image(target: Path, image: SourceImage) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if image.data is not None:
-        target.write_bytes(image.data)
-    elif image.file is not None:
-        target.symlink_to(image.file.resolve())
+class _Folder:
+    """The folder of one subset: its questions, and which images are there already."""
+
+    def __init__(self, root: Path, inside: str) -> None:
+        self._place, self._inside = f"{root}/{inside}", inside
+        self._written: dict[str, tuple[str | None, str]] = {}  # by name: the file, or the hash of bytes
+        self._folders: set[str] = set()
+        self.questions: list[str] = []
+        os.makedirs(self._place)  # noqa: PTH103
+
+    def add(self, image: SourceImage, place: str, files: list[FileEntry]) -> bool:
+        """Write an image unless it is there, and note it in `files`; whether a link was made."""
+        if image.data is None and image.file is None:
+            return False
+        sha256 = image.sha256 or (sha256_of(image.data) if image.data is not None else "")
+        content = (None if image.file is None else str(image.file), sha256 if image.file is None else "")
+        if (earlier := self._written.setdefault(image.name, content)) is not content:
+            if earlier != content:
+                raise BadFile(f"{place}: another image of {self._inside} is called {image.name} too; rename one")
+            return False
+        target = f"{self._place}/{image.name}"
+        if (above := target.rpartition("/")[0]) not in self._folders:
+            os.makedirs(above, exist_ok=True)  # noqa: PTH103
+            self._folders.add(above)
+        if image.data is None:
+            os.symlink(os.path.abspath(image.file or ""), target)  # noqa: PTH100, PTH211 (once an image)
+            return True
+        Path(target).write_bytes(image.data)
+        files.append({"path": f"{self._inside}/{image.name}", "size": len(image.data), "sha256": sha256})
+        return False
+
+    def write_questions(self) -> Iterator[FileEntry]:
+        """Write the question files; yields their entries of the manifest."""
+        for number, start in enumerate(range(0, len(self.questions), QUESTIONS_A_FILE), start=1):
+            name = "questions.json" if number == 1 else f"questions_{number}.json"
+            lines = ",\n".join(self.questions[start : start + QUESTIONS_A_FILE])
+            data = f"[\n{lines}\n]\n".encode()
+            Path(f"{self._place}/{name}").write_bytes(data)
+            yield {"path": f"{self._inside}/{name}", "size": len(data), "sha256": sha256_of(data)}
 
 
-def _question(record: SourceRecord) -> dict[str, object]:
+def _read(files: list[str], jobs: int) -> Iterator[tuple[str, Stamp, str]]:
+    """Stamp and SHA-256 of each file, in their order."""
+    chunks = [files[start : start + HASHED_AT_ONCE] for start in range(0, len(files), HASHED_AT_ONCE)]
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        for chunk in pool.map(lambda chunk: [(file, *_look(file)) for file in chunk], chunks):
+            yield from chunk
+
+
+def _look(file: str) -> tuple[Stamp, str]:
+    """Stamp, taken before the file is read, and SHA-256; a file of usual size is read at once."""
+    with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 (a third faster, once an image)
+        status = os.fstat(stream.fileno())
+        stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return stamp, sha256_of(stream.read()) if stamp.size <= READ_AT_ONCE else sha256_of_file(Path(file))
+
+
+def _question(record: SourceRecord) -> str:
+    """JSON of a question; what is not valid Unicode is escaped, for the conversion to find."""
     names = [image.name for image in record.images]
     question: dict[str, object] = {
         "TaskType": record.task,
@@ -84,4 +155,5 @@ def _question(record: SourceRecord) -> dict[str, object]:
         question["Roles"] = [image.role for image in record.images]
     if record.fault:
         question["Fault"] = list(record.fault)
-    return question
+    text = _ENCODER.encode(question)
+    return text if is_unicode(text) else json.dumps(question)

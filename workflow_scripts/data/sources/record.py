@@ -8,12 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """An image of a record: a file that is linked to, or bytes that are written."""
+    """An image of a record: a file that is linked to, or bytes that are written; neither where it is missing."""
 
     name: str  # below the subset's folder; equal names are one image
     file: Path | None = None
     data: bytes | None = None  # where there is no file
     role: str = ""  # current, prior, slice 12; see `core.rows.Image`
+    sha256: str = ""  # of the bytes, where it is known
+    sought: str = ""  # the file of a missing image, were it there
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,265 @@
-"""Questions from a source of the kind `table`."""
+"""Questions from a source of the kind `table`: each row is a question, or several rows are one study with labels."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from workflow_scripts.core.config.sources.table import TableDataset
-from workflow_scripts.data.sources.record import SourceRecord
+from workflow_scripts.core.config.sources.table import FOLDERS, TableDataset
+from workflow_scripts.core.files import BadFile, is_unicode
+from workflow_scripts.data.sources.cells import BadCell, Reader, chooser_of, reader_of, text_of
+from workflow_scripts.data.sources.record import SourceImage, SourceRecord
+from workflow_scripts.data.sources.table_files import Cells, Fault, TableRow, is_missing, list_in, plain, rows_of_tables
+from workflow_scripts.data.sources.table_images import ImagePlaces
+from workflow_scripts.data.sources.table_labels import Studies, label_answer, label_question
+
+LONGEST = 200_000
+"""Characters of a question and of a text answer; as the conversion has it."""
+
+SHOWN = 200
+"""Characters that are left of a question or an answer that is too long."""
+
+SHARED_IMAGE = "image_in_training"
+"""The group of `mark_shared_images`."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+-]*")
 
 
 def records(spec: TableDataset, root: Path, jobs: int) -> Iterator[SourceRecord]:
-    """The records of the source at `root`."""
-    raise NotImplementedError
+    """The records of the source at `root`, in the order of its rows, those of training tables first.
+
+    Raises:
+        BadFile: a table cannot be read, or is not as the entry says; `where` takes no row.
+    """
+    places = ImagePlaces(root, spec.images_in)
+    return records_of(spec, root, lambda: TableRows(spec, root, places))
+
+
+def records_of(spec: TableDataset, root: Path, rows: Callable[[], "TableRows"]) -> Iterator[SourceRecord]:
+    """`records`, by what `rows` makes of each row."""
+    shared = _images_of_training(spec, root, rows()) if spec.mark_shared_images else None
+    listed = _records(spec, root, rows())
+    plain_or_joined = Studies(spec).joined(listed) if spec.study is not None else (record for _, record in listed)
+    empty = True
+    for record in plain_or_joined:
+        empty = False
+        if shared is not None and record.folder != "training" and record.fault is None:
+            both = any(_key(image) in shared for image in record.images)
+            record = replace(record, groups={**record.groups, SHARED_IMAGE: "yes" if both else "no"})
+        yield record
+    if empty:
+        raise BadFile(f"{root}: the tables hold no row that `where` takes; see the values of {', '.join(spec.where)}")
+
+
+def _records(spec: TableDataset, root: Path, rows: "TableRows") -> Iterator[tuple[str, SourceRecord]]:
+    """The record of each row that `where` takes, with the study that it belongs to."""
+    for row in rows_of_tables(spec, root):
+        entry = rows.record(row)
+        if entry is not None:
+            yield entry
+
+
+def _images_of_training(spec: TableDataset, root: Path, rows: "TableRows") -> set[str]:
+    """Keys of the images of training rows."""
+    keys = set()
+    for row in rows_of_tables(spec, root):
+        if row.folder not in (None, "training"):
+            break  # tables of training come first
+        entry = rows.record(row)
+        if entry is not None and entry[1].folder == "training":
+            keys |= {_key(image) for image in entry[1].images}
+    return keys
+
+
+def _key(image: SourceImage) -> str:
+    return image.sha256 or str(image.file or image.name)
+
+
+class TableRows:
+    """What makes a record of a row: the entry's cells, compiled once."""
+
+    def __init__(self, spec: TableDataset, root: Path, places: ImagePlaces) -> None:
+        self._spec, self._places = spec, places
+        self._take = chooser_of(spec.where, spec.where_not)
+        self._split = _folder_reader(spec, root)
+        self._task = reader_of(spec.task)
+        self._modality, self._subset = reader_of(spec.modality), reader_of(_subset_of(spec))
+        self._question = reader_of(spec.question)
+        self._id = None if spec.id is None else reader_of(spec.id)
+        self._case = None if spec.case is None else reader_of(spec.case)
+        self._study = None if spec.study is None else reader_of(spec.study)
+        self._images = [(image, self._image_reader(image)) for image in spec.images]
+        self._groups = [(name, reader_of(cell)) for name, cell in spec.groups.items()]
+        self._ids: dict[tuple[str, str, str], str] = {}
+        self._label_question = "" if spec.labels is None else label_question(spec.labels)
+
+    def _image_reader(self, image: Any) -> Callable[[Cells], object]:
+        plain_column = image.column is not None and not (image.pattern or image.values or image.bands)
+        if plain_column:
+            column = image.columns()[0][0]
+            return lambda row: row.get(column)
+        return reader_of(image)
+
+    def record(self, row: TableRow) -> tuple[str, SourceRecord] | None:
+        """The record of a row and its study; None where `where` leaves the row out."""
+        record = SourceRecord(row.folder or "training", "Image", "unnamed", row.place, "", "", None, fault=None)
+        if row.fault is not None:
+            return row.place, self._faulty(record, row, row.fault)
+        try:
+            if not self._take(row.cells):
+                return None
+            folder = self._folder(row)
+            record = SourceRecord(folder, "Image", "unnamed", row.place, "", "", None)
+            subset = _name(self._subset(row.cells), "subset")
+            modality = _name(self._modality(row.cells), "modality")
+            record = SourceRecord(folder, modality, subset, row.place, "", "", None)
+            record = self._with_id(record, row.cells)
+            case = self._case(row.cells) if self._case is not None else None
+            groups = {name: value for name, read in self._groups if (value := read(row.cells)) is not None}
+            images = tuple(self.images_of(row.cells))
+            study, (task, question, answer) = self._study_of(row), self._question_of(row.cells)
+            case = case or _case_of(images)
+            place = record.place
+            return study, SourceRecord(
+                folder, modality, subset, place, task, question, answer, images=images, case=case, groups=groups
+            )
+        except BadCell as error:
+            return row.place, self._faulty(record, row, error.fault)
+
+    def _faulty(self, record: SourceRecord, row: TableRow, fault: Fault) -> SourceRecord:
+        """The record of a row that cannot be used, with what can be told of it; it stands where its constants say."""
+        subset, modality = (cell.constant() for cell in (_subset_of(self._spec), self._spec.modality))
+        return replace(
+            record,
+            subset=record.subset if record.subset != "unnamed" else subset or record.subset,
+            modality=modality or record.modality,
+            images=(),
+            fault=(fault.reason, fault.detail[:400]),
+        )
+
+    def _folder(self, row: TableRow) -> str:
+        folder = row.folder or self._split(row.cells)
+        if folder is None:
+            raise BadCell("unknown_split", "the row has no split")
+        if folder not in FOLDERS:
+            raise BadCell("unknown_split", f"{folder[:80]!r} is none of {', '.join(FOLDERS)}; see `split`")
+        return folder
+
+    def _with_id(self, record: SourceRecord, cells: Cells) -> SourceRecord:
+        if self._id is None or (name := self._id(cells)) is None:
+            return record
+        earlier = self._ids.setdefault((record.folder, record.subset, name), record.place)
+        if earlier != record.place:
+            raise BadCell("duplicate", f"its id {name[:80]!r} is that of {earlier} too")
+        return replace(record, place=f"{record.place}, id {name}")
+
+    def _study_of(self, row: TableRow) -> str:
+        if self._study is None:
+            return row.place
+        study = self._study(row.cells)
+        if study is None:
+            raise BadCell("no_image_named", "the row names no study")
+        return study
+
+    def images_of(self, cells: Cells) -> Iterator[SourceImage]:
+        """The images of a row, with their roles; raises BadCell."""
+        for image, read in self._images:
+            value = read(cells)
+            listed = list(self._places.images_of(value, str(image.column or image.text)))
+            if not listed and not image.optional:
+                raise BadCell("no_image_named", f"{image.column or image.text} is empty")
+            yield from (replace(one, role=image.role) for one in listed) if image.role else listed
+
+    def _question_of(self, cells: Cells) -> tuple[str, str, object]:
+        """Task, question and answer of a row."""
+        spec = self._spec
+        if spec.labels is not None:
+            return spec.labels.task, self._label_question, label_answer(spec.labels, cells)
+        question, task = self._question(cells), self._task(cells)
+        answer = _answer(cells.get(spec.answer), spec.answer)
+        if spec.options:
+            options = _options(cells, spec.options)
+            question = f"{question} Options: {' '.join(f'{letter}) {text}' for letter, text in options)}"
+            answer = _letter(answer, options) if spec.answer_is == "index" else answer
+        for value in (question, answer):
+            if isinstance(value, str) and len(value) > LONGEST:
+                raise BadCell("too_long", f"{len(value)} characters, of {LONGEST} at most: {value[:SHOWN]}…")
+        return task or "", question or "", answer
+
+
+def _subset_of(spec: TableDataset) -> Any:
+    if spec.subset is None:
+        raise BadFile("the entry names no `subset`; give one")
+    return spec.subset
+
+
+def _folder_reader(spec: TableDataset, root: Path) -> Reader:
+    """What reads the split folder of a row: its value of `split`, or the list that holds this value."""
+    read = reader_of(spec.split)
+    if not spec.lists:
+        return read
+    base = root if root.is_dir() else root.parent
+    folders: dict[str, str] = {}
+    for folder, name in spec.lists.items():
+        try:
+            lines = (base / name).read_text(encoding="utf-8-sig").split()
+        except (OSError, ValueError) as error:
+            raise BadFile(f"{base / name}, which `lists` names, cannot be read: {error}") from None
+        for line in lines:
+            if folders.setdefault(line, folder) != folder:
+                raise BadFile(f"{base / name}: {line} is listed for {folders[line]} too; a row has one split folder")
+
+    def listed(cells: Cells) -> str | None:
+        value = read(cells)
+        if value is not None and value not in folders:
+            raise BadCell("unknown_split", f"{value[:80]!r} is in none of {', '.join(spec.lists.values())}")
+        return None if value is None else folders[value]
+
+    return listed
+
+
+def _name(value: str | None, key: str) -> str:
+    """A value that names a folder; others could lead out of it."""
+    if value is None or not _NAME.fullmatch(value) or ".." in value:
+        raise BadCell("bad_text", f"{key} is {(value or '')[:80]!r}; expected letters, digits, spaces and ._()+-")
+    return value
+
+
+def _case_of(images: tuple[SourceImage, ...]) -> str:
+    """The case of a row that names none: an image of the table itself is one; of files, their names tell."""
+    if images and images[0].sha256:
+        return images[0].name.rpartition("/")[2].partition(".")[0]
+    return ""
+
+
+def _answer(cell: object, column: str) -> object:
+    try:
+        return plain(cell)
+    except TypeError:
+        raise BadCell("wrong_answer_type", f"{column} holds bytes") from None
+
+
+def _options(cells: Cells, columns: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The options of a row with their letters: of several columns those that are filled, or the list in the one."""
+    values: object = [cells.get(column) for column in columns if not is_missing(cells.get(column))]
+    if len(columns) == 1:
+        values = list_in(cells.get(columns[0]))
+        values = list(values.values()) if isinstance(values, dict) else values
+    if not isinstance(values, list) or not 2 <= len(values) <= 26:
+        raise BadCell("bad_text", f"{', '.join(columns)} hold no list of 2 to 26 options")
+    texts = [" ".join((text_of(value, columns[0]) or "").split()) for value in values]
+    if not all(texts) or not all(map(is_unicode, texts)):
+        raise BadCell("bad_text", f"an option in {', '.join(columns)} is empty, or not valid Unicode")
+    return [(chr(ord("A") + place), text) for place, text in enumerate(texts)]
+
+
+def _letter(answer: object, options: list[tuple[str, str]]) -> str:
+    """The letter of the option that an index names."""
+    try:
+        place = int(float(str(answer)))
+    except (ValueError, OverflowError):
+        raise BadCell("answer_not_an_option", f"the answer {str(answer)[:80]!r} is no index") from None
+    if float(str(answer)) != place or not 0 <= place < len(options):
+        raise BadCell("answer_not_an_option", f"the answer {place} is no index of {len(options)} options")
+    return options[place][0]

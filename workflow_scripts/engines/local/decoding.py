@@ -34,8 +34,9 @@ KERNEL_WIDTHS = (16, 32, 64, 128, 256)
 SLOTS = "slots"
 """Name of `engines.local.slot_attention`, which needs a GPU to be imported."""
 
-Choose = Callable[[torch.Tensor], torch.Tensor]
-"""From logits (rows, vocabulary) to one token a row (rows,)."""
+Choose = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
+"""From logits (rows, vocabulary), each row's place among the prompts, and how many tokens it has, to one token a row
+(rows,)."""
 
 PromptInputs = Callable[[int, int, torch.Tensor, torch.Tensor], dict]
 """What `forward` takes besides, for the prompts from one place up to another, given their ids and masks.
@@ -43,9 +44,14 @@ PromptInputs = Callable[[int, int, torch.Tensor, torch.Tensor], dict]
 `position_ids` among it, of one or several axes, replace those that simply count."""
 
 
-def greedily(logits: torch.Tensor) -> torch.Tensor:
+def greedily(logits: torch.Tensor, rows: Sequence[int], length: int) -> torch.Tensor:
     """The likeliest token of each row; the lowest of equals."""
     return logits.argmax(-1)
+
+
+def _further(choose: Choose, some: Sequence[int], tokens: int) -> Choose:
+    """`choose` for some of the rows alone, which have so many tokens before they go on."""
+    return lambda logits, rows, length: choose(logits, [some[row] for row in rows], tokens + length)
 
 
 class Decoder:
@@ -138,7 +144,7 @@ class Decoder:
             ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
             taken = []
             for count in range(1, stretch + 1):
-                token = choose(logits)
+                token = choose(logits, rows, length + count - 1)
                 taken.append(token)
                 ended |= torch.isin(token, stops)
                 if accept is not None:
@@ -180,7 +186,7 @@ class Decoder:
             some = [row for row in aside[:fitting] if len(answers[row]) == length]
             del aside[: len(some)]
             whole = [prompts[row] + answers[row] for row in some]
-            more = self.generate(whole, max_new_tokens - length, choose=choose, fixed=fixed)
+            more = self.generate(whole, max_new_tokens - length, choose=_further(choose, some, length), fixed=fixed)
             for row, tokens in zip(some, more, strict=True):
                 answers[row] += tokens
         return answers if fixed else [up_to_stop(tokens, self._stops) for tokens in answers]

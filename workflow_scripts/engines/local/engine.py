@@ -126,7 +126,7 @@ class TransformersEngine:
         if any(request.grammar for request, _ in batch):
             constraint = Constraint(tokenizer, [request.grammar for request, _ in batch], self._stops)
             options |= {
-                "choose": lambda logits: greedily(constraint.mask(logits)),
+                "choose": lambda logits, rows, length: greedily(constraint.mask(logits), rows, length),
                 "accept": constraint.accept,
                 "keep": constraint.keep,
             }

@@ -61,7 +61,7 @@ class Generator:
         *,
         max_new_tokens: int,
         batch: int | None = None,
-        attempt: int = 0,
+        seeds: Sequence[int] | None = None,
         fixed: bool = False,
     ) -> Iterator[dict[int, list[int]]]:
         """New tokens by the prompt's place, without the stop token, batch by batch.
@@ -70,7 +70,7 @@ class Generator:
 
         Args:
             batch: most prompts at once.
-            attempt: 0 is greedy; a further try samples, with the try as its seed.
+            seeds: of each prompt, whose tokens are then drawn, see `Draws`; none: the likeliest are taken.
             fixed: generate exactly `max_new_tokens` (for timing).
 
         Raises:
@@ -78,7 +78,6 @@ class Generator:
         """
         order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
         most = batch or self._most
-        torch.manual_seed(attempt)
         while order:
             slots = self._decoder.slots_of([prompts[place] for place in order[:most]])
             fitting = min(most, self._decoder.rows_that_fit(slots + min(max_new_tokens, USUAL_TOKENS)))
@@ -89,7 +88,7 @@ class Generator:
                 new = self._decoder.generate(
                     [prompts[place] for place in places],
                     max_new_tokens,
-                    choose=sample if attempt else greedily,
+                    choose=greedily if seeds is None else Draws([seeds[place] for place in places], max_new_tokens),
                     fixed=fixed,
                 )
             except torch.OutOfMemoryError:
@@ -114,19 +113,37 @@ class Generator:
         *,
         max_new_tokens: int,
         batch: int | None = None,
-        attempt: int = 0,
+        seeds: Sequence[int] | None = None,
         fixed: bool = False,
     ) -> list[list[int]]:
         """As `batches`, all together, in the order given."""
         answers: dict[int, list[int]] = {}
-        for some in self.batches(prompts, max_new_tokens=max_new_tokens, batch=batch, attempt=attempt, fixed=fixed):
+        for some in self.batches(prompts, max_new_tokens=max_new_tokens, batch=batch, seeds=seeds, fixed=fixed):
             answers |= some
         return [answers[place] for place in range(len(prompts))]
 
 
-def sample(logits: torch.Tensor) -> torch.Tensor:
-    """One token a row, drawn at `TEMPERATURE`."""
-    return torch.multinomial(torch.softmax(logits.float() / TEMPERATURE, -1), 1)[:, 0]
+class Draws:
+    """Draws tokens at `TEMPERATURE`, for each row from its own generator: its company in a batch changes no draw."""
+
+    def __init__(self, seeds: Sequence[int], tokens: int) -> None:
+        """Seeds of the rows of a batch, and the most new tokens of each."""
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._shares = torch.stack([torch.rand(tokens, generator=one, dtype=torch.float64) for one in generators])
+
+    def __call__(self, logits: torch.Tensor, rows: Sequence[int], length: int) -> torch.Tensor:
+        """One token a row (rows,): the first up to which the probabilities (rows, vocabulary) sum to more than a share.
+
+        The sums are of double precision, in which no token of a large vocabulary is lost.
+        """
+        summed = torch.softmax(logits.double() / TEMPERATURE, -1).cumsum(-1)
+        shares = self._shares[list(rows), length][:, None].to(summed.device)
+        return torch.searchsorted(summed, shares * summed[:, -1:], right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+
+
+def seed_of(pair: Pair, attempt: int) -> int:
+    """The seed of a pair's reply in a further try, of 60 bits: the reply follows from pair, try and settings alone."""
+    return int(sha256_of(f"{pair.key} {attempt}".encode())[:15], 16)
 
 
 def _cannot_be_loaded(judge: CheckpointJudge, error: Exception) -> BadFile:
@@ -199,12 +216,12 @@ class LoadedJudge:
         self.generator = Generator(model, next(iter(stops)) if pad is None else pad, stops)
 
     def replies(self, pairs: list[Pair], attempt: int) -> Iterator[list[tuple[Pair, str]]]:
-        """Pairs with their raw replies, batch by batch."""
+        """Pairs with their raw replies, batch by batch; the first try is greedy, a further one draws."""
         for new in self.generator.batches(
             [self._ids(pair) for pair in pairs],
             max_new_tokens=self._judge.max_new_tokens,
             batch=self._judge.batch,
-            attempt=attempt,
+            seeds=[seed_of(pair, attempt) for pair in pairs] if attempt else None,
         ):
             texts: list[str] = self._tokenizer.batch_decode(list(new.values()), skip_special_tokens=True)
             yield [(pairs[place], text) for place, text in zip(new, texts, strict=True)]

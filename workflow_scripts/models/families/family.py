@@ -118,6 +118,10 @@ class Family(ABC):
         """
         return {}
 
+    def context(self, config: Any) -> int | None:
+        """Tokens of prompt and answer that the model reads at most; None where nothing is compared with it."""
+        return getattr(config.get_text_config(), "max_position_embeddings", None)
+
     # images
 
     @abstractmethod

@@ -96,7 +96,9 @@ class Text(Family):
 
 
 def _texts(turn: dict[str, Any]) -> list[str]:
-    return [part["text"] for part in turn["content"] if part["type"] == "text"]
+    """The texts of a turn, without those that say what an image is: there is none to see."""
+    texts = [part["text"] for part in turn["content"] if part["type"] == "text"]
+    return texts if len(texts) == 1 else [texts[-1].removeprefix("\n\n")]
 
 
 FAMILY = Text()

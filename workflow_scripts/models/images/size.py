@@ -1,4 +1,8 @@
-"""Images of one stated size: what `image: {size: N}` of a model does before the family's own preparation."""
+"""Images that are made squares: what `image: {size: N, pad: true}` of a model does before the family's own preparation.
+
+Padded are they as the notebooks of MedGemma do it before they ask for boxes: with black, the image in the middle, of an
+odd difference the larger half after it.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,33 +17,41 @@ RESAMPLING = Image.Resampling.LANCZOS
 """Lanczos over the whole image, sides independently, as the evaluation of FLARE25-MedGemma does it."""
 
 
-def resized(image: Image.Image, side: int) -> Image.Image:
-    """`image` as a square of `side` pixels; its aspect ratio is not kept."""
-    return image.resize((side, side), RESAMPLING)
+def squared(image: Image.Image, side: int | None, pad: bool) -> Image.Image:
+    """An RGB image as a square: padded, or else stretched, to `side` pixels; None: to its own longer side."""
+    if pad and image.width != image.height:
+        longer = max(image.size)
+        square = Image.new(image.mode, (longer, longer))
+        square.paste(image, ((longer - image.width) // 2, (longer - image.height) // 2))
+        image = square
+    return image if side is None else image.resize((side, side), RESAMPLING)
 
 
-def shown_size(size: Size, side: int | None) -> Size:
+def shown_size(size: Size, side: int | None, pad: bool = False) -> Size:
     """Width and height of an image as the family sees it: its own, or those of the square."""
-    return size if side is None else (side, side)
+    if side is not None:
+        return side, side
+    return (max(size), max(size)) if pad else size
 
 
 class _Squared(Family):
-    """Put before a family's class: each image is resized first, and its size is that of the square."""
+    """Put before a family's class: each image is made a square first, and its size is that of the square."""
 
-    side: int
+    side: int | None
+    pad: bool
     plain: Family
 
     def __reduce__(self) -> tuple:
-        return with_image_size, (self.plain, self.side)
+        return with_squares, (self.plain, self.side, self.pad)
 
     def _squares(self, sizes: Sequence[Size]) -> list[Size]:
-        return [shown_size(size, self.side) for size in sizes]
+        return [shown_size(size, self.side, self.pad) for size in sizes]
 
     def pixels(self, processor: Any, image: Image.Image) -> torch.Tensor:
-        return self.plain.pixels(processor, resized(image, self.side))
+        return self.plain.pixels(processor, squared(image, self.side, self.pad))
 
     def image_tokens(self, processor: Any, size: Size) -> int:
-        return self.plain.image_tokens(processor, shown_size(size, self.side))
+        return self.plain.image_tokens(processor, shown_size(size, self.side, self.pad))
 
     def prompt_ids(self, processor: Any, chat: Chat, sizes: Sequence[Size]) -> list[int]:
         return self.plain.prompt_ids(processor, chat, self._squares(sizes))
@@ -74,13 +86,13 @@ class _Squared(Family):
         return self.plain.check_images(processor, self._squares(sizes))
 
 
-def with_image_size(family: Family, side: int | None) -> Family:
-    """`family`, with every image resized to a square of `side` pixels first; the same family where it is None.
+def with_squares(family: Family, side: int | None, pad: bool = False) -> Family:
+    """`family`, with every image made a square first, see `squared`; the same family where nothing is to be done.
 
     Features, training and answers all go through the family, so that none of them can see another image.
     """
-    if side is None:
+    if side is None and not pad:
         return family
-    squared = type(type(family).__name__, (_Squared, type(family)), {})()
-    squared.__dict__.update(family.__dict__, side=side, plain=family)
-    return squared
+    before: Family = type(type(family).__name__, (_Squared, type(family)), {})()
+    before.__dict__.update(family.__dict__, side=side, pad=pad, plain=family)
+    return before

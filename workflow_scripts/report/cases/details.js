@@ -93,8 +93,10 @@ const answerNode = (i, one, s) => {
   card.style.borderLeftColor = sideColour(s);
   if (answer.final !== undefined) {
     card.append(...textNode(answer.final, `Answer of ${SYSTEMS[s]}`));
-    card.append(make('details', {}, make('summary', {}, 'With its thoughts, which are cut'), ...textNode(answer.text, `Whole answer of ${SYSTEMS[s]}`)));
+    const title = answer.cut ? 'With its thoughts, which are cut' : 'As the model wrote it, with boxes in its own form';
+    card.append(make('details', {}, make('summary', {}, title), ...textNode(answer.text, `Whole answer of ${SYSTEMS[s]}`)));
   } else card.append(...textNode(answer.text, `Answer of ${SYSTEMS[s]}`));
+  if (answer.fault !== undefined) card.append(make('p', { class: 'warning small' }, 'Boxes in the model\'s own form cannot be read: ', make('bdi', {}, answer.fault)));
   if (answer.lenient !== undefined) card.append(make('p', { class: 'small' }, 'Read leniently: ', make('bdi', {}, shownText(answer.lenient))));
   for (const part of [meantNode(answer.meant), boxWords(one, answer, i), findingsNode(answer, i), scoresNode(answer)]) if (part) card.append(part);
   return card;

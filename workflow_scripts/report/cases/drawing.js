@@ -63,7 +63,7 @@ const setZoom = (container, value) => {
 };
 
 const imageNode = (i, one, place) => {
-  const [number, width, height] = one.images[place];
+  const [number, width, height, role = ''] = one.images[place];
   const [frame, layer] = [make('div', { class: 'frame fit', 'data-width': width }), make('div', { class: 'tags' })];
   frame.style.aspectRatio = `${width} / ${height}`;
   frame.style.setProperty('--shape', String(width / height));
@@ -85,7 +85,7 @@ const imageNode = (i, one, place) => {
     frame.append(svg, layer);
   }
   const name = one.images.length > 1 ? `Image ${place + 1} of ${one.images.length}, ` : '';
-  const caption = make('figcaption', {}, `${name}${width} × ${height} pixels`);
+  const caption = make('figcaption', {}, ...(role ? [make('strong', {}, role), ', '] : []), `${role ? '' : name}${width} × ${height} pixels`);
   return make('figure', { class: 'shot' }, make('div', { class: 'pan', tabindex: '0', role: 'group', 'aria-label': `Image ${place + 1}` }, frame), caption);
 };
 

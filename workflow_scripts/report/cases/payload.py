@@ -225,7 +225,10 @@ def _case(data: CaseData, row: Row, numbers: Mapping[str, int]) -> tuple[dict[st
         "question": _text(row.question),
         "reference": _text(row.answer),
         "meant": _meant(row, list(row.labels or ())),
-        "images": [[numbers[image.sha256], image.width, image.height] for image in row.images],
+        "images": [
+            [numbers[image.sha256], image.width, image.height, *([image.role] if image.role else [])]
+            for image in row.images
+        ],
         "answers": answers,
     }
     if boxed:
@@ -243,8 +246,11 @@ def _answer(
 ) -> dict[str, Any]:
     """What a case shows of one system; what is empty is left out."""
     answer: dict[str, Any] = {"text": None if outcome.text is None else _text(outcome.text)}
-    if outcome.thought and outcome.text is not None:
-        answer["final"] = _text(outcome.answer or final_answer(outcome.text).text)
+    if outcome.text is not None and (final := _text_for_readers(outcome)) is not None:
+        answer["final"] = _text(final)
+        answer["cut"] = outcome.thought
+    if outcome.box_fault is not None:
+        answer["fault"] = _name(outcome.box_fault)
     if outcome.strict is None and outcome.lenient is not None:
         answer["lenient"] = _text(outcome.lenient)
     if meant := _meant(row, outcome.strict and json.loads(outcome.strict)):
@@ -268,6 +274,14 @@ def _answer(
             for score in shown
         ]
     return answer
+
+
+def _text_for_readers(outcome: Outcome) -> str | None:
+    """What is read of an answer, where that is another text than the model wrote: without thoughts, or with the boxes
+    of the model's own form carried back to the row's; None where it is the answer itself."""
+    own = final_answer(outcome.text or "").text
+    text = own if outcome.answer is None else outcome.answer
+    return text if outcome.thought or text != own else None
 
 
 def _meant(row: Row, value: object) -> list[str]:

@@ -97,16 +97,24 @@ const goToLike = () => {
 
 for (const [name, control] of Object.entries(controls)) {
   let waiting = 0;
-  control.addEventListener(name === 'text' ? 'input' : 'change', () => {
+  const change = () => {
+    if (state[name] === control.value) return;
+    state[name] = control.value;
+    state.case = '';
+    refresh({ keepOpen: false });
+  };
+  control.addEventListener('change', () => {
     clearTimeout(waiting);
-    const change = () => {
-      state[name] = control.value;
-      state.case = '';
-      refresh({ keepOpen: false });
-    };
-    if (name === 'text') waiting = setTimeout(change, 150);
-    else change();
+    change();
   });
+  if (name !== 'text') continue;
+  // Some browsers clear a search field by a key without the event of a change.
+  for (const kind of ['input', 'search']) {
+    control.addEventListener(kind, () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(change, 150);
+    });
+  }
 }
 element('case-form').addEventListener('submit', (event) => event.preventDefault());
 const reset = () => {

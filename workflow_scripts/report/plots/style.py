@@ -50,6 +50,7 @@ METRICS = {
     "meteor_stem": "METEOR (stems)",
     "bertscore": "BERTScore",
     "rule_green_2025": "rule-GREEN",
+    "temporal_f1": "temporal F1",
 }
 """Names as they are written in papers."""
 

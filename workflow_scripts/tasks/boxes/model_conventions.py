@@ -25,12 +25,11 @@ class ModelConvention:
 
     order: Literal["xyxy", "yxyx"]
     units: int | None  # from one side to the other; None: pixels of the image as it is resized for the model
-    squares: bool = False  # images that are padded to a square are counted with the padding
 
 
 CONVENTIONS = {
     "paligemma": ModelConvention("yxyx", 1023),
-    "medgemma": ModelConvention("yxyx", 1000, squares=True),
+    "medgemma": ModelConvention("yxyx", 1000),
     "qwen2_5_vl": ModelConvention("xyxy", None),
     "qwen3_vl": ModelConvention("xyxy", 1000),
     "internvl": ModelConvention("xyxy", 1000),
@@ -62,15 +61,13 @@ class Axis(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def axes(boxes: ModelBoxes, width: int, height: int) -> tuple[Axis, Axis]:
-    """Both axes of an image of `width` × `height` pixels."""
-    convention = CONVENTIONS[boxes.convention]
-    if convention.units is None:
-        units_x, units_y = resized_size(boxes, width, height)
+    """Both axes of an image of `width` × `height` pixels; of one that is padded, the padding is counted."""
+    units = CONVENTIONS[boxes.convention].units
+    units_x, units_y = resized_size(boxes, width, height) if units is None else (units, units)
+    if not boxes.padded:
         return Axis(0, width, units_x), Axis(0, height, units_y)
-    if convention.squares and boxes.padded and boxes.side is None:
-        side = max(width, height)
-        return tuple(Axis((side - length) // 2, side, convention.units) for length in (width, height))  # type: ignore[return-value]
-    return Axis(0, width, convention.units), Axis(0, height, convention.units)
+    side = max(width, height)
+    return Axis((side - width) // 2, side, units_x), Axis((side - height) // 2, side, units_y)
 
 
 def to_model(corners: Sequence[Number], boxes: ModelBoxes, width: int, height: int) -> list[int]:

@@ -85,7 +85,7 @@ def _units(row: Row, boxes: ModelBoxes) -> str:
     """What the numbers are counted in, to be put after the form."""
     if boxes.convention == "paligemma":
         return ""
-    if boxes.convention == "medgemma" and boxes.padded and boxes.side is None:
+    if boxes.convention == "medgemma" and boxes.padded:
         return ", in thousandths of the square that the image, in its middle, is padded to"
     if boxes.convention == "qwen2_5_vl":
         width, height = resized_size(boxes, *size_of(row))

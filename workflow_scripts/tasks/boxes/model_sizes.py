@@ -23,7 +23,7 @@ class ModelBoxes:
 
     convention: str
     side: int | None = None  # images are resized to a square of so many pixels before the family's own preparation
-    padded: bool = False  # else: they are padded to a square, the image in its middle
+    padded: bool = False  # before that they are padded to a square, the image in its middle
     least: int = LEAST  # pixels of a resized image
     most: int = MOST
     factor: int = FACTOR
@@ -72,15 +72,15 @@ def _bounds(folder: Path) -> tuple[int, int, int]:
 def resized_size(boxes: ModelBoxes, width: int, height: int) -> tuple[int, int]:
     """Width and height that Qwen2.5-VL resizes an image to: near multiples of `factor`, within the bounds of pixels.
 
-    An image that is made a square first has the square's size.
+    An image that is made a square first is one of the square's size.
 
     Source: `smart_resize` of transformers and of qwen-vl-utils.
 
     Raises:
         ValueError: the image is too narrow for that preparation.
     """
-    if boxes.side is not None:
-        width = height = boxes.side
+    if boxes.side is not None or boxes.padded:
+        width = height = boxes.side or max(width, height)
     if max(width, height) > STEEPEST * min(width, height):
         raise ValueError(f"an image of {width} × {height} pixels is narrower than 1 : {STEEPEST}")
     factor = boxes.factor

@@ -6,7 +6,7 @@ rows that were not predicted or whose source is no text, and is 0 where nothing 
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from workflow_scripts.core.metrics import (
     wrong_format,
 )
 from workflow_scripts.tasks.language.text import squeezed
+from workflow_scripts.tasks.multi_label.label_sets import FIVE, MOST_LABELS, THREE, conditions, decisions, mean_f1
 
 Sets = list[tuple[set[str], set[str]]]
 """Reference and predicted labels of each row."""
@@ -59,9 +60,44 @@ def facts(answers: Sequence[ScoredAnswer]) -> Facts:
             f"row_recall {reading}": ratio(shared, reference_size, empty=0.0),
             f"exact {reading}": np.array([reference == predicted for reference, predicted in sets], dtype=float),
         }
-        metrics += of_reading(_metrics(reading), reading)
+        columns |= _label_facts(sets, reading)
+        metrics += of_reading([*_metrics(reading), *_macro_metrics(columns, reading)], reading)
     columns |= _official_facts(answers)
     return Facts(columns, [*metrics, _official_metric(), wrong_format()], _row_scores(answers, official, meant))
+
+
+def _label_facts(sets: Sets, reading: Reading) -> dict[str, np.ndarray]:
+    """Each label's references, predictions and hits of each row; for every set of labels whose every label occurs."""
+    known = set().union(*(reference for reference, _ in sets))
+    named = [(conditions(reference), conditions(predicted)) for reference, predicted in sets]
+    groups: list[tuple[str, Sets, Sequence[str]]] = [("all", sets, sorted(known))] if len(known) <= MOST_LABELS else []
+    groups += [(name, named, labels) for name, labels in (("five", FIVE), ("three", THREE))]
+    facts: dict[str, np.ndarray] = {}
+    for name, rows, labels in groups:
+        if labels and (name == "all" or set(labels) <= conditions(known)):
+            counts = ("label_reference", "label_predicted", "label_hits")
+            columns = zip(counts, decisions(rows, labels), strict=True)
+            facts |= {f"{count} {name} {reading}": column for count, column in columns}
+    return facts
+
+
+def _macro_metrics(columns: Collection[str], reading: Reading) -> list[Metric]:
+    """Macro F1 over the sets of labels that the references hold."""
+
+    def value(name: str) -> Callable[[Sums], np.ndarray]:
+        counts = (f"{count} {name} {reading}" for count in ("label_hits", "label_reference", "label_predicted"))
+        return mean_f1(*counts, every=name != "all")
+
+    metrics = {
+        "all": Metric("macro_f1", value("all"), direction="higher", definition="flarebench"),
+        "five": Metric(
+            "macro_f1_mimic_cxr_chexpert", value("five"), direction="higher", definition="flarebench (after MedGemma)"
+        ),
+        "three": Metric(
+            "macro_f1_chestxray14", value("three"), direction="higher", definition="flarebench (after MedGemma)"
+        ),
+    }
+    return [metric for name, metric in metrics.items() if f"label_hits {name} {reading}" in columns]
 
 
 def _row_scores(answers: Sequence[ScoredAnswer], official: Sets, meant: Sets) -> np.ndarray:

@@ -36,6 +36,7 @@ DEFINITIONS = {
     "meteor_stem": "the text metric's",
     "bertscore": "the text metric's",
     "rule_green_2025": "FLARE 2025",
+    "temporal_f1": "Libra",
 }
 """Whose definition each score follows."""
 

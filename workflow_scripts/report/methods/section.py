@@ -27,22 +27,29 @@ from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.provenance import circumstances
 from workflow_scripts.report.escaping import markdown_cell
 from workflow_scripts.report.lineage import read_object
-
-UNKNOWN = "not recorded"
+from workflow_scripts.report.methods.words import (
+    UNKNOWN,
+    choice_words,
+    counted,
+    counts_of,
+    groups_words,
+    hardware_words,
+    last_step,
+    listed,
+    number_of,
+    object_of,
+    software_words,
+    training_words,
+)
 
 REARRANGEMENTS = 10
 """Of a paired test, for each resample of an interval, as the comparisons are computed."""
 
-TARGETS = {
-    "language": "all projections of every layer of the language model, with a frozen vision tower",
-    "attention": "the attention projections (query, key, value, output) of every layer of the language model, with a "
-    "frozen vision tower",
-    "all-linear": "all linear layers of the language model and of the vision tower",
-}
 TOWERS = {
     "adapted": ", converted with the vision tower that was adapted in its training",
     "clip": ", converted with stock CLIP in the place of its adapted vision tower, as its authors' loader has it",
 }
+
 BASELINES = {
     "majority": "gives the commonest answer of the training rows of the same subset and task (mode, median, median "
     "box)",
@@ -50,7 +57,6 @@ BASELINES = {
     "constant": "gives one fixed answer (the whole image as a box, a normal report)",
     "nearest": "gives the answer of the training row whose question is most similar",
 }
-LIBRARIES = {"torch": "PyTorch", "transformers": "transformers", "peft": "PEFT", "trl": "TRL"}
 
 
 def methods_text(results: Path, split: str, systems: Sequence[str], stands_on: Mapping[str, Any]) -> str:
@@ -80,7 +86,7 @@ def methods_text(results: Path, split: str, systems: Sequence[str], stands_on: M
         "Answers": [facts.answers(systems)],
         "Judges": [facts.judge(name) for name in configuration.judges] or ["No judge was configured."],
         "Statistics": [facts.statistics()],
-        "Software": [_software(circumstances(), stands_on["configuration_sha256"])],
+        "Software": [software_words(circumstances(), stands_on["configuration_sha256"])],
     }
     body = "\n\n".join(f"## {name}\n\n{' '.join(sentences)}" for name, sentences in paragraphs.items())
     return f"# Methods, split {markdown_cell(split)}\n\n{body}\n"
@@ -111,18 +117,21 @@ class _Facts:
         text = f"{use}{' on' if evaluated else ''} the split `{split}`: {self._size(split)}, drawn from the folder "
         text += f"`{entry.folder}` of {self._source(entry.dataset)}"
         if entry.only:
-            text += f", subsets {_listed(map(markdown_cell, entry.only))} alone"
+            text += f", subsets {listed(map(markdown_cell, entry.only))} alone"
         if entry.tasks:
-            text += f", of {_listed(task.replace('_', ' ') for task in entry.tasks)} alone"
+            text += f", of {listed(task.replace('_', ' ') for task in entry.tasks)} alone"
+        for groups, how in ((entry.where, ""), (entry.where_not, "other than ")):
+            for name, values in groups.items():
+                text += f", rows of {markdown_cell(name)} {how}{listed(map(markdown_cell, values))}"
         if entry.part:
             text += f", the part from {entry.part.start:g} to {entry.part.stop:g} of the cases (seed {entry.part.seed})"
         if entry.limit:
             text += f", at most {entry.limit} rows"
-        left_out = _counts(self.results / f"splits/{split}/left_out.parquet", "reason")
+        left_out = counts_of(self.results / f"splits/{split}/left_out.parquet", "reason")
         if left_out is None:
             text += f". How many rows were left out of it is {UNKNOWN}."
         elif left_out:
-            text += f". Left out of it were {_counted(left_out, 'row')}."
+            text += f". Left out of it were {counted(left_out, 'row')}."
         else:
             text += "."
         if converted:
@@ -136,8 +145,8 @@ class _Facts:
         table = pq.read_table(file, columns=["subset", "case_id", "task"])
         cases = len(set(zip(table["subset"].to_pylist(), table["case_id"].to_pylist(), strict=True)))
         tasks = Counter(table["task"].to_pylist())
-        shares = _listed(f"{count:,} {name.replace('_', ' ')}" for name, count in tasks.most_common())
-        return f"{_number(table.num_rows, 'question')} on {_number(cases, 'case')} ({shares})"
+        shares = listed(f"{count:,} {name.replace('_', ' ')}" for name, count in tasks.most_common())
+        return f"{number_of(table.num_rows, 'question')} on {number_of(cases, 'case')} ({shares})"
 
     def _source(self, dataset: str) -> str:
         entry = self.configuration.datasets[dataset]
@@ -154,15 +163,15 @@ class _Facts:
 
     def _conversion(self, dataset: str) -> str:
         file = self.results / f"data/{dataset}/rows.parquet"
-        reasons = _counts(self.results / f"data/{dataset}/quarantine.parquet", "reason")
+        reasons = counts_of(self.results / f"data/{dataset}/quarantine.parquet", "reason")
         if reasons is None or not file.is_file():
             return f"How many source rows were converted and quarantined is {UNKNOWN}."
         converted = pq.read_metadata(file).num_rows
         if not reasons:
-            return f"All {_number(converted, 'source row')} of the dataset were converted."
+            return f"All {number_of(converted, 'source row')} of the dataset were converted."
         return (
-            f"Of {_number(converted + sum(reasons.values()), 'source row')} of the dataset {converted:,} were "
-            f"converted; {sum(reasons.values()):,} were quarantined: {_counted(reasons, '')}."
+            f"Of {number_of(converted + sum(reasons.values()), 'source row')} of the dataset {converted:,} were "
+            f"converted; {sum(reasons.values()):,} were quarantined: {counted(reasons, '')}."
         )
 
     def system(self, name: str) -> str:
@@ -178,7 +187,7 @@ class _Facts:
         prompt = entry.prompt.system
         worded = "without a system prompt" if prompt is None else f"with the system prompt “{markdown_cell(prompt)}”"
         if entry.prompt.by_task:
-            named = _listed(task.replace("_", " ") for task in entry.prompt.by_task)
+            named = listed(task.replace("_", " ") for task in entry.prompt.by_task)
             worded += f" and system prompts of their own for {named}"
         if entry.adapter is not None:
             return f"{text}, with {self._published(name)}, {worded}; nothing of it was tuned here."
@@ -186,15 +195,15 @@ class _Facts:
             return f"{text}, as published, {worded}."
         recipe = entry.recipe
         if name in self.configuration.sweeps:
-            choice = _object(self.results / f"systems/{name}/selection.json")
+            choice = object_of(self.results / f"systems/{name}/selection.json")
             recipe = choice.get("chosen", recipe)
-            worded += f", {_choice(choice)}"
+            worded += f", {choice_words(choice)}"
         return f"{text}, tuned {worded}. {self._training(name, entry, self.configuration.recipes[recipe])}"
 
     def _route(self, name: str, entry: RoutedSystem) -> str:
         """Whose answers a routed system has, and what chooses them."""
         route = entry.route
-        text = f"`{name}` has for each row the answer of one of {_listed(f'`{other}`' for other in route.systems)}: "
+        text = f"`{name}` has for each row the answer of one of {listed(f'`{other}`' for other in route.systems)}: "
         if route.by == "oracle":
             return f"{text}the one that scores best against the reference, an upper bound that no router can know of."
         if route.by == "rule":
@@ -215,7 +224,9 @@ class _Facts:
         if not isinstance(entry, HubModel):
             return f"the toy model that ships with the workflow (files' hash {known or UNKNOWN})"
         side = entry.image.size
-        seen = f", each image resized to {side} × {side} pixels (Lanczos) first" if side else ""
+        steps = ["padded with black to a square"] if entry.image.pad else []
+        steps += [f"resized to {side} × {side} pixels (Lanczos)"] if side else []
+        seen = f", each image {' and '.join(steps)} first" if steps else ""
         seen = TOWERS.get(entry.vision_tower or "", "") + seen
         if Path(entry.checkpoint).expanduser().is_dir():
             return f"the local checkpoint `{model}` of the family {entry.family} (files' hash {known or UNKNOWN}){seen}"
@@ -232,9 +243,9 @@ class _Facts:
 
     def _training(self, name: str, entry: ModelSystem, recipe: Recipe) -> str:
         folder = self.results / f"systems/{name}"
-        seen = _object(folder / "adapter/provenance.json")
+        seen = object_of(folder / "adapter/provenance.json")
         rows = f"{seen['rows']:,}" if "rows" in seen else f"number {UNKNOWN}"
-        text = f"Training on the rows of `{entry.train}` ({rows}) was by {_trained(recipe)}. "
+        text = f"Training on the rows of `{entry.train}` ({rows}) was by {training_words(recipe)}. "
         if recipe.sampling:
             text += "Epochs were balanced: what each group's rows were drawn stands in the weights' provenance. "
         momentum = f" (momentum {recipe.momentum:g})" if recipe.momentum else ""
@@ -245,7 +256,7 @@ class _Facts:
             f"clipped at {recipe.max_grad_norm:g}, batches of {recipe.batch} rows, seed {recipe.seed}; "
         )
         text += f"{recipe.steps:,} steps" if recipe.steps else f"{recipe.epochs:g} passes over the rows"
-        steps = _last_step(folder / "history.parquet")
+        steps = last_step(folder / "history.parquet")
         text += f", the last logged step being {steps:,}." if steps else f", number of steps {UNKNOWN}."
         if recipe.evaluation:
             patience = recipe.evaluation.patience
@@ -254,7 +265,7 @@ class _Facts:
                 f"{recipe.evaluation.every} steps, and the {recipe.evaluation.keep} checkpoint was taken"
                 + (f"; training stopped after {patience} evaluations without a better one." if patience else ".")
             )
-        return f"{text} {_hardware(folder, seen)}"
+        return f"{text} {hardware_words(folder, seen)}"
 
     def answers(self, systems: Iterable[str]) -> str:
         """How answers were generated, and within which limits."""
@@ -267,16 +278,16 @@ class _Facts:
         with_grammar = [f"`{name}`" for name, entry in models.items() if entry.constrained]
         text = ""
         if local:
-            text += f"Answers of {_listed(local)} were decoded greedily, with the base at its own precision and any "
+            text += f"Answers of {listed(local)} were decoded greedily, with the base at its own precision and any "
             text += "adapter beside it. "
         if remote:
-            text += f"{_listed(remote)} answered behind an OpenAI-compatible server at temperature 0; the server's "
+            text += f"{listed(remote)} answered behind an OpenAI-compatible server at temperature 0; the server's "
             text += f"software is {UNKNOWN}. "
         if with_grammar:
-            text += f"A grammar of the expected format bounded the answers of {_listed(with_grammar)}. "
+            text += f"A grammar of the expected format bounded the answers of {listed(with_grammar)}. "
         limits = self.configuration.inference.max_new_tokens
         text += "Limits of new tokens: "
-        text += _listed(f"{task.replace('_', ' ')} {limit}" for task, limit in limits.items())
+        text += listed(f"{task.replace('_', ' ')} {limit}" for task, limit in limits.items())
         return f"{text}. The hardware that answers were generated on is {UNKNOWN}."
 
     def judge(self, name: str) -> str:
@@ -315,85 +326,4 @@ class _Facts:
             "Holm's correction is over all macro comparisons of the split as one family, and over all others as "
             f"another. Seed {scoring.seed}. An answer that cannot be read counts as the metric's definition says, and "
             "is never left out of the count of questions."
-        )
-
-
-def _trained(recipe: Recipe) -> str:
-    """What a recipe changes, and how."""
-    if recipe.lora is None:
-        return f"full-weight training of {TARGETS[recipe.touched]}, in float32, everything else being frozen"
-    lora, quantised = recipe.lora, recipe.quantisation == "nf4"
-    text = "QLoRA: the base was loaded in 4 bits (NF4, double quantisation), and " if quantised else "LoRA: "
-    return (
-        f"{text}low-rank adapters of rank {lora.r} (alpha {lora.alpha}, dropout {lora.dropout:g}) were trained on "
-        f"{TARGETS[lora.targets]}"
-    )
-
-
-def _choice(choice: Mapping[str, Any]) -> str:
-    """How a sweep chose among its settings, from its `selection.json`."""
-    if "chosen" not in choice:
-        return f"the setting that its sweep chose, which is {UNKNOWN}"
-    by = "least loss" if choice["metric"] == "loss" else "greatest mean score of the answers"
-    return (
-        f"the setting `{choice['chosen']}`, chosen from {len(choice['settings'])} by the {by} on rows that were held "
-        "back from training, before the evaluated rows were selected"
-    )
-
-
-def _hardware(folder: Path, seen: Mapping[str, Any]) -> str:
-    """Where a training ran, for how long, and with which libraries."""
-    speed = _object(folder / "speed.json")
-    device = speed.get("device") or next(iter(seen.get("gpus", ())), None)
-    if device is None:
-        text = f"The hardware of this training is {UNKNOWN}"
-    else:
-        text = f"It ran on {'the CPU' if device == 'cpu' else markdown_cell(str(device))}"
-    seconds, peak = speed.get("seconds"), speed.get("peak_gib")
-    text += f" for {seconds / 60:,.1f} minutes" if seconds else f"; its duration is {UNKNOWN}"
-    if device != "cpu":
-        text += f", with a peak of {peak:.1f} GiB of memory" if peak else f"; its peak of memory is {UNKNOWN}"
-    packages = seen.get("packages", {})
-    versions = _listed(f"{label} {packages[name]}" for name, label in LIBRARIES.items() if name in packages)
-    return f"{text}. " + (f"Libraries: {versions}." if versions else f"Versions of libraries are {UNKNOWN}.")
-
-
-def _software(here: Mapping[str, Any], configuration: str) -> str:
-    git = here["git"]
-    at = f"commit {git['commit']}{', with changes that were not committed' if git['dirty'] else ''}" if git else ""
-    return (
-        f"flarebench {here['workflow'] or UNKNOWN} ({at or f'commit {UNKNOWN}'}) on Python {here['python']} wrote "
-        f"these tables; SHA-256 of the configuration {configuration}. `results.json` beside this text has the SHA-256 "
-        "of every file that the numbers come from. For research use only."
-    )
-
-
-def _object(path: Path) -> dict[str, Any]:
-    return read_object(path) if path.is_file() else {}
-
-
-def _last_step(history: Path) -> int | None:
-    if not history.is_file():
-        return None
-    steps = pq.read_table(history, columns=["step"])["step"].to_pylist()
-    return max(steps, default=None)
-
-
-def _counts(table: Path, column: str) -> Counter[str] | None:
-    """How often each value stands in a column; None where there is no such table."""
-    return Counter(pq.read_table(table, columns=[column])[column].to_pylist()) if table.is_file() else None
-
-
-def _counted(counts: Counter[str], unit: str) -> str:
-    parts = (f"{count:,} {reason.replace('_', ' ')}" for reason, count in counts.most_common())
-    total = f"{_number(sum(counts.values()), unit)} (" if unit else ""
-    return f"{total}{_listed(parts)}{')' if unit else ''}"
-
-
-def _number(count: int, unit: str) -> str:
-    return f"{count:,} {unit}{'' if count == 1 else 's'}"
-
-
-def _listed(parts: Iterable[str]) -> str:
-    parts = list(parts)
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+        ) + groups_words(self.configuration.groups, scoring)

@@ -1,0 +1,45 @@
+"""Preparing and converting a table in this process."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.data.roots import Converted, converted
+from workflow_scripts.core.manifest import read_manifest
+from workflow_scripts.core.rows import Row
+from workflow_scripts.data.prepare import Source, prepare
+
+
+@dataclass
+class Table:
+    """What came of a table."""
+
+    summary: str
+    result: Converted
+    root: Path
+
+    def row(self, place: int = 0) -> Row:
+        """A row by its place."""
+        return self.result.rows[place]
+
+    @property
+    def faults(self) -> list[tuple[str, str]]:
+        """Reason and detail of what is in quarantine."""
+        return [(row.reason, row.detail) for row in self.result.quarantine]
+
+
+def entry(**keys: object) -> Source:
+    """A `table` entry."""
+    return Source.model_validate({"source": "table", **keys})
+
+
+def table_of(place: Path, source: Path, **keys: object) -> Table:
+    """Prepare and convert the table at `source`, working in `place`."""
+    spec = entry(**({"path": str(source)} if "repo" not in keys else {}), **keys)
+    place.mkdir(parents=True, exist_ok=True)
+    summary = prepare(
+        spec=spec, source=source, out=place / "root", manifest=place / "m.json", name="mine", seen=place / "seen.json"
+    )
+    result = converted(place / "root", place)
+    assert read_manifest(place / "m.json") == read_manifest(place / "manifest.json")
+    assert len(result.rows) + len(result.quarantine) == int(summary.split()[1])
+    return Table(summary, result, place / "root")

@@ -1,0 +1,44 @@
+"""Runs Snakemake in a fork of a process that has imported it: a plan takes half of its time to import Snakemake.
+
+`python planner.py` reads requests as lines of JSON, the arguments of `plan`, and answers each with the exit code of
+Snakemake's own command, whose output is then in the file `output`. The fork holds no module of a
+workflow: it imports those of the folder that it plans in, as a new process does.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from snakemake.cli import main
+
+
+def plan(folder: str, arguments: list[str], environment: dict[str, str], output: str) -> int:
+    """Exit code of `snakemake` with these arguments in a folder; what it prints goes to a file."""
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    try:
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        with Path(output).open("w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        sys.path[0] = folder
+        sys.argv = ["snakemake", *arguments]
+        main(arguments)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    answers = os.fdopen(os.dup(1), "w")  # what a fork prints does not get there
+    for line in sys.stdin:
+        request = json.loads(line)
+        print(plan(**request), file=answers, flush=True)

@@ -1,0 +1,171 @@
+"""The files of a dataset that is prepared: which tables it means, and what a plan looks at to see whether they changed.
+
+A table's images are those that the last look linked to, so that a plan lists no folder of images. A file that was
+missing then stands in the record with an empty stamp: it has changed once it is there.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from workflow_scripts.cache.folders import identity_of_files, read_seen
+from workflow_scripts.cache.private_files import identity_of_private, stamps_of
+from workflow_scripts.core.config.sources.dicom import DicomDataset
+from workflow_scripts.core.config.sources.entry import DatasetEntry
+from workflow_scripts.core.config.sources.nifti import NIFTI_ENDINGS, NiftiDataset
+from workflow_scripts.core.config.sources.table import TableDataset
+from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.manifest import Stamp, stamps_below
+
+TABLE_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
+"""Endings of the names of tables, in lower case; all but Parquet may be packed (`.gz`)."""
+
+MISSING = Stamp(0, 0, 0)
+"""The stamp of a file that a row names and that is not there."""
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a file of this name may be a table."""
+    return name.lower().removesuffix(".gz").endswith(TABLE_ENDINGS)
+
+
+def table_files(spec: TableDataset, root: Path, pattern: str | None = None) -> list[tuple[Path, str | None]]:
+    """The tables of an entry with the split folder that the configuration gives each, those of `training` first.
+
+    Args:
+        root: the table, or the folder that holds it.
+        pattern: of the one file to find instead, as `join` names it.
+
+    Raises:
+        BadFile: there is none, or `pattern` fits several.
+    """
+    if pattern is not None:
+        matching = _matching(root if root.is_dir() else root.parent, [pattern])
+        if len(matching) != 1:
+            raise BadFile(f"{root}: {pattern!r} of `join` fits {len(matching)} files; expected one")
+        return [(matching[0], None)]
+    if root.is_file():
+        return [(root, None)]
+    if not root.is_dir():
+        raise BadFile(f"{root} does not exist; give the table, or the folder that holds it")
+    listed: list[tuple[Path, str | None]]
+    if isinstance(spec.files, dict):
+        listed = [(path, folder) for folder, patterns in spec.files.items() for path in _matching(root, patterns)]
+    else:
+        listed = [(path, None) for path in _matching(root, spec.files or [f"*{ending}" for ending in _endings()])]
+    if not listed:
+        patterns = spec.files or ("*.csv, *.jsonl, *.parquet, …",)
+        raise BadFile(f"{root} holds no table that fits {', '.join(_flat(patterns))}; name the tables under `files`")
+    paths = [path for path, _ in listed]
+    if doubled := next((path for path in paths if paths.count(path) > 1), None):
+        raise BadFile(f"{doubled} fits the patterns of two split folders; `files` must name it once")
+    return sorted(listed, key=lambda pair: (pair[1] != "training", str(pair[0])))
+
+
+def _endings() -> list[str]:
+    return [*TABLE_ENDINGS, *(f"{ending}.gz" for ending in TABLE_ENDINGS)]
+
+
+def _flat(patterns: Sequence[str] | dict[str, tuple[str, ...]]) -> list[str]:
+    if isinstance(patterns, dict):
+        return [pattern for listed in patterns.values() for pattern in listed]
+    return list(patterns)
+
+
+def _matching(root: Path, patterns: Iterable[str]) -> list[Path]:
+    """Tables below `root` that one of the patterns fits, hidden ones left out, sorted."""
+    fitting = {path for pattern in patterns for path in root.glob(pattern) if is_table_name(path.name)}
+    visible = (path for path in fitting if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    return sorted(path for path in visible if path.is_file())
+
+
+def further_files(spec: TableDataset, root: Path) -> list[Path]:
+    """Files that an entry reads besides its tables: those of `join`, and `lists`."""
+    joined = [path for table in spec.join for path, _ in table_files(spec, root, table.files)]
+    folder = root if root.is_dir() else root.parent
+    return [*joined, *(folder / name for name in spec.lists.values())]
+
+
+def stamp_of(path: str | Path) -> Stamp:
+    """Size and times of a file; `MISSING` where there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 (a plan stamps tens of thousands)
+    except (OSError, ValueError):
+        return MISSING
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def key_of(path: str | Path, root: Path) -> str:
+    """What a file is called in the record: its path below the source's folder, or its whole path."""
+    folder = f"{os.path.abspath(root if root.is_dir() else root.parent)}/"  # noqa: PTH100
+    return os.path.abspath(path).removeprefix(folder)  # noqa: PTH100
+
+
+def keys_of_images(paths: Iterable[str], root: Path) -> dict[str, str]:
+    """`key_of` each absolute path, by path."""
+    folder = f"{os.path.abspath(root if root.is_dir() else root.parent)}/"  # noqa: PTH100
+    return {path: path.removeprefix(folder) for path in paths}
+
+
+def stamps_of_source(entry: DatasetEntry, root: Path, record: Path | None = None) -> dict[str, Stamp]:
+    """Size and times of the files of a source: of a table's, and of the images that the look of `record` linked to.
+
+    Of other kinds, everything below `root`.
+
+    Raises:
+        BadFile: the source does not exist, or has no table.
+    """
+    if not isinstance(entry, TableDataset):
+        if not root.exists():
+            raise BadFile(f"{root} does not exist; give the folder")
+        return stamps_below(root) if root.is_dir() else {root.name: stamp_of(root)}
+    tables = [path for path, _ in table_files(entry, root)] + further_files(entry, root)
+    stamps = {key_of(path, root): stamp_of(path) for path in tables}
+    if isinstance(entry, NiftiDataset):  # a volume that no row names counts, too
+        stamps |= _volumes(entry, root if root.is_dir() else root.parent)
+    if record is not None and (seen := read_seen(record)) is not None:
+        folder = root if root.is_dir() else root.parent
+        for path, before in seen.stamps.items():
+            if path not in stamps and not is_table_name(path):
+                now = stamp_of(os.path.join(folder, path))  # noqa: PTH118
+                if now != MISSING or before == MISSING:  # what is no longer there is left out: it counts as gone
+                    stamps[path] = now
+    return dict(sorted(stamps.items()))
+
+
+def _volumes(entry: NiftiDataset, folder: Path) -> dict[str, Stamp]:
+    """Size and times of all files below the folders of the volumes."""
+    stamps: dict[str, Stamp] = {}
+    for pattern in entry.images_in:
+        absolute = Path(pattern).expanduser()
+        places = [absolute] if absolute.is_absolute() else sorted(folder.glob(pattern)) if pattern else [folder]
+        for place in filter(Path.is_dir, places):
+            below = stamps_below(place, lambda name: name.lower().endswith(NIFTI_ENDINGS))
+            stamps |= {key_of(place / path, folder): stamp for path, stamp in below.items()}
+    return stamps
+
+
+def identity_of_source(entry: DatasetEntry, root: Path, record: Path) -> str:
+    """For a plan: text that changes exactly when the source's content is no longer what the look at `record` saw.
+
+    Raises:
+        BadFile: the source does not exist, or has no table.
+    """
+    if isinstance(entry, DicomDataset):
+        return identity_of_private(private_files(entry, root), record)
+    folder = root if root.is_dir() else root.parent
+    return identity_of_files(folder, record, stamps_of_source(entry, root, record))
+
+
+def private_files(entry: DicomDataset, root: Path) -> dict[str, tuple[Path, Stamp]]:
+    """Place and stamp of each file of a folder whose names may be patients', and of the tables beside it.
+
+    Raises:
+        BadFile: the folder or the table does not exist.
+    """
+    if not root.is_dir():
+        raise BadFile(f"{root} is not a directory; give the folder of the DICOM files")
+    table = Path(str(entry.questions.path)).expanduser()
+    tables = [path for path, _ in table_files(entry.questions, table)] + further_files(entry.questions, table)
+    files = {path: (root / path, stamp) for path, stamp in stamps_of(root).items()}
+    return files | {f"table {number}": (path, stamp_of(path)) for number, path in enumerate(tables)}

@@ -1,0 +1,1 @@
+"""Volumes: stacks of axial slices, which of them are shown, and how their values become colours."""

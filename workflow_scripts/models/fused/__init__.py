@@ -1,0 +1,1 @@
+"""Layers of language models with fewer passes over memory, forward and backward; the sums are the model's own."""

@@ -1,0 +1,212 @@
+"""Gemma's norms in training on a GPU, one pass forward and one backward each; the norms' weights are frozen.
+
+A layer's norms, residual sums and rotary embedding read and write its whole state some fourteen times; beside the
+matrix products that is what a step's time goes into. Values are rounded where the model rounds.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _inverse_root(x, size, eps):
+    return tl.rsqrt(tl.sum(x * x, 0) / size + eps)
+
+
+@triton.jit
+def _norm_gradient(gradient, x, inverse, size):
+    """Of the normed value x · inverse with respect to x, times `gradient`, which holds the norm's weight."""
+    normed = x * inverse
+    return inverse * (gradient - normed * (tl.sum(gradient * normed, 0) / size))
+
+
+@triton.jit
+def _add_norm(residual, x, weight, next_weight, total, normed, size, eps, NEXT: tl.constexpr, BLOCK: tl.constexpr):
+    column = tl.arange(0, BLOCK)
+    inside = column < size
+    start = tl.program_id(0).to(tl.int64) * size
+    kind = total.dtype.element_ty
+    value = tl.load(x + start + column, inside, 0.0).to(tl.float32)
+    value = value * _inverse_root(value, size, eps) * (1 + tl.load(weight + column, inside, 0.0).to(tl.float32))
+    value = value.to(kind).to(tl.float32) + tl.load(residual + start + column, inside, 0.0).to(tl.float32)
+    value = value.to(kind)
+    tl.store(total + start + column, value, inside)
+    if NEXT:
+        value = value.to(tl.float32)
+        scale = 1 + tl.load(next_weight + column, inside, 0.0).to(tl.float32)
+        tl.store(normed + start + column, value * _inverse_root(value, size, eps) * scale, inside)
+
+
+@triton.jit
+def _add_norm_back(
+    grad_total, grad_normed, total, x, weight, next_weight, grad_residual, grad_x, size, eps, NEXT: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    column = tl.arange(0, BLOCK)
+    inside = column < size
+    start = tl.program_id(0).to(tl.int64) * size
+    gradient = tl.load(grad_total + start + column, inside, 0.0).to(tl.float32)
+    if NEXT:
+        value = tl.load(total + start + column, inside, 0.0).to(tl.float32)
+        scale = 1 + tl.load(next_weight + column, inside, 0.0).to(tl.float32)
+        through = tl.load(grad_normed + start + column, inside, 0.0).to(tl.float32) * scale
+        gradient += _norm_gradient(through, value, _inverse_root(value, size, eps), size)
+        tl.store(grad_residual + start + column, gradient, inside)
+    value = tl.load(x + start + column, inside, 0.0).to(tl.float32)
+    scale = 1 + tl.load(weight + column, inside, 0.0).to(tl.float32)
+    inverse = _inverse_root(value, size, eps)
+    tl.store(grad_x + start + column, _norm_gradient(gradient * scale, value, inverse, size), inside)
+
+
+class AddNorm(torch.autograd.Function):
+    """`total = residual + norm(x)` and, where there is a next norm, `norm(total)`; (…, size) each."""
+
+    @staticmethod
+    def forward(ctx, residual, x, weight, next_weight, eps):
+        residual, x = residual.contiguous(), x.contiguous()
+        size = x.shape[-1]
+        total = torch.empty_like(x)
+        normed = torch.empty_like(x) if next_weight is not None else total
+        _add_norm[(x.numel() // size,)](
+            residual, x, weight, weight if next_weight is None else next_weight, total, normed, size, eps,
+            next_weight is not None, triton.next_power_of_2(size), num_warps=8,
+        )  # fmt: skip
+        ctx.save_for_backward(x, total if next_weight is not None else x, weight, next_weight)
+        ctx.eps = eps
+        return (total, normed) if next_weight is not None else total
+
+    @staticmethod
+    def backward(ctx, grad_total, grad_normed=None):
+        x, total, weight, next_weight = ctx.saved_tensors
+        following = next_weight is not None
+        grad_total = grad_total.contiguous()
+        grad_normed = grad_normed.contiguous() if following else grad_total
+        size = x.shape[-1]
+        grad_residual = torch.empty_like(x) if following else grad_total
+        grad_x = torch.empty_like(x)
+        _add_norm_back[(x.numel() // size,)](
+            grad_total, grad_normed, total, x, weight, next_weight if following else weight, grad_residual, grad_x,
+            size, ctx.eps, following, triton.next_power_of_2(size), num_warps=8,
+        )  # fmt: skip
+        return grad_residual, grad_x, None, None, None
+
+
+@triton.jit
+def _norm_rope(x, weight, cos, sin, y, tokens, eps, HEADS: tl.constexpr, HALF: tl.constexpr):
+    token = tl.program_id(0).to(tl.int64)  # of all rows
+    row, place = token // tokens, token % tokens
+    head, column = tl.arange(0, HEADS)[:, None], tl.arange(0, HALF)[None, :]
+    source = x + token * HEADS * HALF * 2 + head * HALF * 2 + column
+    first, second = tl.load(source).to(tl.float32), tl.load(source + HALF).to(tl.float32)
+    mean = (tl.sum(first * first, 1) + tl.sum(second * second, 1)) / (HALF * 2)
+    scale = tl.rsqrt(mean + eps)[:, None]
+    # Rounded where the model rounds: after the norm.
+    kind = y.dtype.element_ty
+    first = (first * scale * (1 + tl.load(weight + column).to(tl.float32))).to(kind).to(tl.float32)
+    second = (second * scale * (1 + tl.load(weight + HALF + column).to(tl.float32))).to(kind).to(tl.float32)
+    angle = token * HALF * 2 + column
+    cos_1, cos_2 = tl.load(cos + angle).to(tl.float32), tl.load(cos + angle + HALF).to(tl.float32)
+    sin_1, sin_2 = tl.load(sin + angle).to(tl.float32), tl.load(sin + angle + HALF).to(tl.float32)
+    target = y + ((row * HEADS + head) * tokens + place) * HALF * 2 + column
+    tl.store(target, first * cos_1 - second * sin_1)
+    tl.store(target + HALF, second * cos_2 + first * sin_2)
+
+
+@triton.jit
+def _norm_rope_back(
+    grad, x, weight, cos, sin, grad_x, tokens, eps, grad_row, grad_head, grad_token, HEADS: tl.constexpr,
+    HALF: tl.constexpr,
+):  # fmt: skip
+    token = tl.program_id(0).to(tl.int64)
+    row, place = token // tokens, token % tokens
+    head, column = tl.arange(0, HEADS)[:, None], tl.arange(0, HALF)[None, :]
+    source = grad + row * grad_row + head * grad_head + place * grad_token + column
+    grad_1, grad_2 = tl.load(source).to(tl.float32), tl.load(source + HALF).to(tl.float32)
+    angle = token * HALF * 2 + column
+    cos_1, cos_2 = tl.load(cos + angle).to(tl.float32), tl.load(cos + angle + HALF).to(tl.float32)
+    sin_1, sin_2 = tl.load(sin + angle).to(tl.float32), tl.load(sin + angle + HALF).to(tl.float32)
+    turned_1 = (grad_1 * cos_1 + grad_2 * sin_2) * (1 + tl.load(weight + column).to(tl.float32))
+    turned_2 = (grad_2 * cos_2 - grad_1 * sin_1) * (1 + tl.load(weight + HALF + column).to(tl.float32))
+    target = token * HEADS * HALF * 2 + head * HALF * 2 + column
+    first, second = tl.load(x + target).to(tl.float32), tl.load(x + target + HALF).to(tl.float32)
+    mean = (tl.sum(first * first, 1) + tl.sum(second * second, 1)) / (HALF * 2)
+    scale = tl.rsqrt(mean + eps)[:, None]
+    first, second = first * scale, second * scale
+    along = ((tl.sum(turned_1 * first, 1) + tl.sum(turned_2 * second, 1)) / (HALF * 2))[:, None]
+    tl.store(grad_x + target, scale * (turned_1 - first * along))
+    tl.store(grad_x + target + HALF, scale * (turned_2 - second * along))
+
+
+class NormRope(torch.autograd.Function):
+    """RMSNorm of each head and rotary embedding: (rows, tokens, heads × width) to (rows, heads, tokens, width).
+
+    `weight` (width,) as Gemma's norms have it, less one; `cos` and `sin` (rows, tokens, width).
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, eps, cos, sin, heads):
+        rows, tokens, size = x.shape
+        x, cos, sin, width = x.contiguous(), cos.contiguous(), sin.contiguous(), size // heads
+        y = torch.empty(rows, heads, tokens, width, dtype=x.dtype, device=x.device)
+        _norm_rope[(rows * tokens,)](x, weight, cos, sin, y, tokens, eps, heads, width // 2, num_warps=4)
+        ctx.save_for_backward(x, weight, cos, sin)
+        ctx.eps, ctx.heads = eps, heads
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight, cos, sin = ctx.saved_tensors
+        rows, tokens, size = x.shape
+        if grad.stride(-1) != 1:
+            grad = grad.contiguous()
+        grad_x = torch.empty_like(x)
+        _norm_rope_back[(rows * tokens,)](
+            grad, x, weight, cos, sin, grad_x, tokens, ctx.eps, *grad.stride()[:3], ctx.heads,
+            size // ctx.heads // 2, num_warps=4,
+        )  # fmt: skip
+        return grad_x, None, None, None, None, None
+
+
+@triton.jit
+def _tanh_gelu(x):
+    """The value of GELU's tanh form, and its derivative."""
+    # x/2 · (1 + tanh z) = x · sigmoid(2 z)
+    z = 0.7978845608028654 * (x + 0.044715 * x * x * x)
+    share = tl.sigmoid(2 * z)
+    slope = 0.7978845608028654 * (1 + 0.134145 * x * x)
+    return x * share, share + x * 2 * share * (1 - share) * slope
+
+
+@triton.jit
+def _gate(gate, up, product, count, BLOCK: tl.constexpr):
+    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = place < count
+    value, _ = _tanh_gelu(tl.load(gate + place, inside, 0.0).to(tl.float32))
+    value = value.to(product.dtype.element_ty).to(tl.float32)
+    tl.store(product + place, value * tl.load(up + place, inside, 0.0).to(tl.float32), inside)
+
+
+@triton.jit
+def _gate_back(gate, up, gradient, count, BLOCK: tl.constexpr):
+    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = place < count
+    value, slope = _tanh_gelu(tl.load(gate + place, inside, 0.0).to(tl.float32))
+    other = tl.load(up + place, inside, 0.0).to(tl.float32)
+    outer = tl.load(gradient + place, inside, 0.0).to(tl.float32)
+    value = value.to(gate.dtype.element_ty).to(tl.float32)
+    tl.store(gate + place, outer * other * slope, inside)
+    tl.store(up + place, outer * value, inside)
+    tl.store(gradient + place, other * value, inside)
+
+
+def gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    """`gelu_tanh(gate) · up`; contiguous, of one shape."""
+    product = torch.empty_like(gate)
+    _gate[(triton.cdiv(gate.numel(), 4096),)](gate, up, product, gate.numel(), 4096, num_warps=8)
+    return product
+
+
+def gated_back_(gate: torch.Tensor, up: torch.Tensor, gradient: torch.Tensor) -> None:
+    """Write the gradients of gate and up over these, and the gated product over the `gradient` of it."""
+    _gate_back[(triton.cdiv(gate.numel(), 4096),)](gate, up, gradient, gate.numel(), 4096, num_warps=8)

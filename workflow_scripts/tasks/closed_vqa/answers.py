@@ -1,0 +1,127 @@
+"""Closed answers of visual question answering as a source writes them: yes or no, or an alternative of the question."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from workflow_scripts.core.answers import Answer, Conventions, Fault, Known, Learned, SourceAnswer
+from workflow_scripts.core.rows import ExpectedFormat, FormatSource
+from workflow_scripts.tasks.language.text import squeezed
+from workflow_scripts.tasks.options import answer_by, is_letter, misfit, options_of
+from workflow_scripts.tasks.questions import choices_in, options_in
+from workflow_scripts.tasks.vqa.alternatives import alternatives_in
+from workflow_scripts.tasks.vqa.sources import MISSING, short_answer
+from workflow_scripts.tasks.vqa.yes_no import YES_NO, is_copular, is_polar
+
+_LETTERED = re.compile(r"^\(?([A-Za-z])[).:](?:\s|$)")
+_SPELLED = "yes or no"
+"""The scope under which a subset's spelling of yes and no is learned."""
+MOST_WORDS = 60
+"""A question that has more distinct answers than this is no closed one: any words will do."""
+
+
+def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:
+    """The words that each question is given, how yes and no are spelled, and letter or words for lettered options."""
+    words: dict[str, Counter[str]] = {}
+    spelled: Counter[str] = Counter()
+    lettered: Counter[bool] = Counter()
+    for row in rows:
+        if not isinstance(row.raw, str) or row.raw.strip().lower() in MISSING:
+            continue
+        answer = " ".join(row.raw.split())
+        if options_in(row.question):
+            lettered[is_letter(answer)] += 1
+            continue
+        words.setdefault(squeezed(row.question), Counter())[answer] += 1
+        if squeezed(answer) in YES_NO:
+            spelled[answer] += 1
+    learned = []
+    if lettered:
+        letter = lettered[True] >= lettered[False]
+        by = "letter" if letter else "words"
+        learned.append(Learned("answer_by", by, lettered[letter], lettered.total(), question="with options"))
+    if spelled:
+        usual = [_usual(word, spelled) for word in YES_NO]
+        votes = sum(count for word, count in spelled.items() if word in usual)
+        learned.append(Learned("labels", usual, votes, spelled.total(), question=_SPELLED))
+    for question, counted in sorted(words.items()):
+        if len(counted) <= MOST_WORDS and question != _SPELLED:
+            learned.append(Learned("labels", sorted(counted), counted.total(), counted.total(), question=question))
+    return learned
+
+
+def _usual(word: str, spelled: Counter[str]) -> str:
+    """The commonest spelling of yes or no; where it never occurs, in the letters that the other one has."""
+    ranked = sorted(spelled, key=lambda text: (-spelled[text], text))
+    own = next((text for text in ranked if squeezed(text) == word), None)
+    if own is not None:
+        return own
+    return word.upper() if ranked[0].isupper() else word.capitalize() if ranked[0][0].isupper() else word
+
+
+def expected_format(question: str, conventions: Conventions) -> ExpectedFormat:
+    """A letter or the words of an option that the question lists, else its alternatives, yes or no, and learned words.
+
+    A question that begins with a verb is answered by yes or no; where it names alternatives ("Is the lesion left or
+    right?"), by these too, and by these alone where the training rows answer it so.
+    """
+    options, choices = options_of(question), choices_in(question)
+    if choices:
+        listed = (FormatSource("answer_by", "question"), FormatSource("labels", "question"))
+        return ExpectedFormat(answer_by="words", labels=choices, sources=listed)
+    if options:
+        known = conventions.get("answer_by") or conventions.get("answer_by", answer_by(options))
+        by = FormatSource("answer_by", known.source if known else "task default")
+        sources = (by, FormatSource("options", "question"))
+        return ExpectedFormat(answer_by=str(known.value) if known else "letter", options=options, sources=sources)
+    learned = conventions.get("labels", squeezed(question))
+    labels = _labels(question, learned, conventions.get("labels", _SPELLED))
+    source = learned.source if learned else "task default"
+    marks = [FormatSource("answer_by", "task default"), *([FormatSource("labels", source)] if labels else [])]
+    return ExpectedFormat(answer_by="words", labels=labels, sources=tuple(marks))
+
+
+def _labels(question: str, learned: Known | None, spelled: Known | None) -> tuple[str, ...]:
+    """Admissible words; empty where nothing is known of them."""
+    words: tuple[str, ...] = tuple(learned.value) if learned else ()  # type: ignore[arg-type]
+    yes_no: tuple[str, ...] = tuple(spelled.value) if spelled else YES_NO  # type: ignore[arg-type]
+    named = alternatives_in(question)
+    if named and is_polar(question) and not is_copular(question):
+        named = ()  # "Is there a mass or a nodule?"
+    polar = any(squeezed(word) in YES_NO for word in (*words, *named))
+    if polar or (is_polar(question) and not (named and words)):
+        return _distinct((*yes_no, *named, *words))
+    return _distinct((*words, *named))
+
+
+def _distinct(words: Iterable[str]) -> tuple[str, ...]:
+    first: dict[str, str] = {}
+    for word in words:
+        first.setdefault(squeezed(word), word)
+    return tuple(first.values())
+
+
+def parse(raw: object, expected: ExpectedFormat) -> Answer:
+    """A letter or words; an integer is text.
+
+    Raises:
+        BadAnswer: there is none, or it is no text.
+    """
+    text = short_answer(raw)
+    lettered = _LETTERED.match(text)
+    if lettered and expected.answer_by == "letter" and misfit([text], expected) is None:
+        text = lettered.group(1).upper()  # `D.` and `D) Left` are the letter D
+    return Answer(text, labels=(text,))
+
+
+def fault(answer: Answer, expected: ExpectedFormat, width: int, height: int) -> Fault | None:
+    """An answer that is none of the options that the question lists."""
+    if not expected.options and ("labels", "question") not in expected.sources:
+        return None
+    wrong = misfit(answer.labels or (), expected)
+    return None if wrong is None else Fault("answer_not_an_option", f"{wrong!r} is none of the question's options")
+
+
+def repaired(answer: Answer, expected: ExpectedFormat, width: int, height: int) -> Answer | None:
+    """Nothing is repaired: which option was meant would be a guess."""
+    return answer

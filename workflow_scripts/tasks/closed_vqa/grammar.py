@@ -1,0 +1,17 @@
+"""What a closed answer may be."""
+
+from collections.abc import Sequence
+
+from workflow_scripts.core.rows import ExpectedFormat, Image
+from workflow_scripts.tasks.grammars import distinct, literal, running, tokens_of_answer
+from workflow_scripts.tasks.vqa.words import words
+
+
+def grammar(expected: ExpectedFormat, images: Sequence[Image], max_new_tokens: int) -> str:
+    """One of the options' letters or words, or of the admissible words; where none are known, up to five words."""
+    by_words = expected.answer_by != "letter"
+    texts = distinct(option.text if by_words else option.letter for option in expected.options)
+    texts = texts or distinct(expected.labels)
+    if texts:
+        return f"start: {' | '.join(map(literal, texts))}\n"
+    return running(words(5), tokens_of_answer(max_new_tokens))
