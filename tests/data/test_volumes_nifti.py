@@ -176,7 +176,9 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, orientation, packed):
         assert refusal.value.reason == "unreadable_volume"
 
 
-@pytest.mark.parametrize("data", [b"no volume", b"\x1f\x8b\x08", gzip.compress(b"no volume" * 100, mtime=0), b"\x00" * 400])
+@pytest.mark.parametrize(
+    "data", [b"no volume", b"\x1f\x8b\x08", gzip.compress(b"no volume" * 100, mtime=0), b"\x00" * 400]
+)
 @pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
 def test_what_is_no_nifti_is_refused(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
