@@ -1,10 +1,11 @@
 """Training and feature extraction at MedGemma 1.5 4B's shape on one GPU, against the reference recipe.
 
 A row has 256 image, 120 prompt and 24 answer tokens. The fast path reads stored features inside the timed loop; stock
-TRL is PEFT's forward and the model's own kernels, in the same recipe. Optimiser steps are included. Prints rows/s, peak
-GiB, TFLOP/s and the share of the limit (`LIMIT`). Unsloth on the same checkpoint: `benchmarks.unsloth_gpu`.
+TRL is PEFT's forward and the model's own kernels, in the same recipe and loop. Optimiser steps are included.
+Prints rows/s, peak GiB, TFLOP/s and the share of the limit (`LIMIT`). Unsloth on the same checkpoint:
+`benchmarks.unsloth_gpu`.
 
-    python -m benchmarks.train_gpu --work FOLDER [--variants NAME …]
+    python -m benchmarks.train_gpu --work FOLDER --out FOLDER [--variants NAME …] [--curves]
 """
 
 import argparse
@@ -214,6 +215,7 @@ def main() -> None:
     print("features from PNG, images/s:", {name: round(value, 1) for name, value in rate.items()}, flush=True)
     results = []
     for name in given.variants:
+        tune.speed_up_training = kernels.speed_up_training  # a variant that ran out of memory left another
         try:
             results.append(measure(name, VARIANTS[name], record, root, images, index, given.work))
         except torch.cuda.OutOfMemoryError as error:

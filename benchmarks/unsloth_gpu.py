@@ -92,7 +92,7 @@ def measure(folder: str, images: list[str], batch: int, workers: int) -> dict[st
         max_steps=STEPS,
         learning_rate=2e-4,
         warmup_steps=1,
-        optim="adamw_8bit",
+        optim="adamw_8bit",  # as its notebooks have it
         max_grad_norm=0.3,
         bf16=True,
         save_strategy="no",

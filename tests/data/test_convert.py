@@ -89,6 +89,8 @@ def test_a_file_that_is_not_unicode_is_quarantined(tmp_path):
     [
         ("text", "not_an_object"),
         (row("imagesTr/0.png", question="caf\ud83d"), "bad_text"),
+        (row("imagesTr/0.png") | {"Fault": ["no_such_reason", "?"]}, "bad_text"),
+        (row("imagesTr/0.png") | {"Fault": ["missing_slice", "slice 3"]}, "missing_slice"),
         (row("imagesTr/0.png", task="Segmentation"), "unknown_task"),
         (row("imagesTr/0.png", task=3), "unknown_task"),
         (row("imagesTr/0.png", question="  "), "no_question"),
@@ -123,6 +125,12 @@ def test_a_bad_row_is_quarantined_with_its_reason(tmp_path, record, reason):
     result = convert_rows(tmp_path, [record, row("imagesTr/1.png")])
     assert result.reasons == {("ds_questions_train.json", 0): reason}
     assert len(result.rows) == 1
+
+
+def test_a_reason_that_there_is_none_of_is_answered_with_all_that_there_are(tmp_path):
+    result = convert_rows(tmp_path, [row("imagesTr/0.png") | {"Fault": ["no_such_reason", "?"]}])
+    assert "Fault names 'no_such_reason'; expected one of misplaced_file" in result.quarantine[0].detail
+    assert result.quarantine[0].detail.endswith("contradiction")
 
 
 def test_a_number_of_5000_digits_costs_its_row_and_not_the_file(tmp_path):

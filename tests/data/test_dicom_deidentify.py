@@ -1,6 +1,7 @@
 """De-identification: nothing of a person is left in a file, pseudonyms are keyed, and the log holds no value."""
 
 import re
+from datetime import date
 from pathlib import Path
 
 import data_store
@@ -15,12 +16,18 @@ from workflow_scripts.cache.private_files import identity_of_private, stamps_of,
 from workflow_scripts.cache.pseudonyms import ENVIRONMENT, Pseudonyms, key_file, secret_key
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.data.dicom.deidentify import RETAINED, Profile, age_band, retained_value
-from workflow_scripts.data.dicom.identifiers import Known, dates_of, identifiers_of, words_of
+from workflow_scripts.data.dicom.identifiers import Known, date_of, dates_in, identifiers_of, names_of, words_of
 from workflow_scripts.data.dicom.reading import BadDicom, items_of, read_header, silent
 
 PATIENT = Patient()
 GROUPS = ("PatientSex", "PatientAge", "ManufacturerModelName", "InstitutionName")
 WORDS = ("Quastenflosser", "Ottokar", *SECRETS.values(), PATIENT.id, PATIENT.birth)
+
+
+FORMS = (
+    *("{0:%Y%m%d}", "{0:%Y-%m-%d}", "{0.day}.{0.month}.{0.year}", "{0:%m/%d/%Y}", "{0.year}/{0.month}/{0.day}"),
+    *("{0:%B} {0.day}, {0.year}", "{0.day} {0:%b} {0.year}"),
+)
 
 
 def applied(dataset, retained=GROUPS, key="a key of the tests"):
@@ -131,10 +138,11 @@ def test_no_name_or_identifier_of_real_files_is_left(folder):
             after = texts_of(dataset).casefold()
         tokens = set(re.findall(r"[^\W_]+", after))
         # Names that are words of the trade, in files that were de-identified before.
-        words = {word for name in known.names for word in name} - {"anonymized", "test", "perfusion", "pancreas"}
+        words = known.words - {"anonymized", "test", "perfusion", "pancreas"}
         texts = {text for text in known.texts if re.search(rf"(?<![\w.]){re.escape(text)}(?![\w.])", after)}
-        assert (path.name, words & tokens, texts) == (path.name, set(), set())
-        checked += bool(known.names)
+        dates = known.dates & set(dates_in(after))
+        assert (path.name, words & tokens, texts, dates) == (path.name, set(), set(), set())
+        checked += bool(known.words)
     assert checked > 30
 
 
@@ -171,6 +179,23 @@ def known_of(*patients):
         ("Is there a small effusion of 3.5 cm?", False),
         ("No acute findings. 0123", False),
         ("The ottoman empire.", False),
+        ("MRN:PID-4711-77", True),
+        ("ID=PID-4711-77?", True),
+        ("PID-4711-77-1", True),
+        ("see ACC-2019-5551/2", True),
+        ("_PID-4711-77_", True),
+        ("PID-4711-778", False),
+        ("Of 3.2.1954", True),
+        ("Of 1954/02/03, 1954.02.03", True),
+        ("2/3/1954", True),
+        ("03-02-1954T12:00", True),
+        ("Feb 3, 1954", True),
+        ("Feb. 3rd 1954", True),
+        ("3-Feb-1954", True),
+        ("3. Februar 1954", True),
+        ("19190307 and 20190308", False),
+        ("3.5 x 2.1954 cm", False),
+        ("As 1.2.840.113619.2.55.3.604688119.971.1.1.", True),
     ],
 )
 def test_a_text_that_names_its_patient_is_seen_and_another_is_not(text, held):
@@ -187,9 +212,73 @@ def test_a_word_of_another_patients_name_is_a_word_and_both_are_a_name():
     assert known.fault("As in PID-9002.", {"PID-77"}) is not None
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "own", "held"),
+    [
+        ("Li^Na", "As in Li Na.", False, True),
+        ("Li^Na", "NA, LI: no change", False, True),
+        ("Li^Na", "Li-Na", False, True),
+        ("Li^Na", "Na 140, Li 0.8", True, False),
+        ("Wu^X", "Wu X", True, False),
+        ("de la Cruz^Ana", "Ana de la Cruz", False, True),
+        ("山田^太郎", "山田太郎の胸部", False, True),
+        ("山田^太郎", "太郎 山田", False, True),
+        ("山田^太郎", "山田さん", True, True),
+        ("山田^太郎", "山田さん", False, False),
+        ("Yamada^Tarou=山田^太郎", "Tarou Yamada", False, True),
+        ("Yamada^Tarou=山田^太郎", "山田・太郎", False, True),
+        ("김^철수", "김철수 환자", False, True),
+        ("Müller^Hans Peter^^Prof", "Hans Muller", False, True),
+        ("Müller^Hans Peter^^Prof", "Peter Hans", False, False),
+    ],
+)
+def test_short_names_and_those_of_other_scripts_are_seen_whole(name, text, own, held):
+    known = Known()
+    with silent():
+        dataset = pydicom.Dataset()
+        dataset.PatientName = name
+        known.add("own", identifiers_of(dataset))
+    assert (known.fault(text, {"own"} if own else {"other"}) is not None) == held
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "held"),
+    [
+        ("12345678", "MRN:12345678", True),
+        ("12345678", "ID=12345678,", True),
+        ("12345678", "12345678-1", True),
+        ("12345678", "患者12345678", True),
+        ("12345678", "123456789", False),
+        ("A987654", "A987654/2", True),
+        ("ZZTOPQ", "Patient ZZTOPQ", True),
+        ("ZZTOPQ", "Patient zztopqr", False),
+        ("#4711-A", "of 4711-a", True),
+        ("123", "123", False),
+    ],
+)
+def test_an_identifier_is_seen_whatever_touches_it_but_letters_and_digits(number, text, held):
+    known, dataset = Known(), pydicom.Dataset()
+    dataset.PatientID = number
+    known.add("own", identifiers_of(dataset))
+    assert (known.fault(text, ()) is not None) == held
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dates(date(1900, 1, 1)), st.sampled_from(FORMS))
+def test_every_form_of_a_date_is_read(day, form):
+    assert day in dates_in(f"seen ({form.format(day)}).".lower())
+
+
+def test_the_forms_of_a_date_that_the_how_to_names_are_read():
+    text = (Path(__file__).parents[2] / "docs/howto/dicom.md").read_text(encoding="utf-8")
+    listed = re.findall("`([^`]+)`", text[text.index("- days of the files' dates") : text.index("Not seen are")])
+    assert len(listed) == 11 and all(date(2024, 1, 5) in dates_in(form.lower()) for form in listed)
+
+
 def test_names_and_dates_are_taken_apart():
-    assert words_of("Müller-Lüdenscheidt^Hans^^Dr.=山田^太郎") >= {"muller", "ludenscheidt", "hans"}
-    assert dates_of("19540203")[1:3] == ["1954-02-03", "03.02.1954"] and dates_of("0000") == []
+    assert words_of("Müller-Lüdenscheidt^Hans^^Dr.=山田^太郎") == {"muller", "ludenscheidt", "hans", "山田", "太郎"}
+    assert names_of("Small^Grace Ann^B=山田^太郎") == {("small", "grace", "ann"), ("small", "grace"), ("山田", "太郎")}
+    assert date_of("19540203120000") == date(1954, 2, 3) and date_of("0000") is None
 
 
 def test_the_configuration_retains_what_the_profile_can():
@@ -253,6 +342,27 @@ def test_a_folder_that_changes_while_it_is_read_is_not_recorded(own_settings):
     with pytest.raises(BadFile, match="changed while it was read") as caught:
         write_look(files, own_settings / "seen.json", "x")
     assert "Quasten" not in str(caught.value)
+
+
+def test_a_plan_draws_the_key_that_its_digests_are_under(own_settings):
+    (own_settings / "a.dcm").write_bytes(b"one")
+    files = {"a.dcm": (own_settings / "a.dcm", stamps_of(own_settings)["a.dcm"])}
+    assert not key_file().exists()
+    first = identity_of_private(files, own_settings.parent / "seen.json")
+    assert key_file().exists() and identity_of_private(files, own_settings.parent / "seen.json") == first
+
+
+def test_a_folder_that_holds_the_results_is_refused_and_one_beside_them_is_not(own_settings):
+    root = own_settings / "files"
+    (root / "deep").mkdir(parents=True)
+    (root / "deep/a.dcm").write_bytes(b"one")
+    table = own_settings / "questions.csv"
+    table.write_text("uid")
+    files = {name: (root / name, stamp) for name, stamp in stamps_of(root).items()}
+    files["table 0"] = (table, stamps_of(own_settings)["questions.csv"])
+    assert identity_of_private(files, own_settings / "results/data/x/seen.json")
+    with pytest.raises(BadFile, match="holds the results as well"):
+        identity_of_private(files, root / "results/data/x/seen.json")
 
 
 def test_pixels_are_untouched():

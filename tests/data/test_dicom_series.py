@@ -75,7 +75,7 @@ def test_slices_are_in_the_order_of_their_numbers_or_from_the_head_however_files
     by_number = {"rising": list(range(9)), "falling": list(range(8, -1, -1))}
     from_the_head = list(range(9)) if direction == -1 else list(range(8, -1, -1))
     assert shown == [f"i{place}" for place in by_number.get(numbers, from_the_head)]
-    assert series.volume and series.spacing == (5.0, 1.0, 1.0)
+    assert series.volume
 
 
 def test_numbers_that_jump_about_do_not_decide():
@@ -145,7 +145,6 @@ def test_a_phantom_gives_identical_slices_as_dicom_and_as_nifti(tmp_path):
     assert [image.role for image in dicom] == [image.role for image in nifti] == [f"slice {n}" for n in range(1, 86)]
     assert all(np.array_equal(*pair) for pair in zip(pixels_of(dicom), pixels_of(nifti), strict=True))
     assert len({image.data for image in dicom}) == 85
-    assert series.spacing == pytest.approx(volume.spacing)
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1, 0), (2, -1024), (0.5, -1000)])
@@ -172,6 +171,18 @@ def test_a_ct_whose_rescale_lies_or_is_missing_is_refused(tmp_path):
     assert len(unchanged) == 4
 
 
+@pytest.mark.parametrize("phi", ["unknown", "removed"])
+def test_a_volume_that_says_that_it_shows_text_is_set_aside(tmp_path, phi):
+    write_series(tmp_path / "ct", phantom(slices=4), BurnedInAnnotation="YES")
+    series = series_of(scanned(tmp_path / "ct"))
+    options = OPTIONS._replace(phi=phi)
+    for burned_in in ("quarantine", "mask"):
+        with pytest.raises(BadDicom, match="BurnedInAnnotation says so") as caught:
+            images_of(series, options, SHOWING._replace(burned_in=burned_in))
+        assert caught.value.reason == "burned_in_text"
+    assert len(images_of(series, options, SHOWING._replace(burned_in="keep"))) == 4
+
+
 def test_mr_is_shown_in_grey_and_a_multi_frame_ultrasound_as_frames(tmp_path):
     write_series(tmp_path / "mr", phantom(slices=4), modality="MR", slope=1, intercept=0)
     grey = pixels_of(images_of(series_of(scanned(tmp_path / "mr")), OPTIONS, SHOWING))
@@ -187,7 +198,7 @@ def test_mr_is_shown_in_grey_and_a_multi_frame_ultrasound_as_frames(tmp_path):
 def test_frames_of_an_enhanced_ct_are_slices_by_their_functional_groups():
     folder = Path(data_store.__file__).parent / "data"
     series = series_of(scan(folder, ["eCT_Supplemental.dcm"], OPTIONS).instances)
-    assert series.volume and len(series.slices) == 2 and series.spacing[0] > 0
+    assert series.volume and len(series.slices) == 2
     assert [image.role for image in images_of(series, OPTIONS, SHOWING)] == ["slice 1", "slice 2"]
     with pytest.raises(BadDicom, match="ImagePositionPatient or ImageOrientationPatient is missing"):
         series_of(scan(folder, ["emri_small.dcm"], OPTIONS).instances)

@@ -347,9 +347,87 @@ def test_an_error_of_the_table_names_nobody(clinic):
     clinic.rows = [[clinic.keys["study"], "", "What is seen?", "lung", "training"]]
     clinic.table.with_name("further.csv").write_text("uid,sex\n" + f"{clinic.keys['study']},M\n" * 2)
     questions = {"path": str(clinic.table), "subset": "lab", "join": [{"files": "further.csv", "on": ["uid"]}]}
-    with pytest.raises(BadFile, match="a row is not as the entry says") as caught:
+    with pytest.raises(BadFile, match="the details are left out, since they would name a patient") as caught:
         clinic.read(questions=questions, key={"column": "uid", "names": "study"})
     assert clinic.keys["study"] not in str(caught.value)
+
+
+def test_a_row_is_about_one_patient(clinic):
+    """A prior of another patient, and a number that two patients' examinations bear."""
+    clinic.rows = [[clinic.keys["study"], clinic.keys["ct"], "What is seen?", "lung", "training"]]
+    key = {"column": "uid", "names": "study"}
+    [record, *_] = clinic.read(key=key, prior={"column": "before", "names": "study"})
+    assert record.fault == ("mixed_series", "the row names images of 2 patients") and record.images == ()
+
+
+def test_an_accession_number_of_two_patients_shows_neither(tmp_path):
+    folder = Folder(tmp_path)
+    for patient in (Patient(), Patient("Meerrettich", "Berta", "PID-8", "19300101", "F", "091Y")):
+        write(folder.root / f"{patient.id}.dcm", dataset_of(radiograph(), "DX", patient, AccessionNumber="ACC-1"))
+    folder.ask("ACC-1")
+    [record] = folder.read(key={"column": "uid", "names": "accession"})
+    assert record.fault == ("mixed_series", "the row names images of 2 patients")
+
+
+def test_an_instance_of_two_differing_files_is_not_shown(tmp_path):
+    folder = Folder(tmp_path)
+    path = folder.still("a.dcm")
+    uid, series = pydicom.dcmread(path).SOPInstanceUID, pydicom.dcmread(path).SeriesInstanceUID
+    write(folder.root / "b.dcm", dataset_of(radiograph(seed=1), "DX", SOPInstanceUID=uid, SeriesInstanceUID=series))
+    folder.rows = [[uid, "", "What is seen?", "lung", "training"]]
+    [record, *rest] = folder.read(key={"column": "uid", "names": "instance"})
+    assert record.fault[0] == "duplicate_instance" and len(rest) == 1
+
+
+def test_images_of_a_study_stand_in_the_order_of_series_and_instance_under_every_key(tmp_path, monkeypatch):
+    folder, study = Folder(tmp_path), generate_uid()
+    for place, (series, number) in enumerate([(3, 1), (1, 9), (10, 1), (1, 2), (None, 4), (None, 3)]):
+        values = radiograph(96 + place)
+        given = {"StudyInstanceUID": study, "SeriesNumber": series, "InstanceNumber": number}
+        write(folder.root / f"{place}.dcm", dataset_of(values, "DX", **given))
+    folder.ask(study)
+    for key in ("a key of the tests", *(f"another key of the tests {n}" for n in range(4))):
+        monkeypatch.setenv(ENVIRONMENT, key)
+        [record] = folder.read(key={"column": "uid", "names": "study"})
+        sizes = [PIL.Image.open(io.BytesIO(image.data)).size[0] - 96 for image in record.images]
+        assert sizes == [3, 1, 0, 2, 5, 4]
+
+
+def test_places_and_devices_are_pseudonyms_however_files_came_here(tmp_path):
+    folder = Folder(tmp_path)
+    folder.still("a.dcm")
+    groups = {"hospital": "InstitutionName", "station": "StationName", "serial": "DeviceSerialNumber"}
+    [first], [second] = (folder.read(phi=phi, groups=groups) for phi in ("removed", "unknown"))
+    assert first.groups == second.groups and len(first.groups) == 3
+    assert all(len(value) == 16 for value in first.groups.values())
+    assert not {"Klinikum Wolkenkuckucksheim", "STATION-XQ7", "SN-0815-XYZ"} & set(first.groups.values())
+
+
+@pytest.mark.parametrize("key", ["subset", "modality"])
+def test_a_subset_or_a_modality_that_names_somebody_names_no_folder(tmp_path, key):
+    folder = Folder(tmp_path)
+    path = folder.still("a.dcm")
+    uid = pydicom.dcmread(path).SeriesInstanceUID
+    folder.rows = [[uid, "Ottokar", "What?", "no", "training"], ["1.2.3", "Quastenflosser", "What?", "no", "training"]]
+    questions = {"path": str(folder.table), "subset": "lab", "split": {"column": "split"}, key: {"column": "before"}}
+    listed = folder.read(questions=questions)
+    assert [record.fault[0] for record in listed] == ["identifier_in_text", "missing_image"]
+    assert {getattr(record, key) for record in listed} == {{"subset": "unnamed", "modality": "Image"}[key]}
+    assert "ottokar" not in repr(listed).lower() and "quasten" not in repr(listed).lower()
+
+
+def test_a_row_is_called_by_its_number_in_its_file(tmp_path):
+    folder = Folder(tmp_path)
+    uid = pydicom.dcmread(folder.still("a.dcm")).SeriesInstanceUID
+    folder.rows = [[uid, "", f"What {n}?", "no", "training"] for n in range(5)]
+    questions = {"path": str(folder.table), "subset": "lab", "where": {"question": ["What 1?", "What 4?"]}}
+    assert [r.place for r in folder.read(questions=questions)] == [f"row {n} of the questions" for n in (2, 5)]
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    for name in ("Quastenflosser.csv", "b.csv"):
+        (tables / name).write_text(f"uid,question,answer\n{uid},What?,no\n{uid},Which?,no\n")
+    places = [r.place for r in folder.read(questions={"path": str(tables), "subset": "lab"})]
+    assert places == [f"row {n} of table {table} of the questions" for table in (1, 2) for n in (1, 2)]
 
 
 def test_an_empty_folder_and_an_empty_table_say_so(tmp_path, clinic):

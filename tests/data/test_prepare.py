@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -88,6 +89,57 @@ def test_a_missing_image_that_comes_a_new_table_and_a_lost_one_are_changes(lab):
         state(lab)
 
 
+@pytest.mark.parametrize("images_in", [["a", "b"], ["?"], ["", "b"]])
+def test_an_image_that_comes_in_a_further_folder_is_a_change_and_then_none(tmp_path, images_in):
+    line = "1.png,Is it?,yes\n"
+    folder = write_files(tmp_path / "lab", {"t.csv": f"image,question,answer\n0.png,Is it?,yes\n{line}"})
+    write_files(folder, {"a/0.png": png(0), "b/0.png": png(0), "0.png": png(0)})
+    spec, seen = entry(path=str(folder), task="closed vqa", images_in=images_in), tmp_path / "seen.json"
+    states = []
+    for name in ("", "b/notes.png", "b/1.png", "b/1.png"):
+        if name:
+            write_files(folder, {name: png(1)})
+        states.append(identity_of_source(spec.root, folder, seen))
+        keys = {"identity": states[-1], "seen": seen, "manifest": tmp_path / "m.json", "name": "lab"}
+        prepare(spec=spec, source=folder, out=tmp_path / "root", **keys)
+        assert identity_of_source(spec.root, folder, seen) == states[-1]
+    assert states[0] == states[1] != states[2] == states[3]
+
+
+def test_a_zip_of_images_that_changes_or_comes_is_a_change(tmp_path):
+    folder = write_files(tmp_path / "lab", {"t.csv": TABLE})
+    spec, seen = entry(path=str(folder), task="closed vqa", images_in=["*.zip"]), tmp_path / "seen.json"
+    states = []
+    for name, seeds in (("a.zip", (0, 1)), ("a.zip", (0, 5)), ("b.zip", (2,))):
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            for place, seed in enumerate(seeds):
+                archive.writestr(f"scans/{place}.png", png(seed))
+        states.append(identity_of_source(spec.root, folder, seen))
+        keys = {"identity": states[-1], "seen": seen, "manifest": tmp_path / "m.json", "name": "lab"}
+        prepare(spec=spec, source=folder, out=tmp_path / "root", **keys)
+        os.utime(folder / name, (1, 1))
+        assert identity_of_source(spec.root, folder, seen) == states[-1]
+    assert len(set(states)) == 3
+
+
+@pytest.mark.parametrize(
+    ("modality", "subset", "image"),
+    [
+        ("../../../evil", "s", "images/0.png"),
+        ("X-ray/CT", "s", "images/0.png"),
+        ("Xray", "..", "images/0.png"),
+        ("Xray", "s", "../../../../x.png"),
+    ],
+)
+def test_nothing_is_written_outside_the_folder_of_a_subset(tmp_path, modality, subset, image):
+    images = (SourceImage(image, data=png(0)),)
+    record = SourceRecord("training", modality, subset, "row 1", "closed vqa", "?", "yes", images=images)
+    with pytest.raises(BadFile, match=r"row 1: .*(is no folder of a subset|leaves the folder of training/Xray/s)"):
+        write_folder([record], tmp_path / "a/b/c/root", {})
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and "root.partial" not in path.parts]
+    assert not written
+
+
 def test_a_source_that_changes_while_it_is_read_stops_the_step(lab, monkeypatch):
     original = step.records_of
 
@@ -133,6 +185,17 @@ def test_two_images_of_one_name_and_other_content_are_refused(tmp_path):
 
     with pytest.raises(BadFile, match=r"another image of training/Xray/many is called images/0.png too"):
         write_folder(listed(), tmp_path / "root", {})
+
+
+def test_a_case_that_records_name_ties_subsets_and_is_no_case_that_a_name_tells(tmp_path):
+    images = {"imagesTr/p1_left.png": png(0), "imagesTr/p2_left.png": png(1)}
+    first, second = (row(name) for name in images)
+    for seed, subset in enumerate(("h CT", "h X-ray", "case")):
+        rows = [first | {"Case": "p2"}, second]
+        write_subset(tmp_path / "root", rows, {name: png(seed * 2 + n) for n, name in enumerate(images)}, name=subset)
+    cases = {(r.subset, r.source_row): r.case_id for r in converted(tmp_path / "root", tmp_path).rows}
+    assert {cases[subset, 0] for subset in ("h CT", "h X-ray", "case")} == {cases["case", 0]}
+    assert len({cases[subset, 1] for subset in ("h CT", "h X-ray", "case")} - {cases["case", 0]}) == 3
 
 
 def part(place, name, subset, count, **keys):

@@ -79,8 +79,8 @@ def test_no_case_and_no_image_of_a_held_out_hospital_is_trained_on(rows):
     assert list(splits) == [
         "by-St-Mary",
         "by-without-St-Mary",
-        "by-Charit",
-        "by-without-Charit",
+        "by-Charite",
+        "by-without-Charite",
         "by-C",
         "by-without-C",
     ]
@@ -131,6 +131,11 @@ def test_a_system_is_evaluated_on_the_hospital_that_it_did_not_see_and_others_on
     on = {split: systems_on(split, configuration.systems, configuration.holdouts) for split in configuration.evaluate}
     assert on["validation"] == ["base", "ordinary"]
     assert on["by-C"] == ["base", "tuned-without-C", "ordinary", "majority-without-C"]
+
+
+def test_letters_with_marks_stay_letters_in_a_name():
+    configuration = configured(holdouts={"by": HOLDOUT | {"values": ["Charité", "C"]}})
+    assert [*configuration.evaluate] == ["validation", "by-Charite", "by-C"]
 
 
 def test_a_configuration_that_was_written_down_is_read_as_itself():

@@ -1,8 +1,6 @@
 """A table as a source: every row is a row or in quarantine, whatever it holds, and what is read is what is named."""
 
-import csv
 import gzip
-import io
 import json
 import math
 
@@ -14,33 +12,12 @@ from hypothesis import strategies as st
 
 from tests.data.roots import png
 from tests.data.table_layouts import write_files
-from tests.data.tables import entry, table_of
+from tests.data.tables import CLOSED, entry, lab, plain, table_of
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.data.auditing.remedies import REMEDIES
 from workflow_scripts.data.conversion.rows import LONGEST_TEXT
 from workflow_scripts.data.sources import table as source
 from workflow_scripts.data.sources.cells import BadCell, band_of, text_of
-
-CLOSED = "closed vqa"
-
-
-def lab(folder, rows, name="questions.csv", images=4):
-    """A lab's folder: a table, and images beside it."""
-    files = {f"scans/{number}.png": png(number) for number in range(images)}
-    if name.endswith(".csv"):
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-        files[name] = stream.getvalue()
-    elif name.endswith(".jsonl"):
-        files[name] = "\n".join(json.dumps(row) for row in rows)
-    else:
-        files[name] = json.dumps(rows)
-    return write_files(folder, files)
-
-
-def plain(number, **more):
-    return {"image": f"scans/{number}.png", "question": "Is there a fracture?", "answer": "yes", **more}
 
 
 @pytest.mark.parametrize("name", ["questions.csv", "questions.jsonl", "questions.json"])
@@ -65,7 +42,7 @@ def test_columns_are_mapped_by_name_in_each_form(tmp_path, name):
     assert [row.folder for row in done.result.rows] == ["testing", "training", "training", "training"]
     first = done.row(1)
     assert (first.question, first.answer, first.subset) == ("Is there a fracture in North?", "yes", "mine")
-    assert (first.case_id, dict(first.groups)) == ("mine/P0", {"hospital": "North"})
+    assert (first.case_id, dict(first.groups)) == ("/case/P0", {"hospital": "North"})
 
 
 def test_a_single_file_is_a_table_and_packed_ones_are_read(tmp_path):
@@ -74,29 +51,6 @@ def test_a_single_file_is_a_table_and_packed_ones_are_read(tmp_path):
     packed.write_bytes(gzip.compress((folder / "t.jsonl").read_bytes()))
     for file in (folder / "t.jsonl", packed):
         assert len(table_of(tmp_path / file.name, file, task=CLOSED).result.rows) == 2
-
-
-def test_images_are_linked_and_never_copied(tmp_path):
-    folder = lab(tmp_path / "lab", [plain(0), plain(0, question="Is there a mass?"), plain(1)])
-    done = table_of(tmp_path / "work", folder, task=CLOSED)
-    links = [path for path in done.root.rglob("*") if path.suffix == ".png"]
-    assert sorted(path.resolve() for path in links) == [folder / "scans/0.png", folder / "scans/1.png"]
-    assert all(path.is_symlink() for path in links)
-
-
-def test_folders_of_images_may_lie_elsewhere(tmp_path):
-    folder = lab(tmp_path / "lab", [plain(0, image="0.png"), plain(1, image=str(tmp_path / "lab/scans/1.png"))])
-    done = table_of(tmp_path / "work", folder, task=CLOSED, images_in=[str(folder / "scans")])
-    assert len(done.result.rows) == 2
-    with pytest.raises(BadFile, match=r"there is no nowhere, where `images_in` says"):
-        table_of(tmp_path / "other", folder, task=CLOSED, images_in=["nowhere"])
-
-
-def test_a_prior_image_has_its_role_and_the_first_study_lacks_it(tmp_path):
-    rows = [plain(0, prior=""), plain(1, prior="scans/0.png")]
-    images = [{"column": "image", "role": "current"}, {"column": "prior", "role": "prior", "optional": True}]
-    done = table_of(tmp_path / "work", lab(tmp_path / "lab", rows), task=CLOSED, images=images)
-    assert [[image.role for image in row.images] for row in done.result.rows] == [["current"], ["current", "prior"]]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +64,49 @@ def test_options_get_letters_and_an_index_becomes_one(tmp_path, options, columns
     assert [row.answer for row in done.result.rows] == ["A", "B"]
     assert [option.text for option in done.row().expected.options] == ["Nevus", "Scar"]
     assert done.faults == [("answer_not_an_option", "the answer 2 is no index of 2 options")]
+
+
+def test_a_blank_option_shifts_no_letter(tmp_path):
+    rows = [
+        plain(0, question="Which?", a="apple", b="", c="cherry", d="fig") | {"answer": 2},
+        plain(1, question="Which?", a="apple", b="kiwi", c="cherry", d=" ") | {"answer": 2},
+    ]
+    keys = {"task": "classification", "options": ["a", "b", "c", "d"], "answer_is": "index"}
+    done = table_of(tmp_path / "work", lab(tmp_path / "lab", rows), **keys)
+    assert [(row.answer, row.expected.options[2].text) for row in done.result.rows] == [("C", "cherry")]
+    assert done.faults == [("bad_cell", "an option in a, b, c, d is empty, and another follows")]
+    listed = [plain(0, question="Which?", a='["Nevus", "Scar", ""]') | {"answer": 1}]
+    done = table_of(tmp_path / "list", lab(tmp_path / "listed", listed), **keys | {"options": ["a"]})
+    assert [row.answer for row in done.result.rows] == ["B"]
+
+
+def test_a_row_without_a_question_has_none_though_it_has_options(tmp_path):
+    rows = [plain(n, a="Nevus", b="Scar") | {"question": ("", "Which?")[n], "answer": "A"} for n in range(2)]
+    keys = {"task": "classification", "options": ["a", "b"]}
+    done = table_of(tmp_path / "work", lab(tmp_path / "lab", rows), **keys)
+    assert [row.question for row in done.result.rows] == ["Which? Options: A) Nevus B) Scar"]
+    assert [reason for reason, _ in done.faults] == ["no_question"]
+
+
+def test_a_group_that_cannot_be_read_is_left_out_and_its_row_stays(tmp_path, capsys):
+    rows = [plain(n, age=("unknown", "41", "")[n], site="North") for n in range(3)]
+    keys = {"groups": {"age": {"column": "age", "bands": [18, 65]}, "hospital": "site"}, "task": CLOSED}
+    done = table_of(tmp_path / "work", lab(tmp_path / "lab", rows), **keys)
+    assert not done.faults
+    assert [dict(row.groups) for row in done.result.rows] == [
+        {"hospital": "North"},
+        {"age": "18 to 64", "hospital": "North"},
+        {"hospital": "North"},
+    ]
+    assert "1 rows are without the group 'age': its cell cannot be read" in capsys.readouterr().err
+
+
+def test_a_cell_that_cannot_be_read_has_a_reason_of_its_own(tmp_path):
+    rows = [plain(n, patient=("p-1", "unknown")[n]) for n in range(2)]
+    case = {"column": "patient", "pattern": "p-([0-9]+)"}
+    done = table_of(tmp_path / "work", lab(tmp_path / "lab", rows), task=CLOSED, case=case)
+    assert done.faults == [("bad_cell", "patient: 'unknown' does not fit the pattern")]
+    assert "pattern" in REMEDIES["bad_cell"]
 
 
 def test_rows_are_chosen_by_columns_and_the_others_are_no_records(tmp_path):
@@ -141,7 +138,7 @@ def hostile_lines():
         (json.dumps(good | {"id": "k", "image": 17}), "no_image_named"),
         (json.dumps(good | {"id": "l", "image": None}), "no_image_named"),
         (json.dumps(good | {"id": "m", "image": "scans/broken.png"}), "unreadable_image"),
-        (json.dumps(good | {"id": "n", "question": {"a": 1}}), "bad_text"),
+        (json.dumps(good | {"id": "n", "question": {"a": 1}}), "bad_cell"),
         (json.dumps(good | {"id": "o", "question": math.nan}), "no_question"),
         (json.dumps(good | {"id": "p", "question": "?" * (LONGEST_TEXT + 1)}), "too_long"),
         (json.dumps(good | {"id": "q", "answer": math.nan}), "no_answer"),
@@ -228,6 +225,17 @@ def test_what_an_entry_names_and_is_not_there_is_one_sentence(tmp_path, keys, se
         ({"path": "x", "split": "held out"}, "'held out' is not a split folder; allowed: training, validation-public"),
         ({"path": "x", "files": {"train": ["a"]}}, "'train' is not a split folder"),
         ({"path": "x", "case": {"column": "p", "pattern": "p[0-9]+"}}, "has no group for the value"),
+        ({"path": "x", "modality": "../../../evil"}, "cannot name a folder; expected letters, digits"),
+        ({"path": "x", "modality": "X-ray/CT"}, "'X-ray/CT' cannot name a folder"),
+        ({"path": "x", "subset": {"column": "s", "values": {"a": "a/b"}}}, "'a/b' cannot name a folder"),
+        ({"path": "x", "subset": {"column": "s", "values": {"a": "b"}, "otherwise": "a..b"}}, "'a..b' cannot name"),
+        ({"path": "x", "files": ["/tables/*.csv"]}, "'/tables/\\*.csv' is no pattern of files in the folder"),
+        ({"path": "x", "files": {"training": [""]}}, "'' is no pattern of files in the folder that `path` names"),
+        ({"path": "x", "files": ["../x.csv"]}, "'../x.csv' is no pattern of files"),
+        ({"path": "x", "files": ["a**.csv"]}, "stands for folders at any depth, and alone between slashes"),
+        ({"path": "x", "images_in": ["a**"]}, "stands for folders at any depth, and alone between slashes"),
+        ({"path": "x", "join": [{"files": "/x.csv", "on": ["a"]}]}, "'/x.csv' is no pattern of files"),
+        ({"path": "x", "images": [{"column": "a", "role": "prior_scan"}]}, "'prior_scan' is no role; expected up to"),
         ({"path": "x", "study": "s"}, "`study` joins rows of `labels`"),
         ({"path": "x", "groups": {"age": {"column": "a", "bands": [40, 18]}}}, "must rise"),
     ],
@@ -257,18 +265,6 @@ def test_studies_whose_rows_disagree_are_quarantined(tmp_path):
     done = table_of(tmp_path / "work", lab(tmp_path / "lab", rows), labels=labels, study="study", case="patient")
     assert [(len(row.images), row.labels) for row in done.result.rows] == [(2, ("Edema", "Cardiomegaly"))]
     assert done.faults == [("contradiction", "the rows of the study differ in answer")]
-
-
-def test_images_as_datasets_writes_them_are_read(tmp_path):
-    datasets = pytest.importorskip("datasets")
-    rows = {"image": [{"bytes": png(n), "path": f"{n}.png"} for n in range(2)], "question": ["a?", "b?"]}
-    text = datasets.Value("string")
-    features = datasets.Features({"image": datasets.Image(), "question": text, "answer": text})
-    written = datasets.Dataset.from_dict(rows | {"answer": ["yes", "no"]}, features)
-    (tmp_path / "hub").mkdir()
-    written.to_parquet(str(tmp_path / "hub/train-00000-of-00001.parquet"))
-    done = table_of(tmp_path / "work", tmp_path / "hub", task=CLOSED)
-    assert len(done.result.rows) == 2 and not done.faults
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -83,13 +83,13 @@ def test_chexpert_has_a_row_a_study_with_its_frontal_images(tmp_path):
     assert not done.faults
     assert by_folder(done.result.rows) == {"training": 12, "validation-public": 6}
     by_case = {row.case_id: row for row in done.result.rows}
-    first = by_case["CheXpert/patient00001"]
+    first = by_case["/case/patient00001"]
     assert first.labels == ("Atelectasis", "Cardiomegaly") and len(first.images) == 1
     assert first.expected.labels == ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
     assert {label.lower() for label in first.expected.labels} == set(FIVE)
     assert "frontal" in first.images[0].path
-    assert by_case["CheXpert/patient00006"].labels == ()  # uncertain counts as negative
-    assert by_case["CheXpert/patient00006"].has_answer and by_case["CheXpert/patient00006"].answer == "None"
+    assert by_case["/case/patient00006"].labels == ()  # uncertain counts as negative
+    assert by_case["/case/patient00006"].has_answer and by_case["/case/patient00006"].answer == "None"
     assert dict(first.groups) == {"age": "18 to 39", "sex": "Female"}
 
 
@@ -102,7 +102,7 @@ def test_uncertain_labels_follow_the_stated_policy(tmp_path, policy, labels):
         preset="chexpert",
         labels={"conditions": conditions, "uncertain": policy},
     )
-    sixth = [row.labels for row in done.result.rows if row.case_id == "CheXpert/patient00006"]
+    sixth = [row.labels for row in done.result.rows if row.case_id == "/case/patient00006"]
     assert set(sixth) == labels
     assert {reason for reason, _ in done.faults} == ({"no_answer"} if policy == "leave_out" else set())
 
@@ -116,7 +116,7 @@ def test_chestx_ray14_follows_its_lists_and_finds_images_in_twelve_folders(tmp_p
     assert by_case["00000000_001.png"].labels == ()
     assert by_case["00000001_000.png"].labels == ("Pleural Thickening",)
     assert len(by_case["00000000_000.png"].expected.labels) == 14
-    assert by_case["00000000_000.png"].case_id == "ChestX-ray14/0"
+    assert by_case["00000000_000.png"].case_id == "/case/0"
     assert dict(by_case["00000000_000.png"].groups) == {"age": "18 to 39", "sex": "M", "view": "PA"}
 
 
@@ -137,7 +137,7 @@ def test_mimic_cxr_joins_its_three_packed_tables(tmp_path):
     paths = {row.images[0].path.partition("/MIMIC-CXR/")[2] for row in done.result.rows}
     assert len(paths) == 11 and "files/p10/p10000032/s50414267/00000000-pa.jpg" in paths
     assert {row.case_id for row in done.result.rows if row.folder == "testing"} <= {
-        f"MIMIC-CXR/{subject}" for subject in range(10000032, 10000038)
+        f"/case/{subject}" for subject in range(10000032, 10000038)
     }
     assert {row.labels for row in done.result.rows} == {(), ("Pleural Effusion",)}
 

@@ -103,4 +103,4 @@ def test_a_rescale_that_was_forgotten_or_applied_twice_is_seen_of_the_phantom():
 @pytest.mark.parametrize("shape", [(3, 4), (0, 4, 4), (5, 4, 4)])
 def test_a_volume_has_slices_rows_and_columns(shape):
     with pytest.raises(ValueError, match="slices"):
-        Volume(np.zeros(shape, dtype=np.float32), 4, (1.0, 1.0, 1.0))
+        Volume(np.zeros(shape, dtype=np.float32), 4)

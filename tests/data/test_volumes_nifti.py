@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from tests.data.phantom import SPACING, phantom, write_nifti
+from tests.data.phantom import phantom, write_nifti
 from workflow_scripts.data.volumes.nifti import BadVolume, read_nifti
 from workflow_scripts.data.volumes.sampling import sampled_places
 
@@ -29,7 +29,7 @@ def test_the_phantom_has_no_symmetry():
 def test_every_order_and_direction_of_axes_gives_the_slices_of_the_series(tmp_path, orientation):
     volume = read_nifti(write_nifti(tmp_path / "v.nii", VALUES, orientation))
     assert np.array_equal(volume.values, VALUES)
-    assert (volume.count, volume.spacing) == (12, pytest.approx(SPACING))
+    assert volume.count == 12
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "LPI", "PSR"])

@@ -62,7 +62,7 @@ def test_a_volumes_slices_are_the_images_of_its_row(folder, tmp_path):
     assert [row.answer for row in result.rows] == ["Nodule 1.", "Nodule 2.", "Nodule 3."] and not result.quarantine
     for number, row in enumerate(result.rows, 1):
         assert [image.role for image in row.images] == [f"slice {place}" for place in (1, 2, 3, 4, 5)]
-        assert row.case_id == f"chest/p{number}"
+        assert row.case_id == f"/case/p{number}"
         values = phantom(*SIZE, seed=number)
         for image, place in zip(row.images, sampled_places(12, 5), strict=True):
             shown = np.asarray(PIL.Image.open(root / image.path))
@@ -139,8 +139,35 @@ def test_a_slope_that_is_no_number_is_quarantined(folder, tmp_path, slope):
     write_table(folder / "reports.csv", rows)
     _, result = prepared(entry(folder, slope="slope"), folder, tmp_path)
     assert [(item.reason, item.detail) for item in result.quarantine] == [
-        ("bad_text", f"slope of the volume is {slope or None!r}; expected a number")
+        ("bad_cell", f"slope of the volume is {slope or None!r}; expected a number")
     ]
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1, -1024), (0.5, -1000.0)])
+def test_a_rescale_may_be_a_number_for_all_volumes(folder, tmp_path, slope, intercept):
+    for number in (1, 2, 3):
+        stored = ((phantom(*SIZE, seed=number) // 2 * 2 - intercept) / slope).astype(np.int16)
+        write_nifti(folder / f"train/p{number}/p{number}_a.nii.gz", stored)
+    spec = entry(folder, slope=slope, intercept=intercept)
+    assert NiftiDataset.model_validate_json(spec.model_dump_json()) == spec
+    root, result = prepared(spec, folder, tmp_path)
+    assert not result.quarantine
+    for number, row in enumerate(result.rows, 1):
+        shown = np.stack([np.asarray(PIL.Image.open(root / image.path)) for image in row.images])
+        assert np.array_equal(shown, windowed(phantom(*SIZE, seed=number) // 2 * 2, PRESETS["medgemma-notebook"]))
+
+
+def test_a_volume_is_not_taken_from_another_patients_folder(folder, tmp_path):
+    """Of `p2/ct.nii.gz` the folder counts; a name alone, or the lower part of a path, is found however deep."""
+    for number in (1, 3):
+        write_nifti(folder / f"train/p{number}/ct.nii.gz", phantom(*SIZE, seed=number))
+    write_nifti(folder / "train/xp2/ct.nii.gz", phantom(*SIZE, seed=9))
+    names = ["p2/ct.nii.gz", "p3/ct.nii.gz", "train/p1/ct.nii.gz", "p1_a.nii.gz", "ct.nii.gz"]
+    write_table(folder / "reports.csv", [{"volume": name, "report": name} for name in names])
+    _, result = prepared(entry(folder, slices=1), folder, tmp_path)
+    assert [row.answer for row in result.rows] == names[1:4]
+    reasons = [item.reason for item in result.quarantine if item.reason != "unused_volume"]
+    assert sorted(reasons) == ["ambiguous_image", "missing_image"]
 
 
 def test_prior_and_current_volumes_say_which_is_which(folder, tmp_path):
@@ -225,7 +252,7 @@ def test_blank_slices_of_two_patients_do_not_tie_them_and_equal_ones_do(folder, 
         write_nifti(folder / f"train/p{number}/p{number}_a.nii.gz", values)
     _, result = prepared(entry(folder, case="patient"), folder, tmp_path)
     groups = group_rows(result.rows, pixels_of(result.images))
-    assert [[row.case_id for row in group] for group in groups] == [["chest/p1", "chest/p3"], ["chest/p2"]]
+    assert [[row.case_id for row in group] for group in groups] == [["/case/p1", "/case/p3"], ["/case/p2"]]
 
 
 def test_slices_of_other_patients_are_not_reported_as_look_alikes(folder, tmp_path):

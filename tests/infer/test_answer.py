@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.requests import Request, RequestImage, Response
-from workflow_scripts.core.rows import Prediction
+from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.engines.local.engine import TransformersEngine
 from workflow_scripts.infer.answer import GroupMember, answer
@@ -82,6 +82,14 @@ def test_sharded_and_gathered_equals_whole(split, root, tiny, features, tmp_path
     for number, shard in enumerate(shards):
         run(split, root, tiny, features, shard, f"{number + 1}-of-3", members=group)
     assert gathered(split, shards[::-1], group[0].system, tmp_path / "all.parquet") == one_by_one
+
+
+def test_a_member_with_rows_of_its_own_answers_its_part_of_them(split, root, tiny, features, tmp_path):
+    rows = read_rows(split, Row)[1:]
+    write_rows(tmp_path / "own.parquet", rows, Row)
+    own = GroupMember(system="own", rows=tmp_path / "own.parquet")
+    answers = run(split, root, tiny, features, tmp_path / "part.parquet", "2-of-2", members=[own])
+    assert [answer.uid for answer in answers] == [row.uid for row in rows[1::2]] != []
 
 
 def test_base_and_tuned_by_one_load_answer_as_each_alone(split, root, tiny, features, tmp_path, adapter):

@@ -155,7 +155,9 @@ def test_a_template_that_puts_images_last_is_refused_for_rows_with_roles(texts_f
     with pytest.raises(Refused, match=f"row {said}"):
         check_requests(requests_of([row], Prompt(), {row.task: 8}), texts_first)
     plain = make_row(root, 2)
-    check_rows([plain], [training_row(plain, Prompt(), texts_first)], Prompt(), texts_first)
+    for prompt in (Prompt(), Prompt(system="Be brief.")):
+        check_rows([plain], [training_row(plain, prompt, texts_first)], prompt, texts_first)
+        check_requests(requests_of([plain], prompt, {plain.task: 8}), texts_first)
 
 
 def test_85_slices_are_compared_with_what_the_model_reads(loaded, root):

@@ -21,7 +21,8 @@ from workflow_scripts.core.rows import Group, Row
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.report.grouping.figure import MOST, group_plots
 from workflow_scripts.report.grouping.lines import group_sections
-from workflow_scripts.report.groups import cell_parts, write_groups
+from workflow_scripts.report.groups import cell_parts, latex, write_groups
+from workflow_scripts.report.latex import TexCaption
 from workflow_scripts.report.lineage import lineage
 from workflow_scripts.report.methods.section import methods_text
 from workflow_scripts.report.page import write_page
@@ -187,14 +188,48 @@ def test_a_gap_beyond_chance_is_the_first_that_a_section_says(done):
     values = [v for v in done.values if v.group == gap.group]
     sections = group_sections(values, [unsure, clear], SYSTEMS, [gap.group])
     assert [line.clear for line in sections[0].ranges] == [False, True]
+    html = rendered(sections, values)
+    assert html.count("differs by 0.300 [0.100, 0.500]") == 1 and "(p &lt; 0.001)" in html
+    assert "No gap is beyond chance" not in html
+
+
+def rendered(sections, values) -> str:
+    """The part of the page by group."""
     folder = jinja2.FileSystemLoader(ROOT / "workflow_scripts/report")
     environment = jinja2.Environment(loader=folder, autoescape=True, undefined=jinja2.StrictUndefined)
-    html = environment.get_template("groups.html.jinja").render(
+    return environment.get_template("groups.html.jinja").render(
         groups=sections, names={v.task: v.task for v in values}, systems=SYSTEMS, baselines=["majority"],
         colours=system_colours(SYSTEMS), sections={"groups": []}, group_cell=cell_parts, groups_note="", unstated=[],
     )  # fmt: skip
-    assert html.count("differs by 0.300 [0.100, 0.500]") == 1 and "(p &lt; 0.001)" in html
-    assert "No gap is beyond chance" not in html
+
+
+def test_what_a_section_says_first_is_true_of_all_its_gaps(done):
+    gap = next(g for g in done.gaps if g.subset == "macro" and g.kind == "range" and g.system == "tuned")
+    unsure = replace(gap, low=0.0, high=0.5, p_adjusted=0.2)
+    rest = replace(gap, kind="rest", second=None, gap=-0.3, low=-0.5, high=-0.1, p_adjusted=0.01)
+    values = [v for v in done.values if v.group == gap.group]
+
+    def said(*gaps: GroupGap) -> str:
+        return rendered(group_sections(values, gaps, SYSTEMS, [gap.group]), values)
+
+    assert "No gap is beyond chance" in said(unsure, replace(rest, p_adjusted=0.3))
+    one = said(unsure, rest)
+    assert "No gap is beyond chance" not in one and "differs by -0.300 [-0.500, -0.100] in <bdi>" in one
+    untested = said(replace(unsure, p=None, p_adjusted=None))
+    assert "The gaps were not tested." in untested and "beyond chance" not in untested
+    none = said()
+    assert "No two values have enough cases and a defined metric" in none
+
+
+def test_the_latex_names_subsets_and_prints_arrows_and_minus_signs(done):
+    values = [v for v in done.values if v.subset == "macro" and v.system == "tuned"][:2]
+    values = [replace(value, subset=f"part {n}") for n, value in enumerate(values)]
+    gap = next(g for g in done.gaps if g.subset == "macro" and (g.group, g.task) == (values[0].group, values[0].task))
+    sections = group_sections(values, [replace(gap, subset="part 0")], SYSTEMS, [gap.group])
+    text = latex(sections, SYSTEMS, TexCaption("validation", 0.95, 100))
+    assert "\\texttt{U+" not in text and " $-$ " in text and ("$\\uparrow$" in text or "$\\downarrow$" in text)
+    body = text.split("Gaps of the primary metrics")[1]
+    assert f"{gap.task.replace('_', ' ')}, part 0 &" in body
 
 
 def test_a_page_without_groups_has_nothing_of_them(page):

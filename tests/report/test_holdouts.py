@@ -68,7 +68,8 @@ def test_hostile_values_are_text_in_every_table(written):
     assert {line["value"] for line in lines} == {"St. Mary", "'=C & <b>|\\x", "東京"} and len(lines) == 6
     text = (written / "table.md").read_text(encoding="utf-8")
     assert "<b>" not in text and "| counting | mae ↓ | tuned | 1.000 [0.400, 0.600] |" in text
-    assert (written / "table.tex").read_text(encoding="utf-8").isascii()
+    latex = (written / "table.tex").read_text(encoding="utf-8")
+    assert latex.isascii() and "mae $\\downarrow$" in latex and "U+219" not in latex
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not here")

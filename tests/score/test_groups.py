@@ -12,6 +12,7 @@ from workflow_scripts.core.metrics import ScoredAnswer
 from workflow_scripts.core.rows import Group, Outcome, Prediction, ReportScore, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.core.tasks import load_part
+from workflow_scripts.score.grouping import gaps
 from workflow_scripts.score.grouping.cuts import cut_by, values_of
 from workflow_scripts.score.grouping.estimates import estimates_of, measured
 from workflow_scripts.score.grouping.gaps import Estimates, permutations, range_of, simultaneous
@@ -289,6 +290,60 @@ def test_a_group_that_no_row_states_is_said(step, capsys, tmp_path):
     assert read_rows(tmp_path / "g", GroupValue) == [] and read_rows(tmp_path / "d", GroupGap) == []
 
 
+def test_equal_values_are_two_values():
+    for size in (2, 3):
+        extent = range_of(Estimates(np.ones(size), np.ones((100, size)), np.ones((200, size))), 0.95)
+        assert {extent.first, extent.second} == {0, 1} and extent.gap == 0
+
+
+def test_blocks_of_permutations_are_bounded_by_what_is_computed_of_them(monkeypatch):
+    blocks = list(permutations(np.arange(10), np.zeros(10, dtype=int), 25, 1, numbers=gaps.BLOCK // 4))
+    assert [len(block) for block in blocks] == [4] * 6 + [1]
+    facts, hospitals = answered(np.random.default_rng(0), "counting", [12] * 4, [5.0] * 4)
+    values, one = values_of(hospitals), measured("base", facts.systems["base"])
+    columns = one.facts.packed().shape[1]
+    sizes = []
+    monkeypatch.setattr(gaps, "BLOCK", 48 * 10)
+    value = type(one).value
+    monkeypatch.setattr(type(one), "value", lambda self, sums: sizes.append(sums.shape) or value(self, sums))
+    estimates_of(facts, [one], cut_by(facts, values, 10)["ds"], "ds", "hospital", SCORING)
+    permuted = [shape for shape in sizes if len(shape) == 3 and len(shape) and shape[0] != SCORING.resamples]
+    assert permuted and max(np.prod(shape) for shape in permuted) <= max(48 * 10, 4 * columns)
+    assert sum(shape[0] for shape in permuted) == 2 * 10 * SCORING.resamples
+
+
+def test_a_value_without_a_metric_takes_no_part_and_the_others_do():
+    """No judge scored the reports of hospital C."""
+    rows = [replace(r, groups=(Group("hospital", "ABC"[n % 3]),)) for n, r in enumerate(report_rows(90))]
+    scores = {r.uid: (None, "invalid") if n % 3 == 2 else (0.9 - 0.5 * (n % 3) + n / 1000, "valid")
+              for n, r in enumerate(rows)}  # fmt: skip
+    outcomes = [report_outcome(r) for r in rows]
+    tasks = facts_of_tasks([outcomes], {"base": {ScoreKey("crimson", "lab"): scores}})
+    values, (line, *_) = scores_by_group(tasks, rows, Groups(columns=("hospital",)), SCORING)
+    assert {v.value: (v.score is None, v.ranked) for v in values if v.subset == "macro"} == {
+        "A": (False, True), "B": (False, True), "C": (True, False)
+    }  # fmt: skip
+    assert (line.first, line.second, line.values) == ("A", "B", 2) and excludes_zero(line)
+
+
+def test_an_unranked_value_of_one_subset_has_a_number_beside_the_mean(step):
+    """Hospital C has its two cases in one of the two subsets."""
+    _, _, values, _ = step
+    lines = {v.subset: v for v in values if (v.group, v.value, v.system) == ("hospital", "C", "base")}
+    assert len(lines) == 2 and not lines["macro"].ranked
+    (own,) = (line for subset, line in lines.items() if subset != "macro")
+    mean = lines["macro"]
+    assert mean.score is not None and (mean.score, mean.rows, mean.clusters) == (own.score, own.rows, own.clusters)
+    assert (mean.low, mean.high, mean.valid_share) == (own.low, own.high, own.valid_share)
+
+
+def report_outcome(entry: Row) -> Outcome:
+    """A report that is read."""
+    texts = {"strict": '"x"', "lenient": '"x"', "reference": '"y"', "reference_raw": '"y"', "text": "x", "answer": "x"}
+    return Outcome(uid=entry.uid, system="base", subset=entry.subset, task=entry.task, case_id=entry.case_id,
+                   outcome="valid", percent=False, thought=False, **texts)  # fmt: skip
+
+
 def report_rows(count: int) -> list[Row]:
     """Reports of a case each, of two hospitals in turns."""
     return [
@@ -299,12 +354,7 @@ def report_rows(count: int) -> list[Row]:
 
 def test_reports_are_scored_by_group_with_the_judges_metric():
     rows = report_rows(60)
-    texts = {"strict": '"x"', "lenient": '"x"', "reference": '"y"', "reference_raw": '"y"', "text": "x", "answer": "x"}
-    outcomes = [
-        Outcome(uid=r.uid, system="base", subset=r.subset, task=r.task, case_id=r.case_id, outcome="valid",
-                percent=False, thought=False, **texts)
-        for r in rows
-    ]  # fmt: skip
+    outcomes = [report_outcome(r) for r in rows]
     judged = {r.uid: (0.9 - 0.5 * (place % 2) + place / 1000, "valid") for place, r in enumerate(rows)}
     scores = judged | {r.uid: (None, "invalid") for r in rows[:2]}
     tasks = facts_of_tasks([outcomes], {"base": {ScoreKey("crimson", "lab"): scores}})

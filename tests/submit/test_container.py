@@ -23,6 +23,7 @@ from workflow_scripts.core.config.workflow import ConfigurationError, load_confi
 from workflow_scripts.core.files import BadFile, sha256_of_file
 from workflow_scripts.core.rows import Convention
 from workflow_scripts.core.tables import write_rows
+from workflow_scripts.core.tasks import tasks
 from workflow_scripts.models.record import read_record, write_record
 from workflow_scripts.submit.container import Member, write_container
 from workflow_scripts.submit.steps import ROUTING, STEPS
@@ -366,6 +367,14 @@ def test_each_expert_answers_its_questions_in_one_load_and_the_answers_are_route
             {"by": "rule", "experts": {"report": "tuned"}, "default": "other"}, {"other": {"model": "second"}},
             "'by_task' routes to systems of second, tiny, and a container holds one model",
         ),
+        (
+            {"by": "rule", "experts": {"report": "tuned"}}, {},
+            "'by_task' has no default, and a challenge may ask what no expert is named for; name a default",
+        ),
+        (
+            {"by": "rule", "on": "modality", "experts": dict.fromkeys(tasks(), "tuned")}, {},
+            "'by_task' has no default, and a challenge may ask what no expert is named for; name a default",
+        ),
     ],
 )  # fmt: skip
 def test_a_router_that_cannot_answer_in_a_container_is_refused_with_a_sentence(route, systems, sentence):
@@ -375,6 +384,14 @@ def test_a_router_that_cannot_answer_in_a_container_is_refused_with_a_sentence(r
     raw["systems"] |= systems | {name: {"route": route}}
     with pytest.raises(ConfigurationError, match=re.escape(f"container.systems: {sentence}")):
         load_configuration(raw | {"container": {"systems": [name]}}, "my.yaml")
+
+
+def test_a_router_with_an_expert_for_every_task_needs_no_default():
+    raw = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    raw["systems"] |= {"by_task": {"route": {"by": "rule", "experts": dict.fromkeys(tasks(), "tuned")}}}
+    assert load_configuration(raw | {"container": {"systems": ["by_task"]}}, "my.yaml").container.systems == (
+        "by_task",
+    )
 
 
 def test_an_image_that_would_be_too_large_is_refused_before_it_is_there(settings, tmp_path):

@@ -53,7 +53,7 @@ COLUMNS = {
 """By vectors and kind of answer: what a line calls a value, and the metric that equals it."""
 CASES = [(file, kind, key) for (file, kind), columns in COLUMNS.items() for key in columns]
 CHINESE = re.compile(r"[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]")
-"""In texts where words are told apart as SQuAD does not."""
+"""In texts where words are told apart as SQuAD does not; nor is the reference A, which SQuAD drops as an article."""
 
 
 @cache
@@ -65,7 +65,7 @@ def of_kind(file: str, kind: str, key: str) -> list[dict]:
     """The rows of a kind of answer for which upstream gives the value, or raises."""
     rows = [line for line in lines(file)[1:] if line["type"] == kind and (key in line or "raises" in line)]
     if file == "squad":
-        rows = [row for row in rows if not CHINESE.search(row["reference"] + row["answer"])]
+        rows = [row for row in rows if not CHINESE.search(row["reference"] + row["answer"]) and row["reference"] != "A"]
     return rows
 
 
@@ -202,6 +202,23 @@ def test_no_is_found_in_normal(judge):
 def test_yes_in_capitals_is_no_yes_for_slakes_published_accuracy():
     assert medevalkit.slake_closed_as_published("Yes", "Yes, there is.") == 0
     assert medevalkit.slake_closed("Yes", "Yes, there is.") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "f1"),
+    [("A", 1, 1), ("a", 1, 1), ("A.", 1, 1), ("A) Left", 1, 2 / 3), ("The answer is A", 1, 1 / 2), ("B", 0, 0),
+     ("", 0, 0), ("A mass", 0, 0)],
+)  # fmt: skip
+def test_the_letter_a_is_no_article_in_the_mended_columns(answer, right, f1):
+    facts = facts_of("closed", [("A", answer)])
+    assert over_all(facts, "token_f1") == pytest.approx(f1) and over_all(facts, "exact_match") == (f1 == 1)
+    assert over_all(facts, "llava_med_closed_accuracy") == right
+    assert over_all(facts_of("open", [("A", answer)]), "llava_med_exact_match") == (f1 == 1)
+    assert over_all(facts, "llava_med_closed_accuracy_as_published") == 0  # no answer says yes or no
+
+
+def test_an_article_is_one_where_the_reference_is_no_letter():
+    assert squad.exact_match("a mass", "Mass") == squad.exact_match("mass", "A mass") == 1
 
 
 def test_tokens_of_chinese_are_its_characters():

@@ -27,22 +27,21 @@ def write_table(path, rows):
 
 
 def write_ct_rate(folder, *, train, valid, slices=SLICES):
-    """CT-RATE's layout: a folder a patient and a scan, stored numbers, their rescale in one of two tables a part."""
+    """CT-RATE's layout: a folder a patient and a scan, Hounsfield units, and two tables a part."""
     for part, name, count in (("train", "train", train), ("valid", "validation", valid)):
         reports, metadata = [], []
         for patient in range(1, count + 1):
             volume = f"{part}_{patient}_a_1.nii.gz"
-            intercept = -1024 if patient % 2 else 0
             values = phantom(slices, 20, 24, seed=patient + 50 * (part == "valid"))
-            stored = (values - intercept).astype(np.int16)
-            write_nifti(folder / part / f"{part}_{patient}" / f"{part}_{patient}_a" / volume, stored, "LPS")
+            place = folder / f"{part}_fixed/{part}_{patient}/{part}_{patient}_a" / volume
+            write_nifti(place, values.astype(np.int16), "LPS")
             findings = f"The right lung is {('larger', 'clear')[patient % 2]}. Nodule of {patient} mm."
             reports.append({"VolumeName": volume, "Findings_EN": findings, "Impressions_EN": "x"})
             about = {"Manufacturer": "ACME", "PatientSex": "FM"[patient % 2], "PatientAge": f"0{30 + 10 * patient}Y"}
-            metadata.append({"VolumeName": volume, **about, "RescaleSlope": "1", "RescaleIntercept": str(intercept)})
+            metadata.append({"VolumeName": volume, **about, "RescaleSlope": "1", "RescaleIntercept": "-1024"})
         write_table(folder / f"radiology_text_reports/{name}_reports.csv", reports)
         write_table(folder / f"metadata/{name}_metadata.csv", metadata)
-    (folder / "train/train_1/train_1_a/cut.nii.gz").write_bytes(b"\x1f\x8b")
+    (folder / "train_fixed/train_1/train_1_a/cut.nii.gz").write_bytes(b"\x1f\x8b")
 
 
 def test_the_shipped_configuration_is_planned(tmp_path):
@@ -79,11 +78,11 @@ def test_volumes_go_from_the_source_to_the_table(done):
     rows = read_rows(done / RESULTS / "data/ct_validation/rows.parquet", Row)
     assert [len(row.images) for row in rows] == [85] * 3
     assert [image.role for image in rows[0].images][::84] == ["slice 1", "slice 85"]
-    assert {row.case_id for row in rows} == {f"ct_validation/valid_{n}" for n in (1, 2, 3)}
+    assert {row.case_id for row in rows} == {f"/case/valid_{n}" for n in (1, 2, 3)}
     assert [group.name for group in rows[0].groups] == ["age band", "scanner", "sex"]
     quarantine = read_rows(done / RESULTS / "data/ct_train/quarantine.parquet", QuarantinedRow)
     assert [(item.reason, json.loads(item.record)["Place"]) for item in quarantine] == [
-        ("unused_volume", "train/train_1/train_1_a/cut.nii.gz")
+        ("unused_volume", "train_fixed/train_1/train_1_a/cut.nii.gz")
     ]
     for system in ("base", "tuned"):
         answers = read_rows(done / RESULTS / f"predictions/validation/{system}.parquet", Prediction)
@@ -100,9 +99,9 @@ def test_volumes_go_from_the_source_to_the_table(done):
 def test_nothing_is_planned_again_and_a_changed_volume_is_prepared_again(done):
     targets = (f"{RESULTS}/report/validation/table.csv",)
     assert planned(done, *targets, *CONFIG) == {}
-    file = done / "data/ct-rate/valid/valid_1/valid_1_a/valid_1_a_1.nii.gz"
+    file = done / "data/ct-rate/valid_fixed/valid_1/valid_1_a/valid_1_a_1.nii.gz"
     before = file.read_bytes()
-    write_nifti(file, phantom(SLICES, 20, 24, seed=99) + np.int16(1024), "LPS")
+    write_nifti(file, phantom(SLICES, 20, 24, seed=99).astype(np.int16), "LPS")
     assert planned(done, *targets, *CONFIG)["data_prepare"] == 1
     file.write_bytes(before)
     assert planned(done, *targets, *CONFIG) == {}

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from workflow_scripts.cache.pseudonyms import Pseudonyms, given_key, secret_key
+from workflow_scripts.cache.pseudonyms import Pseudonyms, secret_key
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.files import BadFile, read_json, sha256_of_file, write_json
 from workflow_scripts.core.manifest import Stamp, stamps_below
@@ -54,8 +54,12 @@ def identity_of_private(files: Mapping[str, tuple[Path, Stamp]], record: Path) -
     Args:
         files: places and stamps by the name under which a file is known, as its path below the folder.
         record: what `write_look` wrote.
+
+    Raises:
+        BadFile: `record` lies in the folder itself, which every run would then change.
     """
-    pseudonyms = Pseudonyms(given_key() or "")
+    _check_outside(files, record)
+    pseudonyms = Pseudonyms(secret_key())
     if (look := _read(record)) is None:
         anew = "anew" if record.exists() else ""  # a damaged record: look again, though nothing changed
         return pseudonyms.of("folder", anew + canonical_json({name: stamp for name, (_, stamp) in files.items()}))
@@ -71,6 +75,17 @@ def identity_of_private(files: Mapping[str, tuple[Path, Stamp]], record: Path) -
         with suppress(OSError):  # a full disk stops no plan
             _write(record, Look(look.identity, now))
     return look.identity
+
+
+def _check_outside(files: Mapping[str, tuple[Path, Stamp]], record: Path) -> None:
+    """Raise BadFile where `record` lies below the folder of the files that are known by their path below it."""
+    below = ((place.parents[name.count("/")], name, place) for name, (place, _) in files.items())
+    folder = next((folder for folder, name, place in below if folder / name == place), None)
+    if folder is not None and record.resolve().is_relative_to(folder.resolve()):
+        raise BadFile(
+            f"{folder} holds the results as well, so that every run changes it; name a folder of the DICOM files "
+            "alone, or set `results` to a folder outside"
+        )
 
 
 def write_look(files: Mapping[str, tuple[Path, Stamp]], record: Path, identity: str) -> None:

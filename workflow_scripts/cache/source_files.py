@@ -1,11 +1,13 @@
 """The files of a dataset that is prepared: which tables it means, and what a plan looks at to see whether they changed.
 
-A table's images are those that the last look linked to, so that a plan lists no folder of images. A file that was
-missing then stands in the record with an empty stamp: it has changed once it is there.
+A table's images are those that the last look linked to, so that a plan lists no folder of images; zips of images count
+as a whole. A file that was missing then stands in the record with an empty stamp, as one of the first folder of images:
+it has changed once it is in any of them.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from workflow_scripts.cache.folders import identity_of_files, read_seen
@@ -86,11 +88,30 @@ def further_files(spec: TableDataset, root: Path) -> list[Path]:
     return [*joined, *(folder / name for name in spec.lists.values())]
 
 
+def image_places(patterns: Sequence[str], folder: Path) -> Iterator[Path]:
+    """The folders and zips that the patterns of `images_in` fit, in their order.
+
+    Args:
+        patterns: absolute, or from `folder`, which an empty one means.
+        folder: the source's.
+    """
+    for pattern in patterns:
+        place = Path(pattern).expanduser()
+        if not pattern:
+            yield folder
+        elif place.is_absolute():
+            yield from [place] if place.is_dir() or place.is_file() else []
+        else:
+            yield from sorted(place for place in folder.glob(pattern) if place.is_dir() or place.suffix == ".zip")
+
+
 def stamp_of(path: str | Path) -> Stamp:
-    """Size and times of a file; `MISSING` where there is none."""
+    """Size and times of a file; `MISSING` where there is none, or something else."""
     try:
         status = os.stat(path)  # noqa: PTH116 (a plan stamps tens of thousands)
     except (OSError, ValueError):
+        return MISSING
+    if not stat.S_ISREG(status.st_mode):
         return MISSING
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
@@ -108,9 +129,9 @@ def keys_of_images(paths: Iterable[str], root: Path) -> dict[str, str]:
 
 
 def stamps_of_source(entry: DatasetEntry, root: Path, record: Path | None = None) -> dict[str, Stamp]:
-    """Size and times of the files of a source: of a table's, and of the images that the look of `record` linked to.
+    """Size and times of the tables of a source, of its zips, and of the images that the look of `record` linked to.
 
-    Of other kinds, everything below `root`.
+    Of a kind that is no table, as one that is added may be, everything below `root`.
 
     Raises:
         BadFile: the source does not exist, or has no table.
@@ -119,29 +140,38 @@ def stamps_of_source(entry: DatasetEntry, root: Path, record: Path | None = None
         if not root.exists():
             raise BadFile(f"{root} does not exist; give the folder")
         return stamps_below(root) if root.is_dir() else {root.name: stamp_of(root)}
+    folder = root if root.is_dir() else root.parent
     tables = [path for path, _ in table_files(entry, root)] + further_files(entry, root)
-    stamps = {key_of(path, root): stamp_of(path) for path in tables}
+    places = list(image_places(entry.images_in, folder))
+    zips, folders = ([place for place in places if place.is_dir() is wanted] for wanted in (False, True))
+    stamps = {key_of(path, root): stamp_of(path) for path in (*tables, *zips)}
     if isinstance(entry, NiftiDataset):  # a volume that no row names counts, too
-        stamps |= _volumes(entry, root if root.is_dir() else root.parent)
+        stamps |= _volumes(folders, root)
     if record is not None and (seen := read_seen(record)) is not None:
-        folder = root if root.is_dir() else root.parent
+        beside = [f"{os.path.abspath(place)}/" for place in folders]  # noqa: PTH100
         for path, before in seen.stamps.items():
             if path not in stamps and not is_table_name(path):
                 now = stamp_of(os.path.join(folder, path))  # noqa: PTH118
                 if now != MISSING or before == MISSING:  # what is no longer there is left out: it counts as gone
                     stamps[path] = now
+                if now == before == MISSING and len(beside) > 1:
+                    stamps |= _elsewhere(os.path.abspath(os.path.join(folder, path)), beside, root)  # noqa: PTH100, PTH118
     return dict(sorted(stamps.items()))
 
 
-def _volumes(entry: NiftiDataset, folder: Path) -> dict[str, Stamp]:
-    """Size and times of all files below the folders of the volumes."""
+def _elsewhere(missing: str, folders: Sequence[str], root: Path) -> dict[str, Stamp]:
+    """Stamps of the files that have a missing one's path in another of the folders, each of which ends with a slash."""
+    first = next((folder for folder in folders if missing.startswith(folder)), None)
+    files = [folder + missing.removeprefix(first) for folder in folders] if first is not None else []
+    return {key_of(file, root): stamp for file in files if (stamp := stamp_of(file)) != MISSING}
+
+
+def _volumes(folders: Iterable[Path], root: Path) -> dict[str, Stamp]:
+    """Size and times of all volumes below `folders`."""
     stamps: dict[str, Stamp] = {}
-    for pattern in entry.images_in:
-        absolute = Path(pattern).expanduser()
-        places = [absolute] if absolute.is_absolute() else sorted(folder.glob(pattern)) if pattern else [folder]
-        for place in filter(Path.is_dir, places):
-            below = stamps_below(place, lambda name: name.lower().endswith(NIFTI_ENDINGS))
-            stamps |= {key_of(place / path, folder): stamp for path, stamp in below.items()}
+    for folder in folders:
+        below = stamps_below(folder, lambda name: name.lower().endswith(NIFTI_ENDINGS))
+        stamps |= {key_of(folder / path, root): stamp for path, stamp in below.items()}
     return stamps
 
 

@@ -44,7 +44,7 @@ class GroupMember(Section):
     prompt: Prompt = Prompt()
     constrained: bool = False
     boxes: BoxForm = DATASETS_FORM  # the form of boxes that the model is asked for
-    rows: Path | None = None  # Parquet of the rows that it answers; None: those of the split
+    rows: Path | None = None  # Parquet of the rows that it answers a shard of; None: those of the split
 
 
 def answer(
@@ -98,7 +98,10 @@ def answer(
         "runtime": identity_of_runtime(folder),
         "features": None if features is None else FeatureStore(features).identity,
     }
-    rows_of = {member.system: rows if member.rows is None else read_rows(member.rows, Row) for member in members}
+    rows_of = {
+        member.system: rows if member.rows is None else part_of(read_rows(member.rows, Row), shard)
+        for member in members
+    }
     work: list[tuple[GroupMember, bool, list[Request], Progress]] = []
     for member in members:
         requests = requests_of(rows_of[member.system], member.prompt, max_new_tokens, model_boxes(member.boxes, folder))
@@ -155,7 +158,8 @@ def check_requests(requests: Sequence[Request], loaded: Loaded) -> None:
             tokens = len(family.prompt_ids(processor, request.chat, sizes)) + request.max_new_tokens
             fault = length_fault(tokens, image_tokens, context)
         kinds = tuple(part["type"] for turn in request.chat for part in turn["content"])
-        if fault is None and "text" in kinds[:-1] and kinds not in seen:  # the template does not look at texts
+        roles = any(part["type"] == "text" for part in request.chat[-1]["content"][:-1])
+        if fault is None and roles and kinds not in seen:  # the template does not look at texts
             seen.add(kinds)
             fault = closing_fault(partial(family.prompt_ids, processor, sizes=sizes), request.chat, image_token)
         if fault is not None:

@@ -18,7 +18,9 @@ LIGER = {
 
 
 def layers_in_use(device_type: str, text_model_type: str, *, training: bool) -> str:
-    """The layers that `speed_up_training` or `speed_up_inference` leave a model with, before it is loaded.
+    """Liger's layers, and those of inference in one pass, that a model will have; known before it is loaded.
+
+    Gemma 3's layers in few passes, which `speed_up_training` puts around adapters on a GPU, are not among them.
 
     Args:
         device_type: cuda or cpu.

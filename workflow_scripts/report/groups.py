@@ -59,7 +59,7 @@ def markdown(sections: Sequence[GroupSection], systems: Sequence[str], groups: G
             head = ["task", "subset", "metric", "system", "difference", "gap", "interval", "p, corrected"]
             parts.append(_table(head, [_gap_cells(line) for line in gaps]))
         else:
-            parts.append("No two values are ranked: there are no gaps.\n")
+            parts.append("No two values have enough cases and a defined metric: there are no gaps.\n")
     return "\n".join([*parts, how_to_read(groups, scoring)]) + "\n"
 
 
@@ -67,7 +67,8 @@ def how_to_read(groups: Groups, scoring: Scoring) -> str:
     """What the tables by group mean, in sentences."""
     percent = f"{100 * scoring.confidence:g}"
     return (
-        f"Values of fewer than {groups.least_cases} cases are shown and not ranked: they take no part in gaps. "
+        f"Values of fewer than {groups.least_cases} cases are shown and not ranked: they take no part in gaps, nor "
+        "does a value of which a system's metric is undefined. "
         f"Intervals of values are bootstrap intervals over cases. Intervals of gaps hold together at {percent}%: over "
         "all pairs of values for largest less smallest, and over all values for each against all others. p values "
         "permute labels over cases and are corrected for the number of values, systems, tasks and groups; baselines, "
@@ -87,6 +88,11 @@ def _gap_cells(line: GapLine) -> list[str]:
     return [*(markdown_cell(text, 3 * NAME) for text in texts), gap, line.interval or "–", line.p.replace("<", "&lt;")]
 
 
+def _place(line: ValueLine | GapLine) -> str:
+    """The task, with the subset where the line is of one."""
+    return line.task if line.place == "macro" else f"{line.task}, {line.place}"
+
+
 def latex(sections: Sequence[GroupSection], systems: Sequence[str], caption: TexCaption) -> str:
     """All groups as LaTeX: a long table of values and one of gaps each."""
     parts = ["% Written by flarebench; needs \\usepackage{booktabs,longtable}. Every text is escaped.\n"]
@@ -98,12 +104,11 @@ def latex(sections: Sequence[GroupSection], systems: Sequence[str], caption: Tex
                 value, interval, valid = cell_parts(line, system)
                 cells.append(TexCell(value, interval, valid=f"{valid} valid" if valid and valid != "100%" else ""))
             name = line.value if line.ranked else f"{line.value} (not ranked)"
-            task = line.task if line.place == "macro" else f"{line.task}, {line.place}"
-            lines.append(TexLine(task, name, line.label, line.higher, line.rows, tuple(cells)))
+            lines.append(TexLine(_place(line), name, line.metric, line.higher, line.rows, tuple(cells)))
         parts.append(group_table(lines, systems, caption, section.name, section.number))
         if gaps := [*section.ranges, *section.rest]:
             rows = [
-                (line.task.replace("_", " "), line.system, line.between, line.gap, line.interval or "–", line.p)
+                (_place(line).replace("_", " "), line.system, line.between, line.gap, line.interval or "–", line.p)
                 for line in gaps
             ]
             parts.append(gap_table(rows, caption, section.name, section.number))

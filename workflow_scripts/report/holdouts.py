@@ -144,7 +144,7 @@ def write_holdouts(
         TexLine(
             line.task,
             line.system,
-            line.label,
+            metric_label(line.metric, line.judge),
             line.direction == "higher",
             max((cell.rows for cell in line.cells if cell is not None), default=0),
             tuple(TexCell(*cell_parts(cell)) for cell in line.cells),

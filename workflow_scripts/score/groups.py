@@ -1,7 +1,7 @@
 """Step: the primary metrics by hospital, scanner, sex or whatever a source says of its rows, and the gaps between them.
 
 Everything follows from the facts of each row, as the metrics do: no model and no judge is asked. A value that few cases
-bear is shown and not ranked: it takes no part in gaps.
+bear, or of which the metric is undefined, is shown and not ranked: it takes no part in gaps.
 """
 
 import sys
@@ -17,7 +17,7 @@ from workflow_scripts.core.groups.rows import GroupGap, GroupValue
 from workflow_scripts.core.groups.values import group_value
 from workflow_scripts.core.rows import Outcome, Row
 from workflow_scripts.core.tables import read_rows, write_rows
-from workflow_scripts.score.grouping.cuts import Values, cut_by, values_of
+from workflow_scripts.score.grouping.cuts import Cut, Values, cut_by, values_of
 from workflow_scripts.score.grouping.estimates import Measured, Place, averaged, estimates_of, measured
 from workflow_scripts.score.grouping.gaps import Estimates, range_of, simultaneous
 from workflow_scripts.score.metrics import read_report_scores
@@ -32,17 +32,18 @@ def value_lines(
     lines = []
     packed = one.every.packed()
     for code, name in enumerate(values.names):
-        here = np.concatenate([cut.rows[cut.values == code] for cut in place.cuts])
+        cuts = place.cuts if place.ranked[code] else place.every
+        here = np.concatenate([cut.rows[cut.values == code] for cut in cuts])
         if not len(here):
             continue
         sums = one.every.unpacked(packed[here].sum(axis=0))
-        rows, clusters = float(sums[one.metric.rows]), sum(cut.cases_of(code) for cut in place.cuts)
+        rows, clusters = float(sums[one.metric.rows]), sum(cut.cases_of(code) for cut in cuts)
         score = float(place.estimates.point[code])
         limits: tuple[float | None, float | None] = (None, None)
         shares = limits
         if clusters > 1:
             limits = interval(score, place.estimates.draws[:, code], scoring.confidence)
-            shares = _share_limits(task, one, place, code, scoring)
+            shares = _share_limits(task, one, cuts, code, scoring)
         notes = ["few_rows"] if rows < FEW_ROWS else []
         notes += [note for note in [one.metric.caution and one.metric.caution(sums)] if note]
         lines.append(
@@ -72,12 +73,12 @@ def value_lines(
 
 
 def _share_limits(
-    task: TaskFacts, one: Measured, place: Place, code: int, scoring: Scoring
+    task: TaskFacts, one: Measured, cuts: Iterable[Cut], code: int, scoring: Scoring
 ) -> tuple[float | None, float | None]:
-    """Interval of the share of valid rows of a value, over all subsets of the place together."""
+    """Interval of the share of valid rows of a value, over several subsets together."""
     point, draws = np.zeros(2), np.zeros((scoring.resamples, 2))
     columns = np.column_stack([one.facts.columns[one.metric.valid], one.facts.columns[one.metric.rows]]).astype(float)
-    for cut in place.cuts:
+    for cut in cuts:
         subset = str(task.subsets[cut.rows[0]])
         sums = cut.sums(columns[cut.rows])[:, code]
         point += sums.sum(axis=0)
@@ -91,13 +92,13 @@ def gap_lines(
 ) -> list[GroupGap]:
     """The range of the ranked values and, where there are more than two, each against all others. `p_adjusted` is open.
 
-    No line where fewer than two values are ranked, or the metric of one is undefined.
+    No line where fewer than two values are ranked.
     """
     ranked = np.flatnonzero(place.ranked)
     estimates = Estimates(
         place.estimates.point[ranked], place.estimates.draws[:, ranked], place.estimates.permuted[:, ranked]
     )
-    if len(ranked) < 2 or not np.isfinite(estimates.point).all():
+    if len(ranked) < 2:
         return []
     bearing = [np.isin(cut.values, ranked) for cut in place.cuts]
     extent = range_of(estimates, confidence)

@@ -38,7 +38,7 @@ def score_router(
         out: table of accuracies to write.
         confusion: table to write of what is taken for what.
     """
-    cases = {row.uid: f"{row.subset}\0{row.case_id}" for row in read_rows(split, Row)}
+    cases = {row.uid: row.case_id for row in read_rows(split, Row)}
     parameters = read_description(router / DESCRIPTION)["parameters"]
     by_classifier: dict[str, list[RoutedRow]] = {}
     for route in read_rows(routes, RoutedRow):

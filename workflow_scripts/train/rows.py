@@ -63,13 +63,17 @@ def hold_back(rows: Sequence[Row], count: int, seed: int) -> tuple[list[int], li
     Whole cases are held back, in turn from each subset and task; they follow a seeded hash, so that adding a row moves
     no other.
     """
-    cases: dict[tuple[str, str], list[int]] = {}
+    cases: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
-        cases.setdefault((row.subset, row.case_id), []).append(place)
+        cases.setdefault(row.case_id, []).append(place)
     strata: dict[tuple[str, str], list[list[int]]] = {}
-    for key in sorted(cases, key=lambda key: hashlib.sha256(repr((seed, key)).encode()).digest()):
-        first = rows[cases[key][0]]
-        strata.setdefault((first.subset, first.task), []).append(cases[key])
+
+    def drawn(case: str) -> bytes:
+        return hashlib.sha256(repr((seed, (rows[cases[case][0]].subset, case))).encode()).digest()
+
+    for case in sorted(cases, key=drawn):
+        first = rows[cases[case][0]]
+        strata.setdefault((first.subset, first.task), []).append(cases[case])
     held: list[int] = []
     for turn in range(max(map(len, strata.values()), default=0)):
         for stratum in sorted(strata):

@@ -262,7 +262,11 @@ class RoutedSystem(Section):
         """
         if self.reads_scores:
             return f"{name!r} reads scores, which no challenge gives: pack a router by rule or by classifier"
-        experts = {expert: systems[expert] for expert in self.route.systems}
+        route = self.route
+        every_task = route.on == "task" and set(tasks()) <= set(route.experts)
+        if route.by == "rule" and route.default is None and not every_task:
+            return f"{name!r} has no default, and a challenge may ask what no expert is named for; name a default"
+        experts = {expert: systems[expert] for expert in route.systems}
         for expert, entry in experts.items():
             if not isinstance(entry, ModelSystem) or entry.engine is not None:
                 return f"{name!r} routes to {expert!r}, which loads no model in its job; leave that expert out"

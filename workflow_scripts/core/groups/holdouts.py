@@ -1,6 +1,7 @@
 """Leave-one-out over the values of a group: a hospital is evaluated by systems that trained on the others alone."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -42,7 +43,10 @@ class Holdout(Section):
             return given
         named: dict[str, object] = {}
         for value in given:
-            name = re.sub(r"[^A-Za-z0-9]+", "-", str(value)).strip("-")
+            bare = "".join(
+                sign for sign in unicodedata.normalize("NFKD", str(value)) if not unicodedata.combining(sign)
+            )
+            name = re.sub(r"[^A-Za-z0-9]+", "-", bare).strip("-")
             if not name or name in named:
                 what = "has no letter or digit that a name may hold" if not name else f"would be called {name!r} too"
                 raise ValueError(f"{value!r} {what}; give names: {{NAME: {value}, …}}")

@@ -14,7 +14,7 @@ class GroupValue:
     value: str  # empty: rows of which the source states none
     system: str
     task: str
-    subset: str  # a subset, or "macro": the mean over the subsets in which all ranked values are ranked
+    subset: str  # a subset, or "macro": mean over subsets that rank all ranked values, or hold an unranked one
     metric: str
     judge: str | None
     direction: str  # higher or lower is better
@@ -26,7 +26,7 @@ class GroupValue:
     valid_share: float  # parse rate, as of MetricValue
     valid_low: float | None
     valid_high: float | None
-    ranked: bool  # enough cases to take part in gaps
+    ranked: bool  # enough cases, and a metric that is defined, to take part in gaps
     joined: int = 0  # values that this line joins, where there are more than are listed; 0: one value
     note: str | None = None  # as of MetricValue
 

@@ -7,6 +7,8 @@ REMEDIES: dict[str, str] = {
     "not_an_object": "Write the row as an object with TaskType, ImageName, Question and Answer; of CSV, with its "
     "header's number of cells.",
     "unknown_split": "Give the row a split that `split` or `lists` of the dataset's entry knows.",
+    "bad_cell": "Correct the value, or the cell in the dataset's entry: its pattern, values, otherwise, bands or "
+    "options.",
     "doubled_key": "Remove one of the two keys from the row.",
     "bad_text": "Write the text anew in valid Unicode.",
     "unknown_task": "Correct TaskType to a spelling that the documents list, or add the task to the registry.",
@@ -33,7 +35,7 @@ REMEDIES: dict[str, str] = {
     "identifier_in_text": "Take names, numbers and dates of persons out of the table.",
     "burned_in_text": "Look at the image. The policy burned_in: mask blackens text that is seen, keep takes "
     "all such images as they are.",
-    "mixed_series": "Split the series, and name the part that is meant by files or instances.",
+    "mixed_series": "Split the series, and name the part that is meant by files or instances; or correct the row.",
     "duplicate_instance": "Remove one of the two files; where they differ, look which one is right.",
     "missing_slice": "Export the series again, whole.",
     "uneven_slices": "Take a reconstruction with even spacing, or resample the series.",

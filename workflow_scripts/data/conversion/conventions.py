@@ -18,8 +18,8 @@ def learn_conventions(
 ) -> list[Convention]:
     """The conventions of each task of one subset, over its split folders: they write alike.
 
-    They are learned from the training rows where a task has any, else from all others. What the configuration sets is
-    not learned.
+    They are learned from the training rows where a task has any, else from all others; of these a task whose module
+    `answers` says so learns no words of single questions. What the configuration sets is not learned.
 
     Args:
         files: raw records of all the subset's question files.
@@ -45,8 +45,11 @@ def learn_conventions(
             continue
         for field, value in given.items():
             conventions.append(Convention(subset, task, field, "", json.dumps(value), 0, 0, "configuration"))
-        for learned in load_part(task, "answers").conventions(rows):
-            if learned.field not in given:
+        part = load_part(task, "answers")
+        without_words = source == "other rows" and getattr(part, "WORDS_OF_TRAINING_ROWS_ALONE", False)
+        for learned in part.conventions(rows):
+            of_question = learned.field == "labels" and learned.question
+            if learned.field not in given and not (without_words and of_question):
                 value = json.dumps(learned.value, ensure_ascii=True)
                 conventions.append(
                     Convention(

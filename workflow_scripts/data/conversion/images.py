@@ -51,10 +51,14 @@ class Index:
             self.paths[inner] = path
             self.by_name.setdefault(_composed(posixpath.basename(inner)), []).append(inner)
 
-    def find(self, name: str) -> list[str]:
+    def find(self, name: str, exactly: bool = False) -> list[str]:
         """Paths below the root that `name` may mean: the exact one, or all of which one is the other's ending.
 
         Names that differ in Unicode's composition alone are equal.
+
+        Args:
+            name: as the row writes it.
+            exactly: whether the exact one alone may be meant.
         """
         wanted = posixpath.normpath(name.strip().replace("\\", "/"))
         if wanted in self.paths:
@@ -62,6 +66,8 @@ class Index:
         wanted = _composed(wanted)
         near = [(inner, _composed(inner)) for inner in self.by_name.get(posixpath.basename(wanted), ())]
         exact = [self.paths[inner] for inner, composed in near if composed == wanted]
+        if exactly:
+            return exact
         return exact or [
             self.paths[inner]
             for inner, composed in near

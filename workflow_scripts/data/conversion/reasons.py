@@ -10,6 +10,7 @@ REASONS: dict[str, str] = {
     "no_rows": "the JSON holds not one list of rows (a list, or an object with questions, data, annotations or items)",
     "not_an_object": "the row is not a JSON object, or not of its table's columns",
     "unknown_split": "the row of a table names no split folder",
+    "bad_cell": "a value of a table cannot be read as the dataset's entry says",
     "doubled_key": "a key stands more than once in the row, so that a value of it is lost",
     "bad_text": "the row holds text that is not valid Unicode (half a surrogate pair)",
     "unknown_task": "TaskType is not a spelling of a known task",
@@ -32,7 +33,8 @@ REASONS: dict[str, str] = {
     "not_deidentified": "a DICOM file could not be de-identified, and nothing of it was used",
     "identifier_in_text": "a question, an answer or a group names somebody whom a DICOM file names",
     "burned_in_text": "a DICOM image shows text, or may",
-    "mixed_series": "files of one DICOM series are of several patients, sizes, orientations, phases or kinds",
+    "mixed_series": "files of one DICOM series, or images of one row, are of several patients, sizes, orientations, "
+    "phases or kinds",
     "duplicate_instance": "a DICOM instance is there twice",
     "missing_slice": "a DICOM series lacks slices",
     "uneven_slices": "slices of a DICOM series do not lie at one distance",

@@ -14,9 +14,16 @@ from workflow_scripts.data.conversion.cases import case_of
 from workflow_scripts.data.conversion.images import Index
 from workflow_scripts.data.conversion.probes import Probe
 from workflow_scripts.data.conversion.question_files import DoubledKeys, QuestionFile, is_unicode, record_text
+from workflow_scripts.data.conversion.reasons import REASONS
 
 LONGEST_TEXT = 200_000
 """Characters of a question, and of the JSON of an answer, that a row may have."""
+
+CASE = "/case/"
+"""What begins a case that a record names: no subset's name is empty, so that no case of a subset begins so."""
+
+LONGEST_DETAIL = 1000
+"""Characters of what is wrong with a row: all reasons may be named in it."""
 
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 -]{0,39}")
 """A role of an image: the prompt says it."""
@@ -48,7 +55,7 @@ def quarantined(
         source_row=row,
         subset=file.subset,
         reason=reason,
-        detail=detail.encode("utf-8", "backslashreplace").decode("utf-8")[:500],
+        detail=detail.encode("utf-8", "backslashreplace").decode("utf-8")[:LONGEST_DETAIL],
         record=record,
         uid=None if row is None else file.uid(row),
         folder=file.folder,
@@ -65,9 +72,9 @@ def named_images(record: object) -> list[str]:
     return names
 
 
-def unique_paths(names: Iterable[str], index: Index) -> list[str]:
-    """Paths of those `names` that mean exactly one image."""
-    return [paths[0] for paths in map(index.find, names) if len(paths) == 1]
+def unique_paths(names: Iterable[str], index: Index, exactly: bool = False) -> list[str]:
+    """Paths of those `names` that mean exactly one image; see `Index.find`."""
+    return [paths[0] for paths in (index.find(name, exactly) for name in names) if len(paths) == 1]
 
 
 def build_part(
@@ -104,7 +111,8 @@ def build_part(
         if isinstance(final, Row):
             part.rows.append(final)
         else:
-            images = unique_paths(named_images(record), index)
+            exactly = isinstance(record, dict) and "Place" in record
+            images = unique_paths(named_images(record), index, exactly)
             part.quarantine.append(quarantined(file, number, final.reason, str(final), record_text(record), images))
 
 
@@ -146,7 +154,10 @@ def _row(
     if not is_unicode(record):
         raise Unfit("bad_text", "half a surrogate pair")
     if (fault := record.get("Fault")) is not None:
-        raise Unfit(*_texts(fault, "Fault", 2))
+        reason, detail = _texts(fault, "Fault", 2)
+        if reason not in REASONS:
+            raise Unfit("bad_text", f"Fault names {reason[:40]!r}; expected one of {', '.join(REASONS)}")
+        raise Unfit(reason, detail)
     task = normalise_task(record.get("TaskType"))
     if task is None:
         known = ", ".join(tasks())
@@ -205,10 +216,10 @@ def _roles(record: dict[str, object], paths: Sequence[str]) -> list[str]:
 
 
 def _case(record: dict[str, object], file: QuestionFile, path: str, pattern: re.Pattern[str] | None) -> str:
-    """The case that the record names, or that of its first image's name."""
+    """The case that the record names, which ties its rows over subsets, or that of its first image's name."""
     if (case := record.get("Case")) is None:
         return case_of(file.subset, file.folder, path, pattern)
-    return f"{file.subset}/{_texts([case], 'Case', 1)[0]}"
+    return f"{CASE}{_texts([case], 'Case', 1)[0]}"
 
 
 def _groups(groups: object) -> tuple[Group, ...]:
@@ -232,13 +243,16 @@ def _image(probe: Probe, role: str) -> Image:
 
 
 def _images(record: dict[str, object], index: Index, policies: Policies) -> tuple[list[str], list[str]]:
-    """Paths of the record's images, and notes on those that a policy leaves out."""
+    """Paths of the record's images, and notes on those that a policy leaves out.
+
+    A record that says its place in a source was prepared and names its images in full: no other will do.
+    """
     names = named_images(record)
     if not names:
         raise Unfit("no_image_named", f"ImageName is {record_text(record.get('ImageName'))[:80]}")
     paths, missing = [], []
     for name in names:
-        candidates = index.find(name)
+        candidates = index.find(name, exactly="Place" in record)
         if len(candidates) > 1:
             raise Unfit("ambiguous_image", f"{name} may be {' or '.join(candidates[:3])}")
         paths += candidates

@@ -85,6 +85,9 @@ def _volume_images(series: Series, name: str, options: Options, showing: Showing
     chosen = [series.slices[place] for place in sampled_places(len(series.slices), showing.most_slices)]
     values = np.empty((len(chosen), series.first.rows, series.first.columns), dtype=np.float32)
     for number, (item, dataset) in enumerate(_read(chosen, options)):
+        said = declared(dataset, item.instance.modality, item.instance.secondary)
+        if said and showing.burned_in != "keep":
+            raise BadDicom("burned_in_text", f"of a slice {said}; slices are not masked")
         if series.first.modality == "CT" and not _has_rescale(dataset):
             raise BadDicom("wrong_rescale", "RescaleSlope or RescaleIntercept is missing, which CT must have")
         [(stored, _)] = stored_frames(dataset, [item.frame])
@@ -93,7 +96,7 @@ def _volume_images(series: Series, name: str, options: Options, showing: Showing
     fault = hounsfield_fault(values) if is_ct and showing.implausible == "quarantine" else None
     if fault is not None:
         raise BadDicom("not_hounsfield", fault)
-    volume = Volume(values, len(series.slices), series.spacing)
+    volume = Volume(values, len(series.slices))
     return slice_images(volume, showing.windows if is_ct else GREY, name)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydicom.dataset import Dataset, FileDataset
 
 from workflow_scripts.cache.pseudonyms import Pseudonyms
-from workflow_scripts.data.dicom.deidentify import Done, Profile, retained_value, text_of
+from workflow_scripts.data.dicom.deidentify import RETAINED, Done, Profile, retained_value, text_of
 from workflow_scripts.data.dicom.identifiers import Identifiers, identifiers_of
 from workflow_scripts.data.dicom.reading import (
     FAULTS,
@@ -179,11 +179,20 @@ def _instance(dataset: FileDataset, path: Path, keys: dict[str, str], options: O
             expected=_whole(dataset.get("NumberOfSeriesRelatedInstances")),
             header=header,
             groups=tuple(
-                (name, value) for name, keyword in options.groups if (value := retained_value(dataset, keyword))
+                (name, value) for name, keyword in options.groups if (value := _group(dataset, keyword, options))
             ),
+            series_number=_whole(dataset.get("SeriesNumber")),
         )
     except FAULTS as error:
         raise BadDicom("unreadable_dicom", f"the header cannot be read ({type(error).__name__})") from None
+
+
+def _group(dataset: Dataset, keyword: str, options: Options) -> str:
+    """What a header says of an attribute to retain; a place or a device is a pseudonym, however files came here."""
+    value = retained_value(dataset, keyword)
+    if value and options.phi == "removed" and RETAINED[keyword] == "pseudonym":
+        return Pseudonyms(options.key).of(keyword, text_of(dataset.get(keyword)))
+    return value
 
 
 def _whole(value: object) -> int | None:

@@ -53,6 +53,7 @@ class Instance:
     expected: int | None = None  # NumberOfSeriesRelatedInstances
     header: int = 0  # bytes before the pixel data
     groups: tuple[tuple[str, str], ...] = ()
+    series_number: int | None = None  # SeriesNumber
 
     @property
     def in_volume(self) -> bool:
@@ -74,7 +75,6 @@ class Series:
     name: str  # pseudonym
     slices: tuple[Slice, ...]
     volume: bool
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)  # mm between slices, rows and columns; of a volume
     copies: tuple[Instance, ...] = ()  # further files of instances that it holds
 
     @property
@@ -104,22 +104,22 @@ def series_of(instances: Sequence[Instance], whole: bool = True) -> Series:
         _check_count(single)
     name, volume = single[0].series, any(item.in_volume for item in single)
     if not volume:
-        ordered = sorted(single, key=lambda item: (item.number is None, item.number or 0, item.instance))
+        ordered = sorted(single, key=lambda item: (item.number is None, item.number or 0, str(item.place)))
         return Series(
             name, tuple(Slice(item, n) for item in ordered for n in range(len(item.frames))), False, copies=copies
         )
     _check_alike(single)
     slices = [Slice(item, place) for item in single for place in range(len(item.frames))]
-    ordered_slices, between = _in_order(slices)
-    rows, columns = _pixel_spacing(slices)
-    return Series(name, tuple(ordered_slices), True, (between, rows, columns), copies)
+    ordered_slices = _in_order(slices)
+    _check_pixel_spacing(slices)
+    return Series(name, tuple(ordered_slices), True, copies)
 
 
 def _without_copies(instances: Sequence[Instance]) -> tuple[list[Instance], tuple[Instance, ...]]:
     """Each instance once, and further files of the same bytes."""
     first: dict[str, Instance] = {}
     copies = []
-    for item in sorted(instances, key=lambda item: item.file):
+    for item in sorted(instances, key=lambda item: str(item.place)):
         earlier = first.setdefault(item.instance, item)
         if earlier is item:
             continue
@@ -152,11 +152,11 @@ def _check_alike(instances: Sequence[Instance]) -> None:
         raise BadDicom("mixed_series", f"its files are of {len(frames)} frames of reference")
 
 
-def _pixel_spacing(slices: Sequence[Slice]) -> tuple[float, float]:
+def _check_pixel_spacing(slices: Sequence[Slice]) -> None:
     spacings = {item.instance.frames[item.frame].spacing for item in slices}
     given = [spacing for spacing in spacings if spacing is not None]
     if len(slices) == 1 and not given:
-        return 1.0, 1.0
+        return
     if not given or None in spacings:
         raise BadDicom("bad_geometry", "PixelSpacing is missing")
     if any(not math.isfinite(side) or side <= 0 for spacing in given for side in spacing):
@@ -164,17 +164,16 @@ def _pixel_spacing(slices: Sequence[Slice]) -> tuple[float, float]:
     rows, columns = zip(*given, strict=True)
     if max(rows) - min(rows) > SAME or max(columns) - min(columns) > SAME:
         raise BadDicom("mixed_series", "its files differ in PixelSpacing")
-    return given[0]
 
 
-def _in_order(slices: list[Slice]) -> tuple[list[Slice], float]:
-    """The slices in order, and the millimetres between them.
+def _in_order(slices: list[Slice]) -> list[Slice]:
+    """The slices in order.
 
     The order is that of InstanceNumber where positions rise or fall with it, as they do in nearly all series; else
     from the head to the feet, from the right to the left, or from the front to the back.
     """
     if len(slices) == 1:
-        return slices, 1.0
+        return slices
     frames = [item.instance.frames[item.frame] for item in slices]
     positions = [frame.position for frame in frames if frame.position is not None]
     orientations = [frame.orientation for frame in frames if frame.orientation is not None]
@@ -203,10 +202,10 @@ def _in_order(slices: list[Slice]) -> tuple[list[Slice], float]:
     by_number = sorted(range(len(slices)), key=lambda place: numbers[place])
     moves = np.diff(along[by_number])
     if len(set(numbers)) == len(numbers) and (0,) not in numbers and ((moves > 0).all() or (moves < 0).all()):
-        return [slices[place] for place in by_number], usual
+        return [slices[place] for place in by_number]
     axis = int(np.argmax(np.abs(normal)))  # patient's left, back, head
     falling = (normal[axis] > 0) == (axis == 2)
-    return [slices[place] for place in (order[::-1] if falling else order)], usual
+    return [slices[place] for place in (order[::-1] if falling else order)]
 
 
 def _number(item: Slice) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ def text_of(cell: object, column: str = "") -> str | None:
         return str(cell)
     if isinstance(cell, bytes):
         return cell.decode("utf-8", "surrogateescape").strip() or None
-    raise BadCell("bad_text", f"{column} holds {type(cell).__name__}, expected a text or a number")
+    raise BadCell("bad_cell", f"{column} holds {type(cell).__name__}, expected a text or a number")
 
 
 def reader_of(cell: Cell) -> Reader:
@@ -61,14 +61,14 @@ def reader_of(cell: Cell) -> Reader:
         if pattern is not None:
             match = pattern.search(value)
             if match is None:
-                raise BadCell("bad_text", f"{named}: {value[:80]!r} does not fit the pattern")
+                raise BadCell("bad_cell", f"{named}: {value[:80]!r} does not fit the pattern")
             value = match.group(1)
         if cell.bands:
             value = band_of(value, cell.bands, str(named))
         if values:
             stands = values.get(value.strip().casefold(), cell.otherwise)
             if stands is None:
-                raise BadCell("bad_text", f"{named}: {value[:80]!r} is none of {', '.join(cell.values)}")
+                raise BadCell("bad_cell", f"{named}: {value[:80]!r} is none of {', '.join(cell.values)}")
             value = stands
         return value
 
@@ -108,7 +108,7 @@ def band_of(value: str, limits: tuple[float, ...], name: str) -> str:
     """
     match = _NUMBER.search(value)
     if match is None:
-        raise BadCell("bad_text", f"{name}: {value[:80]!r} holds no number")
+        raise BadCell("bad_cell", f"{name}: {value[:80]!r} holds no number")
     number = float(match[0])
     if number < limits[0]:
         return f"under {limits[0]:g}"

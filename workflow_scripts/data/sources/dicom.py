@@ -4,6 +4,7 @@ Each row of the table is a record. So is each file that cannot be used, and each
 row names it or not.
 """
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from workflow_scripts.cache.private_files import stamps_of
 from workflow_scripts.cache.pseudonyms import Pseudonyms, secret_key
+from workflow_scripts.cache.source_files import table_files
 from workflow_scripts.core.config.sources.cells import ColumnCell
 from workflow_scripts.core.config.sources.dicom import DicomDataset, DicomKey
 from workflow_scripts.core.config.sources.table import TableDataset
@@ -88,11 +90,11 @@ class _Folder:
         self.faults = list(result.faults)
         self.broken: dict[str, Reason] = {}  # by series
         self.left_out = 0  # images of other modalities than those to take
-        self._alone: dict[tuple[str, str], Instance] = {}  # by kind, instance or file, and pseudonym
+        self._alone: dict[tuple[str, str], list[Instance]] = {}  # files by kind, instance or file, and pseudonym
         self._named: dict[tuple[str, str], dict[str, None]] = {}  # series by kind and pseudonym, in their order
         self._unusable: dict[tuple[str, str], Reason] = {}  # by kind and pseudonym
         by_series: dict[str, list[Instance]] = {}
-        for instance in sorted(result.instances, key=lambda item: item.file):
+        for instance in sorted(result.instances, key=lambda item: str(item.place)):
             if modalities and instance.modality not in modalities:
                 self.left_out += 1
             else:
@@ -118,7 +120,8 @@ class _Folder:
         except OSError:
             self.broken[name] = ("unreadable_dicom", "a file of the series cannot be read")
         for item in instances:
-            self._alone |= {("instance", item.instance): item, ("file", item.file): item}
+            for key in (("instance", item.instance), ("file", item.file)):
+                self._alone.setdefault(key, []).append(item)
             of = {} if item.localizer else {"study": item.study, "accession": item.accession, "patient": item.patient}
             for kind, pseudonym in {"series": item.series, **of}.items():
                 if pseudonym:
@@ -133,17 +136,36 @@ class _Folder:
         if (reason := self._unusable.get((kind, pseudonym))) is not None:
             raise BadDicom(*reason)
         if (alone := self._alone.get((kind, pseudonym))) is not None:
-            return [replace(series_of([alone], whole=False), name=alone.instance)]
+            return [_alone(alone)]
         names = list(self._named.get((kind, pseudonym), ()))
         if not names:
             raise BadDicom("missing_image", f"no file is of the {kind} that the row names")
         for name in names:
             if name in self.broken:
                 raise BadDicom(*self.broken[name])
-        listed = [self.series[name] for name in names]
+        listed = sorted((self.series[name] for name in names), key=_place_in_study)
         if len(listed) > 1 and any(series.volume for series in listed):
             raise BadDicom("ambiguous_series", f"the {kind} holds {len(listed)} series; name one of them in the table")
         return listed
+
+
+def _alone(files: Sequence[Instance]) -> Series:
+    """A series of one instance.
+
+    Raises:
+        BadDicom: its files differ, or cannot be read.
+    """
+    try:
+        series = series_of(files, whole=False)
+    except OSError:
+        raise BadDicom("unreadable_dicom", "a file of the instance cannot be read") from None
+    return replace(series, name=series.first.instance)
+
+
+def _place_in_study(series: Series) -> tuple[bool, int, bool, int]:
+    """SeriesNumber, then InstanceNumber; what has none goes last, in the order of the files' paths."""
+    first = series.first
+    return first.series_number is None, first.series_number or 0, first.number is None, first.number or 0
 
 
 class _Row:
@@ -163,6 +185,7 @@ class _Rows:
 
     def __init__(self, spec: DicomDataset, pseudonyms: Pseudonyms, folder: _Folder, known: Known) -> None:
         self._spec, self._pseudonyms, self._folder, self._known = spec, pseudonyms, folder, known
+        self._tables: list[str] = []  # what the rows' places call them
         keys = {KEY: spec.key} | ({PRIOR: spec.prior} if spec.prior else {})
         groups = {name: ColumnCell(column=key.column) for name, key in keys.items()}
         self._table = spec.questions.model_copy(update={"groups": {**spec.questions.groups, **groups}, "images": ()})
@@ -177,10 +200,10 @@ class _Rows:
         """
         path = Path(str(self._spec.questions.path)).expanduser()
         rows = []
-        for number, record in enumerate(self._records(path), 1):
+        for record in self._records(path):
             groups = dict(record.groups)
             key, prior = groups.pop(KEY, ""), groups.pop(PRIOR, "")
-            record = replace(record, groups=groups, place=f"row {number} of the questions", images=(), case="")
+            record = replace(record, groups=groups, place=self._place(record.place), images=(), case="")
             rows.append(self._row(record, key, prior))
         if not rows:
             raise BadFile(f"{path}: the table of questions holds no row")
@@ -197,27 +220,39 @@ class _Rows:
     def _records(self, path: Path) -> Iterator[SourceRecord]:
         """The records of the table; an error's words are repeated only if they name nobody."""
         try:
+            listed = [file for file, _ in table_files(self._table, path)]
+            self._tables = [file.relative_to(path).as_posix() if path.is_dir() else file.name for file in listed]
             yield from table.records(self._table, path, 1)
         except BadFile as error:
             detail = self._without_names(str(error).removeprefix(f"{path}"))
             raise BadFile(f"the table of questions: {detail.lstrip(', :')}") from None
 
+    def _place(self, written: str) -> str:
+        """Where a row stands, by its number in its file; the file's name may be somebody's."""
+        tables = [table for table in self._tables if written.startswith(f"{table}, row ")]
+        table = max(tables, key=len)
+        number = re.match(r"\d+", written.removeprefix(f"{table}, row "))
+        of = f"table {self._tables.index(table) + 1} of " if len(self._tables) > 1 else ""
+        return f"row {number[0] if number else '?'} of {of}the questions"
+
     def _row(self, record: SourceRecord, key: str, prior: str) -> _Row:
         if record.fault is not None:
             # Its words may quote the row.
-            return _Row(_blank(record, (record.fault[0], self._without_names(record.fault[1]))))
+            return self._bad(record, (record.fault[0], self._without_names(record.fault[1])))
         try:
             if not key:
                 raise BadDicom("no_image_named", f"{self._spec.key.column} is empty")
             current = self._find(self._spec.key, key)
             earlier = self._find(self._spec.prior, prior) if self._spec.prior and prior else []
         except BadDicom as error:
-            return _Row(_blank(record, (error.reason, str(error))))
+            return self._bad(record, (error.reason, str(error)))
         patients = {series.first.patient for series in (*current, *earlier)} - {""}
-        texts = [record.question, str(record.answer), *record.groups.values()]
-        for text in texts:
+        if len(patients) > 1:
+            return self._bad(record, ("mixed_series", f"the row names images of {len(patients)} patients"))
+        texts = [record.question, str(record.answer), *record.groups.values(), record.task]
+        for text in (*texts, record.subset, record.modality):
             if (fault := self._known.fault(text, patients)) is not None:
-                return _Row(_blank(record, ("identifier_in_text", f"question, answer or a group holds {fault}")))
+                return self._bad(record, ("identifier_in_text", f"a value of the row holds {fault}"))
         first = current[0].first
         retained = {name: value for name, value in first.groups if self._known.fault(value, patients) is None}
         modality = record.modality
@@ -234,13 +269,24 @@ class _Rows:
     def _find(self, key: DicomKey, value: str) -> list[Series]:
         return self._folder.find(key.names, key_pseudonym(self._pseudonyms, key.names, value))
 
+    def _bad(self, record: SourceRecord, fault: Reason) -> _Row:
+        """A row that cannot be used, below a folder and with a task that name nobody."""
+        subset = self._safe(record.subset, cell.constant() if (cell := self._table.subset) else None, "unnamed")
+        modality = self._safe(record.modality, self._table.modality.constant(), "Image")
+        task = self._safe(record.task, self._table.task.constant(), "")
+        return _Row(_blank(replace(record, subset=subset, modality=modality, task=task), fault))
+
+    def _safe(self, value: str, constant: str | None, other: str) -> str:
+        """A value that the configuration gives or that names nobody; else `other`."""
+        return value if value == constant or self._names_nobody(value) else other
+
+    def _names_nobody(self, text: str) -> bool:
+        return self._known.fault(text, self._known.by_patient) is None
+
     def _without_names(self, detail: str) -> str:
-        everyone = self._known.by_patient
-        return (
-            detail
-            if self._known.fault(detail, everyone) is None
-            else "a row is not as the entry says; how would name somebody"
-        )
+        if self._names_nobody(detail):
+            return detail
+        return "a row is not as the entry says; the details are left out, since they would name a patient"
 
 
 def _blank(record: SourceRecord, fault: Reason) -> SourceRecord:

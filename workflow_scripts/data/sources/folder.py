@@ -49,7 +49,7 @@ def write_folder(records: Iterable[SourceRecord], out: Path, source: Mapping[str
         jobs: threads that hash files.
 
     Raises:
-        BadFile: there is no record, or two images of one subset have one name and other content.
+        BadFile: there is no record, two images of one subset have one name and other content, or a name leaves `out`.
     """
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -57,7 +57,10 @@ def write_folder(records: Iterable[SourceRecord], out: Path, source: Mapping[str
     prepared = Prepared({"source": dict(source), "files": []})
     linked: dict[str, str] = {}  # path in the new folder → file
     for record in records:
-        inside = f"{record.folder}/{record.modality}/{record.subset}"
+        names = (record.folder, record.modality, record.subset)
+        if any("/" in name or name in ("", ".", "..") for name in names):
+            raise BadFile(f"{record.place}: {'/'.join(names)} is no folder of a subset; correct modality and subset")
+        inside = "/".join(names)
         if (folder := folders.get(inside)) is None:
             folder = folders[inside] = _Folder(partial, inside)
         for image in record.images:
@@ -101,6 +104,8 @@ class _Folder:
                 raise BadFile(f"{place}: another image of {self._inside} is called {image.name} too; rename one")
             return False
         target = f"{self._place}/{image.name}"
+        if not os.path.normpath(target).startswith(f"{os.path.normpath(self._place)}/"):
+            raise BadFile(f"{place}: {image.name!r} leaves the folder of {self._inside}; correct the image's name")
         if (above := target.rpartition("/")[0]) not in self._folders:
             os.makedirs(above, exist_ok=True)  # noqa: PTH103
             self._folders.add(above)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from workflow_scripts.core.config.sources.cells import Cell, TextCell
 from workflow_scripts.core.config.sources.nifti import NiftiDataset
 from workflow_scripts.core.manifest import is_image_name, stamps_below
 from workflow_scripts.data.conversion.process_pool import ProcessPool
@@ -14,7 +15,7 @@ from workflow_scripts.data.sources.cells import BadCell, reader_of
 from workflow_scripts.data.sources.record import SourceImage, SourceRecord
 from workflow_scripts.data.sources.table import TableRows, records_of
 from workflow_scripts.data.sources.table_files import Cells, TableRow
-from workflow_scripts.data.sources.table_images import FOLDER, ImagePlaces
+from workflow_scripts.data.sources.table_images import ImagePlaces
 from workflow_scripts.data.volumes.nifti import BadVolume, is_nifti_name, read_nifti
 from workflow_scripts.data.volumes.slices import GREY, slice_images
 from workflow_scripts.data.volumes.volume import hounsfield_fault
@@ -65,24 +66,29 @@ class VolumePlaces(ImagePlaces):
             Path(folder) / place for folder in self._folders for place in stamps_below(Path(folder), is_nifti_name)
         ]
         self._volumes = {str(file).removeprefix(f"{self._base}/"): file for file in files}
-        self._by_name: dict[str, list[Path]] = {}
-        for file in self._volumes.values():
-            self._by_name.setdefault(file.name, []).append(file)
+        self._by_name: dict[str, list[tuple[str, Path]]] = {}
+        for path, file in self._volumes.items():
+            self._by_name.setdefault(file.name, []).append((path, file))
 
     def volumes(self) -> Iterator[tuple[str, Path]]:
         """Every volume below the folders of the images, with its path in the source's."""
         yield from self._volumes.items()
 
     def images_of(self, cell: object, column: str) -> Iterator[SourceImage]:
-        """See `ImagePlaces.images_of`; a volume that lies deeper below the folders is found by its name."""
+        """See `ImagePlaces.images_of`; a volume may lie deeper below the folders than its path says."""
         for image in super().images_of(cell, column):
             if image.file is not None or image.data is not None or not is_nifti_name(image.name):
                 yield image
                 continue
-            files = self._by_name.get(image.name.rpartition("/")[2], [])
+            files = self._deeper(image.name)
             if len(files) > 1:
-                raise BadCell("ambiguous_image", f"{image.name.removeprefix(f'{FOLDER}/')} fits {len(files)} volumes")
+                raise BadCell("ambiguous_image", f"{image.name} fits {len(files)} volumes")
             yield replace(image, file=files[0], sought="") if files else image
+
+    def _deeper(self, written: str) -> list[Path]:
+        """The volumes whose path ends as it is written, by whole names of folders: `a/ct.nii` is not `b/ct.nii`."""
+        of_name = self._by_name.get(written.rpartition("/")[2], [])
+        return [file for path, file in of_name if path == written or path.endswith(f"/{written}")]
 
 
 class VolumeRows(TableRows):
@@ -92,7 +98,9 @@ class VolumeRows(TableRows):
         super().__init__(spec, root, places)
         self._volumes = spec
         self._factors = [
-            (key, reader_of(cell)) for key in ("slope", "intercept") if (cell := getattr(spec, key)) is not None
+            (key, reader_of(cell if isinstance(cell, Cell) else TextCell(text=str(cell))))
+            for key, cell in (("slope", spec.slope), ("intercept", spec.intercept))
+            if cell is not None
         ]
         self.readings: dict[Path, Reading] = {}
         self.named: set[Path] = set()
@@ -119,11 +127,11 @@ class VolumeRows(TableRows):
             try:
                 factors[key] = float(read(cells) or "none")
             except ValueError:
-                raise BadCell("bad_text", f"{key} of the volume is {read(cells)!r}; expected a number") from None
+                raise BadCell("bad_cell", f"{key} of the volume is {read(cells)!r}; expected a number") from None
         spec = self._volumes
         reading = Reading(file, name, spec.slices, spec.windows, spec.frame, **factors)
         if self.readings.setdefault(file, reading) != reading:
-            raise BadCell("bad_text", f"another row says another slope or intercept of {name}")
+            raise BadCell("bad_cell", f"another row says another slope or intercept of {name}")
 
 
 def read_slices(reading: Reading) -> tuple[SourceImage, ...] | tuple[str, str]:
@@ -160,7 +168,7 @@ def _with_slices(
         if not _is_volume(image):
             images.append(image)
             continue
-        place = image.name.removeprefix(f"{FOLDER}/")
+        place = image.name
         if image.file is None:
             return replace(record, images=(), fault=("missing_image", f"{place} is not in the folder"))
         slices = results[image.file]

@@ -15,7 +15,7 @@ class SourceImage:
     data: bytes | None = None  # where there is no file
     role: str = ""  # current, prior, slice 12; see `core.rows.Image`
     sha256: str = ""  # of the bytes, where it is known
-    sought: str = ""  # the file of a missing image, were it there
+    sought: str = ""  # the file of a missing image, were it in the first of the folders of images
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,19 @@
 """Questions from a source of the kind `table`: each row is a question, or several rows are one study with labels."""
 
-import re
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from workflow_scripts.core.config.sources.table import FOLDERS, TableDataset
-from workflow_scripts.core.files import BadFile, is_unicode
+from workflow_scripts.core.config.sources.table import FOLDER_NAME, FOLDERS, TableDataset
+from workflow_scripts.core.files import BadFile, is_unicode, sha256_of, sha256_of_file
 from workflow_scripts.data.sources.cells import BadCell, Reader, chooser_of, reader_of, text_of
 from workflow_scripts.data.sources.record import SourceImage, SourceRecord
 from workflow_scripts.data.sources.table_files import Cells, Fault, TableRow, is_missing, list_in, plain, rows_of_tables
 from workflow_scripts.data.sources.table_images import ImagePlaces
-from workflow_scripts.data.sources.table_labels import Studies, label_answer, label_question
+from workflow_scripts.data.sources.table_labels import label_answer, label_question, studies_of
 
 LONGEST = 200_000
 """Characters of a question and of a text answer; as the conversion has it."""
@@ -22,8 +23,6 @@ SHOWN = 200
 
 SHARED_IMAGE = "image_in_training"
 """The group of `mark_shared_images`."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+-]*")
 
 
 def records(spec: TableDataset, root: Path, jobs: int) -> Iterator[SourceRecord]:
@@ -38,16 +37,21 @@ def records(spec: TableDataset, root: Path, jobs: int) -> Iterator[SourceRecord]
 
 def records_of(spec: TableDataset, root: Path, rows: Callable[[], "TableRows"]) -> Iterator[SourceRecord]:
     """`records`, by what `rows` makes of each row."""
-    shared = _images_of_training(spec, root, rows()) if spec.mark_shared_images else None
-    listed = _records(spec, root, rows())
-    plain_or_joined = Studies(spec).joined(listed) if spec.study is not None else (record for _, record in listed)
+    contents = _Contents()
+    shared = _images_of_training(spec, root, rows(), contents) if spec.mark_shared_images else None
+    rows_read = rows()
+    rows_read.unread.clear()  # of the look at training
+    listed = _records(spec, root, rows_read)
+    plain_or_joined = studies_of(listed) if spec.study is not None else (record for _, record in listed)
     empty = True
     for record in plain_or_joined:
         empty = False
         if shared is not None and record.folder != "training" and record.fault is None:
-            both = any(_key(image) in shared for image in record.images)
+            both = any(contents.of(image) in shared for image in record.images)
             record = replace(record, groups={**record.groups, SHARED_IMAGE: "yes" if both else "no"})
         yield record
+    for name, count in sorted(rows_read.unread.items()):
+        print(f"{count} rows are without the group {name!r}: its cell cannot be read", file=sys.stderr, flush=True)
     if empty:
         raise BadFile(f"{root}: the tables hold no row that `where` takes; see the values of {', '.join(spec.where)}")
 
@@ -60,20 +64,33 @@ def _records(spec: TableDataset, root: Path, rows: "TableRows") -> Iterator[tupl
             yield entry
 
 
-def _images_of_training(spec: TableDataset, root: Path, rows: "TableRows") -> set[str]:
-    """Keys of the images of training rows."""
-    keys = set()
+class _Contents:
+    """SHA-256 of images, each file read once."""
+
+    def __init__(self) -> None:
+        self._of_files: dict[Path, str] = {}
+
+    def of(self, image: SourceImage) -> str | None:
+        """The hash of an image's bytes; None where it is missing."""
+        if image.sha256 or image.data is not None:
+            return image.sha256 or sha256_of(image.data or b"")
+        if image.file is None:
+            return None
+        if (sha256 := self._of_files.get(image.file)) is None:
+            sha256 = self._of_files[image.file] = sha256_of_file(image.file)
+        return sha256
+
+
+def _images_of_training(spec: TableDataset, root: Path, rows: "TableRows", contents: _Contents) -> set[str]:
+    """Hashes of the images of training rows."""
+    hashes: set[str | None] = set()
     for row in rows_of_tables(spec, root):
         if row.folder not in (None, "training"):
             break  # tables of training come first
         entry = rows.record(row)
         if entry is not None and entry[1].folder == "training":
-            keys |= {_key(image) for image in entry[1].images}
-    return keys
-
-
-def _key(image: SourceImage) -> str:
-    return image.sha256 or str(image.file or image.name)
+            hashes |= {contents.of(image) for image in entry[1].images}
+    return {sha256 for sha256 in hashes if sha256 is not None}
 
 
 class TableRows:
@@ -91,6 +108,7 @@ class TableRows:
         self._study = None if spec.study is None else reader_of(spec.study)
         self._images = [(image, self._image_reader(image)) for image in spec.images]
         self._groups = [(name, reader_of(cell)) for name, cell in spec.groups.items()]
+        self.unread: Counter[str] = Counter()  # rows by the group that they lack since its cell cannot be read
         self._ids: dict[tuple[str, str, str], str] = {}
         self._label_question = "" if spec.labels is None else label_question(spec.labels)
 
@@ -116,7 +134,7 @@ class TableRows:
             record = SourceRecord(folder, modality, subset, row.place, "", "", None)
             record = self._with_id(record, row.cells)
             case = self._case(row.cells) if self._case is not None else None
-            groups = {name: value for name, read in self._groups if (value := read(row.cells)) is not None}
+            groups = dict(self._groups_of(row.cells))
             images = tuple(self.images_of(row.cells))
             study, (task, question, answer) = self._study_of(row), self._question_of(row.cells)
             case = case or _case_of(images)
@@ -154,6 +172,17 @@ class TableRows:
             raise BadCell("duplicate", f"its id {name[:80]!r} is that of {earlier} too")
         return replace(record, place=f"{record.place}, id {name}")
 
+    def _groups_of(self, cells: Cells) -> Iterator[tuple[str, str]]:
+        """The groups of a row; one that cannot be read is left out, and the row stays."""
+        for name, read in self._groups:
+            try:
+                value = read(cells)
+            except BadCell:
+                self.unread[name] += 1
+                continue
+            if value is not None:
+                yield name, value
+
     def _study_of(self, row: TableRow) -> str:
         if self._study is None:
             return row.place
@@ -180,7 +209,8 @@ class TableRows:
         answer = _answer(cells.get(spec.answer), spec.answer)
         if spec.options:
             options = _options(cells, spec.options)
-            question = f"{question} Options: {' '.join(f'{letter}) {text}' for letter, text in options)}"
+            if question is not None:
+                question = f"{question} Options: {' '.join(f'{letter}) {text}' for letter, text in options)}"
             answer = _letter(answer, options) if spec.answer_is == "index" else answer
         for value in (question, answer):
             if isinstance(value, str) and len(value) > LONGEST:
@@ -221,8 +251,8 @@ def _folder_reader(spec: TableDataset, root: Path) -> Reader:
 
 def _name(value: str | None, key: str) -> str:
     """A value that names a folder; others could lead out of it."""
-    if value is None or not _NAME.fullmatch(value) or ".." in value:
-        raise BadCell("bad_text", f"{key} is {(value or '')[:80]!r}; expected letters, digits, spaces and ._()+-")
+    if value is None or not FOLDER_NAME.fullmatch(value):
+        raise BadCell("bad_cell", f"{key} is {(value or '')[:80]!r}; expected letters, digits, spaces and ._()+-")
     return value
 
 
@@ -241,16 +271,23 @@ def _answer(cell: object, column: str) -> object:
 
 
 def _options(cells: Cells, columns: tuple[str, ...]) -> list[tuple[str, str]]:
-    """The options of a row with their letters: of several columns those that are filled, or the list in the one."""
-    values: object = [cells.get(column) for column in columns if not is_missing(cells.get(column))]
+    """The options of a row with their letters: those of several columns, or the list in the one.
+
+    Blanks at the end are none; one before another option would shift the letters that indices stand for.
+    """
+    values: object = [cells.get(column) for column in columns]
     if len(columns) == 1:
         values = list_in(cells.get(columns[0]))
         values = list(values.values()) if isinstance(values, dict) else values
+    while isinstance(values, list) and values and is_missing(values[-1]):
+        values = values[:-1]
     if not isinstance(values, list) or not 2 <= len(values) <= 26:
-        raise BadCell("bad_text", f"{', '.join(columns)} hold no list of 2 to 26 options")
+        raise BadCell("bad_cell", f"{', '.join(columns)} hold no list of 2 to 26 options")
     texts = [" ".join((text_of(value, columns[0]) or "").split()) for value in values]
-    if not all(texts) or not all(map(is_unicode, texts)):
-        raise BadCell("bad_text", f"an option in {', '.join(columns)} is empty, or not valid Unicode")
+    if not all(texts):
+        raise BadCell("bad_cell", f"an option in {', '.join(columns)} is empty, and another follows")
+    if not all(map(is_unicode, texts)):
+        raise BadCell("bad_text", f"an option in {', '.join(columns)} is not valid Unicode")
     return [(chr(ord("A") + place), text) for place, text in enumerate(texts)]
 
 

@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from workflow_scripts.cache.source_files import image_places
 from workflow_scripts.core.files import BadFile, is_unicode, sha256_of
 from workflow_scripts.core.images import ARCHIVE_FAULTS, BadImage, image_bytes, member_path
 from workflow_scripts.core.manifest import is_image_name
@@ -52,7 +53,7 @@ class ImagePlaces:
         self._base = os.path.abspath(base)  # noqa: PTH100 (links stay links)
         self._folders: list[str] = []
         self._zips: list[tuple[Path, dict[str, str]]] = []
-        for place in _places(base, patterns):
+        for place in image_places(patterns, base):
             if place.is_dir():
                 self._folders.append(os.path.abspath(place))  # noqa: PTH100
             else:
@@ -91,15 +92,13 @@ class ImagePlaces:
             raise BadCell("missing_image", f"{written[:200]!r} leaves the folder of the images; nothing is read there")
         if not is_unicode(path) or "\0" in path or not self._counts(path):
             return SourceImage(path)
-        for number, folder in enumerate(self._folders):
+        for folder in self._folders:
             file = f"{folder}/{path}"
             try:
                 there = os.path.isfile(file)  # noqa: PTH113 (a third of the time, once an image)
             except ValueError:
                 there = False
             if there:
-                if number:  # rows that follow each other have their images in one folder
-                    self._folders.insert(0, self._folders.pop(number))
                 inside = file.removeprefix(f"{self._base}/")
                 return SourceImage(inside if inside != file else path, Path(file))
         for archive, members in self._zips:
@@ -113,18 +112,6 @@ def of_bytes(data: bytes) -> SourceImage:
     sha256 = sha256_of(data)
     ending = next((ending for start, ending in _SIGNATURES if data.startswith(start)), "png")
     return SourceImage(f"{FOLDER}/{sha256[:DIGITS]}.{ending}", data=data, sha256=sha256)
-
-
-def _places(base: Path, patterns: Sequence[str]) -> Iterator[Path]:
-    for pattern in patterns:
-        if not pattern:
-            yield base
-        elif Path(pattern).expanduser().is_absolute():
-            place = Path(pattern).expanduser()
-            if place.is_dir() or place.is_file():
-                yield place
-        else:
-            yield from sorted(place for place in base.glob(pattern) if place.is_dir() or place.suffix == ".zip")
 
 
 def _members(archive: Path) -> dict[str, str]:

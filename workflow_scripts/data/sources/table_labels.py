@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from workflow_scripts.core.config.sources.table import TableDataset, TableLabels
+from workflow_scripts.core.config.sources.table import TableLabels
 from workflow_scripts.data.sources.cells import BadCell, text_of
 from workflow_scripts.data.sources.record import SourceRecord
 from workflow_scripts.data.sources.table_files import Cells
@@ -66,23 +66,20 @@ def _present(labels: TableLabels, name: str, cell: object) -> bool:
     return value == POSITIVE or (value == UNCERTAIN and labels.uncertain == "positive")
 
 
-class Studies:
-    """Rows of one study joined to one record with the images of all."""
+def studies_of(records: Iterable[tuple[str, SourceRecord]]) -> Iterator[SourceRecord]:
+    """A record a study with the images of all of its rows, in the order of their first; a faulty row stands alone.
 
-    def __init__(self, spec: TableDataset) -> None:
-        self._key = spec.study
+    Rows of one study must agree in split folder, case and labels: a study whose rows do not is faulty.
 
-    def joined(self, records: Iterable[tuple[str, SourceRecord]]) -> Iterator[SourceRecord]:
-        """A record a study, in the order of their first rows; a row that cannot be used stands alone.
-
-        Rows of one study must agree in split folder, case and labels: a study whose rows do not is faulty.
-        """
-        studies: dict[tuple[str, str], list[SourceRecord]] = {}
-        for study, record in records:
-            key = (record.place, "") if record.fault is not None else (study, record.subset)
-            studies.setdefault(key, []).append(record)
-        for rows in studies.values():
-            yield rows[0] if len(rows) == 1 else _study(rows)
+    Args:
+        records: of rows, each with its study.
+    """
+    studies: dict[tuple[str, str], list[SourceRecord]] = {}
+    for study, record in records:
+        key = (record.place, "") if record.fault is not None else (study, record.subset)
+        studies.setdefault(key, []).append(record)
+    for rows in studies.values():
+        yield rows[0] if len(rows) == 1 else _study(rows)
 
 
 def _study(rows: list[SourceRecord]) -> SourceRecord:

@@ -74,7 +74,7 @@ def read_nifti(
         if not isinstance(image, Nifti1Pair):
             raise BadVolume("unreadable_volume", f"its form is {type(image).__name__}; expected NIfTI")
         shape = _shape(image, frame)
-        turn, sizes = _orientation(image)
+        turn = _orientation(image)
         count = shape[int(np.flatnonzero(turn[:, 0] == 2)[0])]
         if path.name.lower().endswith(".gz"):
             _check_packing(path)
@@ -84,7 +84,7 @@ def read_nifti(
         raise BadVolume("unreadable_volume", f"it cannot be read: {said[:200]}") from None
     if (slope, intercept) != (1, 0):
         stored = (stored.astype(np.float64) * slope + intercept).astype(np.float32)
-    return Volume(stored, count, sizes)
+    return Volume(stored, count)
 
 
 def _check_packing(path: Path) -> None:
@@ -119,8 +119,8 @@ def _shape(image: Nifti1Pair, frame: int | None) -> tuple[int, ...]:
     return tuple(shape[:3])
 
 
-def _orientation(image: Nifti1Pair) -> tuple[npt.NDArray[np.float64], tuple[float, float, float]]:
-    """For each axis of the file the axis of RAS and its sign; and mm between slices, rows and columns.
+def _orientation(image: Nifti1Pair) -> npt.NDArray[np.float64]:
+    """For each axis of the file the axis of RAS and its sign.
 
     Raises:
         BadVolume: the header says nothing of it, contradicts itself, or says something impossible.
@@ -154,8 +154,7 @@ def _orientation(image: Nifti1Pair) -> tuple[npt.NDArray[np.float64], tuple[floa
             f"its axes are {max(tilts):.0f} degrees off the patient's, of {TILT:.0f} at most; resample it to axial "
             "slices",
         )
-    of_axis = {int(axis): float(size) for (axis, _), size in zip(turn, sizes, strict=True)}
-    return turn, (of_axis[2], of_axis[1], of_axis[0])
+    return turn
 
 
 def _slices(

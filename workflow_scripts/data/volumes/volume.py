@@ -17,7 +17,6 @@ class Volume:
 
     values: npt.NDArray[np.float32]  # (slices shown, rows, columns); Hounsfield units of CT
     count: int  # slices of the series; `values` has those at `sampled_places(count, most)`
-    spacing: tuple[float, float, float]  # mm between slices of the series, rows and columns
 
     def __post_init__(self) -> None:
         if self.values.ndim != 3 or 0 in self.values.shape:

@@ -1,7 +1,7 @@
 """Images that are made squares: what `image: {size: N, pad: true}` of a model does before the family's own preparation.
 
-Padded are they as the notebooks of MedGemma do it before they ask for boxes: with black, the image in the middle, of an
-odd difference the larger half after it.
+Padding is black and centres the image; of an odd number of pixels, the extra one goes to the right or below. So do the
+notebooks of MedGemma before they ask for boxes.
 """
 
 from collections.abc import Sequence

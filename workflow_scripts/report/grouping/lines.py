@@ -12,6 +12,9 @@ from workflow_scripts.report.tables import metric_label, number_text
 NAME = 80
 """Characters of a value that are shown."""
 
+NOT_TESTED = "–"
+"""Stands for the p value of a gap that is not tested."""
+
 
 @dataclass(frozen=True)
 class ValueLine:
@@ -19,13 +22,22 @@ class ValueLine:
 
     task: str
     place: str  # a subset, or "macro"
-    label: str  # the metric with its judge and what is better
+    metric: str  # with its judge
     higher: bool
     value: str
     rows: int
     cases: int
-    ranked: bool
     cells: dict[str, GroupValue | None] = field(default_factory=dict)  # by system, in their order
+
+    @property
+    def label(self) -> str:
+        """The metric with its judge and what is better."""
+        return f"{self.metric} {_arrow(self.higher)}"
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it takes part in some system's gaps."""
+        return any(cell is not None and cell.ranked for cell in self.cells.values())
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,16 @@ class GroupSection:
     lines: tuple[ValueLine, ...]
     ranges: tuple[GapLine, ...]
     rest: tuple[GapLine, ...]
+
+    @property
+    def clear(self) -> tuple[GapLine, ...]:
+        """The gaps that are beyond chance."""
+        return tuple(line for line in (*self.ranges, *self.rest) if line.clear)
+
+    @property
+    def tested(self) -> bool:
+        """Whether some gap has a p value."""
+        return any(line.p != NOT_TESTED for line in (*self.ranges, *self.rest))
 
     @property
     def has_several_places(self) -> bool:
@@ -98,12 +120,11 @@ def _value_lines(values: Sequence[GroupValue], systems: Sequence[str]) -> list[V
             ValueLine(
                 row.task,
                 row.subset,
-                _label(row),
+                metric_label(row.metric, row.judge),
                 row.direction == "higher",
                 shown_value(row.value),
                 row.rows,
                 row.clusters,
-                row.ranked,
                 dict.fromkeys(systems),
             ),
         )
@@ -111,8 +132,8 @@ def _value_lines(values: Sequence[GroupValue], systems: Sequence[str]) -> list[V
     return list(lines.values())
 
 
-def _label(row: GroupValue | GroupGap) -> str:
-    return f"{metric_label(row.metric, row.judge)} {'↑' if row.direction == 'higher' else '↓'}"
+def _arrow(higher: bool) -> str:
+    return "↑" if higher else "↓"
 
 
 def _gap_line(row: GroupGap) -> GapLine:
@@ -122,11 +143,11 @@ def _gap_line(row: GroupGap) -> GapLine:
     return GapLine(
         task=row.task,
         place=row.subset,
-        label=_label(row),
+        label=f"{metric_label(row.metric, row.judge)} {_arrow(row.direction == 'higher')}",
         system=row.system,
         between=f"{shown_value(row.first)} − {second}",
         gap=number_text(row.gap),
         interval="" if None in limits else f"[{', '.join(number_text(end) for end in limits if end is not None)}]",
-        p="–" if row.p_adjusted is None else "< 0.001" if row.p_adjusted < 0.001 else f"{row.p_adjusted:.3f}",
+        p=NOT_TESTED if row.p_adjusted is None else "< 0.001" if row.p_adjusted < 0.001 else f"{row.p_adjusted:.3f}",
         clear=excludes and row.p_adjusted is not None and row.p_adjusted < LEVEL,
     )

@@ -142,8 +142,8 @@ class _Facts:
         file = self.results / f"splits/{split}/rows.parquet"
         if not file.is_file():
             return f"number of rows {UNKNOWN}"
-        table = pq.read_table(file, columns=["subset", "case_id", "task"])
-        cases = len(set(zip(table["subset"].to_pylist(), table["case_id"].to_pylist(), strict=True)))
+        table = pq.read_table(file, columns=["case_id", "task"])
+        cases = len(set(table["case_id"].to_pylist()))
         tasks = Counter(table["task"].to_pylist())
         shares = listed(f"{count:,} {name.replace('_', ' ')}" for name, count in tasks.most_common())
         return f"{number_of(table.num_rows, 'question')} on {number_of(cases, 'case')} ({shares})"

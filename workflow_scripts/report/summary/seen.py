@@ -42,14 +42,12 @@ def seen_rows(
 def seen_in_training(rows: Sequence[Row], training: Iterable[Row]) -> frozenset[str]:
     """The uids of evaluated rows whose image or whose case of the same subset is among the training rows."""
     images: set[str] = set()
-    cases: set[tuple[str, str]] = set()
+    cases: set[str] = set()
     for row in training:
         images.update(image.sha256 for image in row.images)
-        cases.add((row.subset, row.case_id))
+        cases.add(row.case_id)
     return frozenset(
-        row.uid
-        for row in rows
-        if (row.subset, row.case_id) in cases or any(image.sha256 in images for image in row.images)
+        row.uid for row in rows if row.case_id in cases or any(image.sha256 in images for image in row.images)
     )
 
 

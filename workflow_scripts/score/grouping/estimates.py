@@ -1,7 +1,7 @@
 """A system's primary metric by the values of a group: as it is, in resamples of cases, and with permuted labels."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,8 +21,9 @@ class Place:
     """A system's metric by value, on a subset or averaged over several: one column a value."""
 
     subset: str
-    cuts: tuple[Cut, ...]
-    ranked: np.ndarray
+    cuts: tuple[Cut, ...]  # of the subsets in which ranked values are compared
+    every: tuple[Cut, ...]  # of all subsets, over those of which that hold it a value is averaged that is not ranked
+    ranked: np.ndarray  # whether enough cases bear a value and the metric of it is defined: [values]
     estimates: Estimates  # of all values; permutations are of the ranked ones
     rest: Estimates  # of all other ranked values together, for each ranked one
 
@@ -71,13 +72,17 @@ def estimates_of(
 ) -> dict[str, Place]:
     """The metric of each system by value on one subset, resampled by case and with permuted labels.
 
-    Resamples are those of the metrics. Labels are permuted over the cases that bear one ranked value, and within each
-    case that bears several.
+    A value of which a system's metric is undefined is not ranked for that system. Resamples are those of the metrics.
+    Labels are permuted over the cases that bear one ranked value, and within each case that bears several.
     """
     packed = {one.system: one.facts.packed()[cut.rows] for one in systems}
-    places = np.flatnonzero(cut.ranked)
     sums = {system: cut.sums(columns) for system, columns in packed.items()}
-    permuted = _permuted(systems, sums, cut, scoring, seed_for(scoring.seed, "groups", task.task, subset, group))
+    ranked = {one.system: cut.ranked & np.isfinite(one.value(sums[one.system].sum(axis=0))) for one in systems}
+    seed = seed_for(scoring.seed, "groups", task.task, subset, group)
+    permuted: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for mask in {mask.tobytes(): mask for mask in ranked.values()}.values():
+        alike = [one for one in systems if (ranked[one.system] == mask).all()]
+        permuted |= _permuted(alike, sums, replace(cut, ranked=mask), scoring, seed)
     result = {}
     for one in systems:
         by_case = sums[one.system]
@@ -85,13 +90,15 @@ def estimates_of(
             by_case.reshape(len(by_case), -1), scoring.resamples, seed_for(scoring.seed, task.task, subset)
         ).reshape(scoring.resamples, *by_case.shape[1:])
         point = by_case.sum(axis=0)
+        places = np.flatnonzero(ranked[one.system])
         own, others = permuted[one.system]
         every = np.full((len(own), len(cut.ranked)), np.nan)
         every[:, places] = own
         result[one.system] = Place(
             subset,
             (cut,),
-            cut.ranked,
+            (cut,),
+            ranked[one.system],
             Estimates(one.value(point), one.value(drawn), every),
             Estimates(
                 one.value(point[places].sum(axis=0) - point[places]),
@@ -117,7 +124,7 @@ def _permuted(
     widths = np.cumsum([sums[one.system].shape[2] for one in systems])[:-1]
     blocks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {one.system: [] for one in systems}
     times = PERMUTATIONS_PER_RESAMPLE * scoring.resamples if len(places) > 1 else 0
-    for block in permutations(labels, strata, times, seed):
+    for block in permutations(labels, strata, times, seed, len(places) * columns.shape[1]):
         of_value = np.stack([(block == place).astype(float) @ columns for place in range(len(places))], axis=1)
         for one, part in zip(systems, np.split(of_value, widths, axis=2), strict=True):
             whole = part.sum(axis=1, keepdims=True)
@@ -130,7 +137,10 @@ def _permuted(
 
 
 def averaged(places: Sequence[Place]) -> Place | None:
-    """The mean over the subsets in which every value is ranked that is ranked in any; None where there are none."""
+    """The mean over the subsets in which every value is ranked that is ranked in any; None where there are none.
+
+    A value that is ranked in none is averaged over the subsets that hold it.
+    """
     ranked = np.any([place.ranked for place in places], axis=0)
     common = [place for place in places if (place.ranked == ranked).all()]
     if not common:
@@ -144,5 +154,12 @@ def averaged(places: Sequence[Place]) -> Place | None:
             np.mean([part.permuted for part in parts], axis=0),
         )
 
+    estimates = mean(lambda place: place.estimates)
+    for code in np.flatnonzero(~ranked).tolist():
+        holding = [place.estimates for place in places if any(cut.cases_of(code) for cut in place.cuts)]
+        if holding:
+            estimates.point[code] = np.mean([part.point[code] for part in holding])
+            estimates.draws[:, code] = np.mean([part.draws[:, code] for part in holding], axis=0)
     cuts = tuple(cut for place in common for cut in place.cuts)
-    return Place("macro", cuts, ranked, mean(lambda place: place.estimates), mean(lambda place: place.rest))
+    every = tuple(cut for place in places for cut in place.cuts)
+    return Place("macro", cuts, every, ranked, estimates, mean(lambda place: place.rest))

@@ -104,6 +104,8 @@ def range_of(estimates: Estimates, confidence: float) -> Range:
     upper one; it is never below zero. So the interval begins above zero just where some pair's interval excludes it.
     """
     first, second = int(np.nanargmax(estimates.point)), int(np.nanargmin(estimates.point))
+    if first == second:  # all values are equal
+        second = int(first == 0)
     gap = float(estimates.point[first] - estimates.point[second])
     gaps = simultaneous(estimates.pairs(), confidence)
     if gaps is None:
@@ -112,7 +114,9 @@ def range_of(estimates: Estimates, confidence: float) -> Range:
     return Range(first, second, gap, float(low), float(high), float(gaps.p.min()))
 
 
-def permutations(labels: np.ndarray, strata: np.ndarray, times: int, seed: int) -> Iterator[np.ndarray]:
+def permutations(
+    labels: np.ndarray, strata: np.ndarray, times: int, seed: int, numbers: int = 1
+) -> Iterator[np.ndarray]:
     """Labels of units after random permutations within each stratum, in blocks: [permutations × units].
 
     Args:
@@ -120,10 +124,11 @@ def permutations(labels: np.ndarray, strata: np.ndarray, times: int, seed: int) 
         strata: by unit; negative: a stratum of its own, whose label stays.
         times: how many permutations.
         seed: of the random numbers.
+        numbers: computed from each permutation; they bound a block as the units do.
     """
     rng = np.random.default_rng(seed)
     places = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata[strata >= 0])]
-    step = max(1, BLOCK // max(1, len(labels)))
+    step = max(1, BLOCK // max(1, len(labels), numbers))
     for start in range(0, times, step):
         block = np.tile(labels, (min(step, times - start), 1))
         for units in places:

@@ -4,33 +4,41 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from workflow_scripts.core.answers import Answer, Conventions, Fault, Known, Learned, SourceAnswer
-from workflow_scripts.core.rows import ExpectedFormat, FormatSource
+from workflow_scripts.core.answers import Answer, BadAnswer, Conventions, Fault, Known, Learned, SourceAnswer
+from workflow_scripts.core.rows import ExpectedFormat, FormatSource, Option
 from workflow_scripts.tasks.language.text import squeezed
 from workflow_scripts.tasks.options import answer_by, is_letter, misfit, options_of
-from workflow_scripts.tasks.questions import choices_in, options_in
+from workflow_scripts.tasks.questions import choices_in
 from workflow_scripts.tasks.vqa.alternatives import alternatives_in
-from workflow_scripts.tasks.vqa.sources import MISSING, short_answer
+from workflow_scripts.tasks.vqa.sources import short_answer
 from workflow_scripts.tasks.vqa.yes_no import YES_NO, is_copular, is_polar
 
 _LETTERED = re.compile(r"^\(?([A-Za-z])[).:](?:\s|$)")
+BY_FORM = "task default"
+"""The source of labels that the question's form gives: yes and no, or alternatives that it names."""
 _SPELLED = "yes or no"
 """The scope under which a subset's spelling of yes and no is learned."""
 MOST_WORDS = 60
 """A question that has more distinct answers than this is no closed one: any words will do."""
+WORDS_OF_TRAINING_ROWS_ALONE = True
+"""Words of a question are never learned from the rows that are evaluated: `data.conversion.conventions` reads this."""
 
 
 def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:
-    """The words that each question is given, how yes and no are spelled, and letter or words for lettered options."""
+    """The words that each question is given, how yes and no are spelled, and letter or words for lettered options.
+
+    One answer alone shows no alternatives; of a question that begins with a verb it joins yes and no.
+    """
     words: dict[str, Counter[str]] = {}
     spelled: Counter[str] = Counter()
     lettered: Counter[bool] = Counter()
     for row in rows:
-        if not isinstance(row.raw, str) or row.raw.strip().lower() in MISSING:
+        try:
+            answer = short_answer(row.raw)
+        except BadAnswer:
             continue
-        answer = " ".join(row.raw.split())
-        if options_in(row.question):
-            lettered[is_letter(answer)] += 1
+        if options := options_of(row.question):
+            lettered[is_letter(answer) or _letter_before(answer, options) is not None] += 1
             continue
         words.setdefault(squeezed(row.question), Counter())[answer] += 1
         if squeezed(answer) in YES_NO:
@@ -45,7 +53,8 @@ def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:
         votes = sum(count for word, count in spelled.items() if word in usual)
         learned.append(Learned("labels", usual, votes, spelled.total(), question=_SPELLED))
     for question, counted in sorted(words.items()):
-        if len(counted) <= MOST_WORDS and question != _SPELLED:
+        shows = is_polar(question) or len({squeezed(answer) for answer in counted}) > 1
+        if shows and len(counted) <= MOST_WORDS and question != _SPELLED:
             learned.append(Learned("labels", sorted(counted), counted.total(), counted.total(), question=question))
     return learned
 
@@ -63,7 +72,8 @@ def expected_format(question: str, conventions: Conventions) -> ExpectedFormat:
     """A letter or the words of an option that the question lists, else its alternatives, yes or no, and learned words.
 
     A question that begins with a verb is answered by yes or no; where it names alternatives ("Is the lesion left or
-    right?"), by these too, and by these alone where the training rows answer it so.
+    right?"), by these too, and by these alone where the training rows answer it so. `sources` says of the labels what
+    is known of them: the question's form, the training rows, or both.
     """
     options, choices = options_of(question), choices_in(question)
     if choices:
@@ -76,8 +86,11 @@ def expected_format(question: str, conventions: Conventions) -> ExpectedFormat:
         return ExpectedFormat(answer_by=str(known.value) if known else "letter", options=options, sources=sources)
     learned = conventions.get("labels", squeezed(question))
     labels = _labels(question, learned, conventions.get("labels", _SPELLED))
-    source = learned.source if learned else "task default"
-    marks = [FormatSource("answer_by", "task default"), *([FormatSource("labels", source)] if labels else [])]
+    marks = [FormatSource("answer_by", "task default")]
+    if is_polar(question) or alternatives_in(question):
+        marks.append(FormatSource("labels", BY_FORM))
+    if learned:
+        marks.append(FormatSource("labels", learned.source))
     return ExpectedFormat(answer_by="words", labels=labels, sources=tuple(marks))
 
 
@@ -89,7 +102,7 @@ def _labels(question: str, learned: Known | None, spelled: Known | None) -> tupl
     if named and is_polar(question) and not is_copular(question):
         named = ()  # "Is there a mass or a nodule?"
     polar = any(squeezed(word) in YES_NO for word in (*words, *named))
-    if polar or (is_polar(question) and not (named and words)):
+    if polar or (is_polar(question) and not (named and len(_distinct(words)) > 1)):
         return _distinct((*yes_no, *named, *words))
     return _distinct((*words, *named))
 
@@ -108,10 +121,29 @@ def parse(raw: object, expected: ExpectedFormat) -> Answer:
         BadAnswer: there is none, or it is no text.
     """
     text = short_answer(raw)
-    lettered = _LETTERED.match(text)
-    if lettered and expected.answer_by == "letter" and misfit([text], expected) is None:
-        text = lettered.group(1).upper()  # `D.` and `D) Left` are the letter D
+    if expected.options:
+        text = _in_form(text, expected)
     return Answer(text, labels=(text,))
+
+
+def _in_form(text: str, expected: ExpectedFormat) -> str:
+    """The letter or the words of the option that a text names in whatever form; the text itself where it names none."""
+    texts = {squeezed(option.text): option for option in expected.options}
+    by_letter = {option.letter.upper(): option for option in expected.options}
+    letter = text.upper() if is_letter(text) else _letter_before(text, expected.options)
+    candidates = [texts.get(squeezed(text)), by_letter.get(letter or "")]
+    option = next(filter(None, candidates if expected.answer_by == "words" else candidates[::-1]), None)
+    if option is None:
+        return text
+    return option.letter.upper() if expected.answer_by == "letter" else option.text
+
+
+def _letter_before(text: str, options: tuple[Option, ...]) -> str | None:
+    """The letter of `D.` and `D) Left`, where that is an option, and no option's own words begin so."""
+    lettered = _LETTERED.match(text)
+    if lettered is None or squeezed(text) in {squeezed(option.text) for option in options}:
+        return None
+    return lettered[1].upper() if misfit([text.lstrip("(")], ExpectedFormat(options=options)) is None else None
 
 
 def fault(answer: Answer, expected: ExpectedFormat, width: int, height: int) -> Fault | None:

@@ -3,7 +3,8 @@
 The primary `accuracy` is what all of them mean by a closed answer: it names the reference's alternative. It goes by the
 strict reader, so that an answer which says everything is never right. Upstream's faults stand in columns that end in
 `_as_published`; what is mended stands beside them. Protocols take the final answer as it is written, in whatever form;
-a missing one is empty. Where the answer is a letter, they compare letters.
+a missing one is empty. Where the reference is a letter, the mended columns compare letters; the published ones drop an
+A as an article.
 """
 
 from collections.abc import Sequence
@@ -92,13 +93,13 @@ def _accuracies(reading: Reading) -> list[Metric]:
 
 
 def _published_scores(reference: str, answer: str) -> dict[str, float]:
-    texts = llava_med.compared(reference, answer)
+    texts, mended = llava_med.compared(reference, answer), llava_med.compared_with_letters(reference, answer)
     polar = medevalkit.is_yes_no(reference)
     hit = llava_med.closed_as_published(texts)
     return {
         "token_f1": squad.token_f1(reference, answer),
         "exact_match": squad.exact_match(reference, answer),
-        "llava_med closed": llava_med.closed(texts),
+        "llava_med closed": llava_med.closed(mended),
         "llava_med closed published": hit,
         "llava_med left out": float(llava_med.speaks_as_published(texts) and not hit),
         "llava_med contained published": llava_med.contained_as_published(texts),

@@ -65,10 +65,11 @@ def _short_answer_metrics(reading: str) -> list[Metric]:
 
 def _published_scores(reference: str, answer: str) -> dict[str, float]:
     texts = llava_med.compared(reference, answer)
-    published, mended = llava_med.overlap_as_published(texts), llava_med.overlap(texts)
+    lettered = llava_med.compared_with_letters(reference, answer)
+    published, mended = llava_med.overlap_as_published(texts), llava_med.overlap(lettered)
     kit = medevalkit.open_scores(reference, answer)
     return {
-        "llava_med exact": llava_med.exact_match(texts),
+        "llava_med exact": llava_med.exact_match(lettered),
         "llava_med exact published": llava_med.exact_match_as_published(texts),
         "llava_med f1": mended.f1,
         "llava_med f1 published": published.f1,
@@ -76,9 +77,9 @@ def _published_scores(reference: str, answer: str) -> dict[str, float]:
         "llava_med precision published": published.precision,
         "llava_med recall": mended.recall,
         "llava_med recall published": published.recall,
-        "llava_med different": llava_med.recall_of_different_words(texts),
+        "llava_med different": llava_med.recall_of_different_words(lettered),
         "llava_med bleu": llava_med.bleu(texts),
-        "llava_med contained": llava_med.contained(texts),
+        "llava_med contained": llava_med.contained(lettered),
         "llava_med contained published": llava_med.contained_as_published(texts),
         "lmms_eval right": lmms_eval.right(reference, answer),
         "medevalkit exact": kit.exact_match,

@@ -24,6 +24,8 @@ def alternatives_in(question: str) -> tuple[str, ...]:
     head = head.rstrip(" ,")
     if not joined or not last or len(last) > _MOST_WORDS or re.search(r"[,?.;:]", " ".join(last)):
         return ()
+    if last[0].lower() == "not":  # "clear or not?" asks for yes or no
+        return ()
     if len(last) > 1:
         first = head.split()[-len(last) :]
         alike = len(first) == len(last) and squeezed(first[-1]) == squeezed(last[-1])

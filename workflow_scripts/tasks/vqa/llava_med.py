@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from workflow_scripts.tasks.vqa.bleu import bleu_1
+from workflow_scripts.tasks.vqa.letters import letters_marked
 
 _MARKS = ';/[]"{}()=+\\_->@<`,?!'
 _DIGITS_AND_COMMA = re.compile(r"\d,\d")
@@ -70,9 +71,14 @@ def normalised(text: str) -> str:
 
 
 def compared(reference: str, answer: str) -> Answers:
-    """What the scores below take."""
+    """What the published scores below take."""
     expected, given = normalised(reference.lower()), normalised(answer.lower())
     return Answers(expected, given, Counter(normalised(expected).split()), Counter(normalised(given).split()))
+
+
+def compared_with_letters(reference: str, answer: str) -> Answers:
+    """What the mended scores take: where the reference is a letter, the letter A is no article."""
+    return compared(*letters_marked(reference, answer))
 
 
 def exact_match_as_published(texts: Answers) -> float:

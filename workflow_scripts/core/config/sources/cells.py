@@ -25,7 +25,9 @@ class Cell(Section):
     bands: tuple[float, ...] = Field((), description="Limits between bands of a number: [18, 65] gives three.")
     values: dict[str, str] = Field({}, description="What values stand for, in whatever letter case.")
     otherwise: str | None = Field(
-        None, description="What values that `values` does not list stand for; null: the row goes to quarantine."
+        None,
+        description="What values that `values` does not list stand for; null: the row "
+        "goes to quarantine (of a group: the group is left out).",
     )
 
     @model_validator(mode="after")

@@ -65,7 +65,7 @@ class DicomDataset(DatasetEntry):
     burned_in: Literal["quarantine", "mask", "keep"] = Field(
         "quarantine",
         description="Images that may show text of a patient. mask: blacken what lies outside the regions of an "
-        "ultrasound image, and lines of text that are seen elsewhere.",
+        "ultrasound image, and lines of text that are seen elsewhere; volumes are never masked.",
     )
     implausible: Literal["quarantine", "keep"] = Field(
         "quarantine", description="CT whose values cannot be Hounsfield units."
@@ -94,4 +94,6 @@ class DicomDataset(DatasetEntry):
             raise ValueError("give the `path` of the table of questions")
         if questions.images or questions.study is not None or questions.case is not None:
             raise ValueError("`images`, `study` and `case` follow from the DICOM files; leave them out")
+        if questions.mark_shared_images:
+            raise ValueError("`mark_shared_images` compares files that the table names; leave it out")
         return questions

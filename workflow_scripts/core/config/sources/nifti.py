@@ -1,6 +1,6 @@
 """A folder of NIfTI volumes with a table beside them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -37,13 +37,15 @@ class NiftiDataset(TableDataset):
     frame: int | None = Field(
         None, ge=0, description="Which volume of a file of several, from 0; null: such a file goes to quarantine."
     )
-    slope: ColumnCell | None = Field(
-        None, description="What values are multiplied with after the header's own slope: a column, or a number."
+    slope: Annotated[float, Field(allow_inf_nan=False)] | ColumnCell | None = Field(
+        None, description="What values are multiplied with after the header's own slope: a number, or a column."
     )
-    intercept: ColumnCell | None = Field(None, description="What is added then.")
+    intercept: Annotated[float, Field(allow_inf_nan=False)] | ColumnCell | None = Field(
+        None, description="What is added then: a number, or a column."
+    )
 
     def columns(self) -> dict[str, list[tuple[str, ...]]]:
         """The columns that are read, those of slope and intercept among them."""
         cells = {"slope": self.slope, "intercept": self.intercept}
-        named = {key: cell.columns() for key, cell in cells.items() if cell is not None}
+        named = {key: cell.columns() for key, cell in cells.items() if isinstance(cell, ColumnCell)}
         return super().columns() | {key: columns for key, columns in named.items() if columns}

@@ -1,5 +1,6 @@
 """A table of questions or of labels: JSONL, JSON, CSV or Parquet, on disk or on the hub."""
 
+import re
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -14,12 +15,25 @@ from workflow_scripts.core.tasks import normalise_task, tasks
 FOLDERS = tuple(dict.fromkeys(SPLIT_FOLDERS.values()))
 """The split folders by their one name."""
 
+FOLDER_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9 ._()+-]*")
+"""A modality or a subset: it names a folder, and others could lead out of it."""
+
+ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 -]{0,24}")
+"""A role of an image; `slice 12` may follow, and the conversion takes 40 characters."""
+
 
 class TableImage(ColumnCell):
     """A column of images, or a path with columns in it ("images/{id}.png"), or a mapping of these keys."""
 
     role: str = Field("", description="Of the image in the row: current, prior, …")
     optional: bool = Field(False, description="Whether rows may lack it, as the first study lacks a prior.")
+
+    @field_validator("role")
+    @classmethod
+    def _that_the_prompt_can_say(cls, role: str) -> str:
+        if role and not ROLE.fullmatch(role):
+            raise ValueError(f"{role!r} is no role; expected up to 25 letters, digits, spaces and hyphens")
+        return role
 
 
 class TableLabels(Section):
@@ -58,6 +72,11 @@ class FurtherTable(Section):
 
     files: str = Field(description="Pattern of the one file.")
     on: tuple[str, ...] = Field(min_length=1, description="Columns that both tables have; they name one row of it.")
+
+    @field_validator("files")
+    @classmethod
+    def _below_the_folder(cls, pattern: str) -> str:
+        return _checked_pattern(pattern)
 
 
 class TableDataset(DatasetEntry):
@@ -118,6 +137,30 @@ class TableDataset(DatasetEntry):
     mark_shared_images: bool = Field(
         False, description="Give rows outside training the group `image_in_training`: whether a training row shows it."
     )
+
+    @field_validator("files")
+    @classmethod
+    def _below_the_folder(cls, files: Any) -> Any:
+        for patterns in files.values() if isinstance(files, dict) else [files]:
+            for pattern in patterns:
+                _checked_pattern(pattern)
+        return files
+
+    @field_validator("images_in")
+    @classmethod
+    def _that_can_be_looked_for(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            _checked_stars(pattern)
+        return patterns
+
+    @field_validator("modality", "subset")
+    @classmethod
+    def _that_name_folders(cls, cell: TextCell | None) -> TextCell | None:
+        stated = {*cell.values.values(), cell.otherwise, cell.constant()} - {None} if cell is not None else set()
+        for name in stated:
+            if not FOLDER_NAME.fullmatch(str(name)):
+                raise ValueError(f"{name!r} cannot name a folder; expected letters, digits, spaces and ._()+-")
+        return cell
 
     @model_validator(mode="before")
     @classmethod
@@ -192,6 +235,19 @@ class TableDataset(DatasetEntry):
         named |= {"where": [(column,) for column in {**self.where, **self.where_not}]}
         named |= {f"join.{number}.on": [(name,) for name in table.on] for number, table in enumerate(self.join)}
         return {key: columns for key, columns in named.items() if columns}
+
+
+def _checked_pattern(pattern: str) -> str:
+    """A pattern of tables below the folder of the entry; raises ValueError."""
+    if not pattern.strip() or pattern.startswith(("/", "~")) or ".." in pattern.split("/"):
+        raise ValueError(f"{pattern!r} is no pattern of files in the folder that `path` names, as train*.csv is")
+    return _checked_stars(pattern)
+
+
+def _checked_stars(pattern: str) -> str:
+    if any("**" in part and part != "**" for part in pattern.split("/")):
+        raise ValueError(f"{pattern!r}: ** stands for folders at any depth, and alone between slashes")
+    return pattern
 
 
 def _known_folder(place: str, folder: str) -> None:
