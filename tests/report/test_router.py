@@ -10,11 +10,12 @@ from tests.conftest import make_row
 from tests.report.rows import metric
 from workflow_scripts import ROOT
 from workflow_scripts.core.files import write_json
+from workflow_scripts.core.pages.texts import number_text
 from workflow_scripts.core.rows import MetricValue, Row
 from workflow_scripts.core.tables import write_rows
 from workflow_scripts.models.routing.rows import RoutedRow, RouterConfusion, RouterScore
 from workflow_scripts.report.router import write_router
-from workflow_scripts.report.tables import HeadlineRow, best_of, number_text
+from workflow_scripts.report.tables import HeadlineRow, best_of
 
 EXPERTS = ["counter", "=general"]
 

@@ -16,6 +16,7 @@ from workflow_scripts.cli.explain import explain
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.files import sha256_of_file
+from workflow_scripts.core.pages.texts import metric_label, number_text
 from workflow_scripts.core.rows import Comparison, MetricValue
 from workflow_scripts.core.tables import write_rows
 from workflow_scripts.report.escaping import latex_text, markdown_cell, shown, spreadsheet_cell
@@ -27,8 +28,6 @@ from workflow_scripts.report.tables import (
     judged_share,
     latex_table,
     markdown_table,
-    metric_label,
-    number_text,
     provenance_of,
     write_tables,
 )

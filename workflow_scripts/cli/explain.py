@@ -13,10 +13,11 @@ from typing import Any
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.files import sha256_of_file
+from workflow_scripts.core.pages.texts import metric_label
 from workflow_scripts.core.rows import MetricValue, Outcome
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.report.lineage import origins, read_object
-from workflow_scripts.report.tables import cell_text, metric_label, provenance_of
+from workflow_scripts.report.tables import cell_text, provenance_of
 
 
 def explain(table: Path, /, *, task: str, system: str, subset: str = "macro") -> str:

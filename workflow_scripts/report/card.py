@@ -12,11 +12,12 @@ from huggingface_hub import EvalResult, ModelCard
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import BadFile, write_text
+from workflow_scripts.core.pages.texts import metric_label
 from workflow_scripts.core.rows import MetricValue
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.report.escaping import markdown_cell
 from workflow_scripts.report.lineage import read_configuration, read_object
-from workflow_scripts.report.tables import markdown_table, metric_label
+from workflow_scripts.report.tables import markdown_table
 
 TASK_TYPE = "image-text-to-text"
 """What the hub calls questions on images."""

@@ -14,11 +14,12 @@ from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.scoring import Groups, Scoring
 from workflow_scripts.core.files import atomic, write_text
 from workflow_scripts.core.groups.rows import GroupGap, GroupValue
+from workflow_scripts.core.pages.texts import number_text
 from workflow_scripts.core.tables import read_table, rows_of
 from workflow_scripts.report.escaping import markdown_cell
 from workflow_scripts.report.grouping.lines import NAME, GapLine, GroupSection, ValueLine, group_sections
 from workflow_scripts.report.latex import TexCaption, TexCell, TexLine, gap_table, group_table
-from workflow_scripts.report.tables import number_text, without_formulas
+from workflow_scripts.report.tables import without_formulas
 
 
 def cell_parts(line: ValueLine, system: str) -> tuple[str, str, str]:

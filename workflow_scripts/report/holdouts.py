@@ -17,12 +17,13 @@ from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.files import write_text
 from workflow_scripts.core.groups.holdouts import Holdout
+from workflow_scripts.core.pages.texts import metric_label, number_text
 from workflow_scripts.core.rows import MetricValue
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.core.tasks import tasks
 from workflow_scripts.report.escaping import markdown_cell, shown, spreadsheet_cell
 from workflow_scripts.report.latex import TexCaption, TexCell, TexLine, holdout_table
-from workflow_scripts.report.tables import cell_parts, cell_text, metric_label, number_text
+from workflow_scripts.report.tables import cell_parts, cell_text
 
 NAME = 80
 """Characters of a value in a heading."""

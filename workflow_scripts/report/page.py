@@ -20,6 +20,7 @@ from workflow_scripts.core.config.scoring import Groups, PublishedNumbers, Scori
 from workflow_scripts.core.files import write_text
 from workflow_scripts.core.groups.rows import GroupGap, GroupValue
 from workflow_scripts.core.pages import inline_svg, render_page
+from workflow_scripts.core.pages.texts import metric_label, number_text
 from workflow_scripts.core.rows import (
     Agreement,
     AuditFinding,
@@ -67,7 +68,7 @@ from workflow_scripts.report.summary.published import published_lines
 from workflow_scripts.report.summary.seen import SeenRows, seen_cautions, seen_rows
 from workflow_scripts.report.summary.verdict import AgainstBaselines, Verdict, against_baselines, verdict_of
 from workflow_scripts.report.summary.weakest import weakest_subsets
-from workflow_scripts.report.tables import cell_parts, metric_label, number_text, published_parts
+from workflow_scripts.report.tables import cell_parts, published_parts
 
 TEMPLATE = "page.html.jinja"
 PAGE_STYLES = "page.css"

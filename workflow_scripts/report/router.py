@@ -15,12 +15,13 @@ from typing import Any
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import write_json, write_text
+from workflow_scripts.core.pages.texts import number_text
 from workflow_scripts.core.rows import MetricValue, Row
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.models.routing.rows import RoutedRow, RouterConfusion, RouterScore
 from workflow_scripts.report.escaping import spreadsheet_cell
 from workflow_scripts.report.lineage import read_object
-from workflow_scripts.report.tables import headline, number_text
+from workflow_scripts.report.tables import headline
 
 ALL = "all"
 """The class of the lines over all rows."""

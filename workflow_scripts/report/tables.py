@@ -17,6 +17,7 @@ from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.scoring import PublishedNumbers, Scoring
 from workflow_scripts.core.files import atomic, write_json, write_text
 from workflow_scripts.core.metrics import NOTES, Note
+from workflow_scripts.core.pages.texts import metric_label, number_text
 from workflow_scripts.core.provenance import write_provenance
 from workflow_scripts.core.rows import Comparison, MetricValue
 from workflow_scripts.core.tables import read_rows, read_table, rows_of
@@ -59,11 +60,6 @@ class HeadlineRow:
     def label(self) -> str:
         """The metric with its judge, and an arrow that points to what is better."""
         return f"{metric_label(self.metric, self.judge)} {'↑' if self.direction == 'higher' else '↓'}"
-
-
-def metric_label(metric: str, judge: str | None) -> str:
-    """A metric as a reader sees it: `crimson (judge)`, or its bare name where no judge is asked."""
-    return metric if judge is None else f"{metric} ({judge})"
 
 
 def headline(values: Iterable[MetricValue], systems: Sequence[str]) -> list[HeadlineRow]:
@@ -135,13 +131,6 @@ def judged_share(cell: MetricValue) -> str:
     """The share of valid rows, with the judge's abstentions and invalid replies, if any: `80% (2 abstained)`."""
     faults = ", ".join(f"{count} {name}" for count, name in judge_faults(cell))
     return f"{cell.valid_share:.0%}" + (f" ({faults})" if faults else "")
-
-
-def number_text(value: float) -> str:
-    """Three decimals below ten, one up to ten thousand, powers of ten beyond."""
-    if abs(value) >= 1e4:
-        return f"{value:.2g}"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def markdown_table(values: Iterable[MetricValue], systems: Sequence[str]) -> str:

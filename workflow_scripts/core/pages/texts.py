@@ -1,4 +1,4 @@
-"""Texts of others on a page: what turns their direction is seen, and long ones are cut."""
+"""Texts on pages and in tables: metrics and numbers as readers see them; texts of others, cut, and with their turns shown."""
 
 import re
 
@@ -22,3 +22,15 @@ def visible_directions(text: str) -> str:
 def cut(text: str, length: int) -> str:
     """`text`, cut where it is longer than `length` characters; then it says how long it is."""
     return text if len(text) <= length else f"{text[:length]} … ({len(text):,} characters)"
+
+
+def metric_label(metric: str, judge: str | None) -> str:
+    """A metric as a reader sees it: `crimson (judge)`, or its bare name where no judge is asked."""
+    return metric if judge is None else f"{metric} ({judge})"
+
+
+def number_text(value: float) -> str:
+    """Three decimals below ten, one up to ten thousand, powers of ten beyond."""
+    if abs(value) >= 1e4:
+        return f"{value:.2g}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"

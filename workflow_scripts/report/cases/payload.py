@@ -17,13 +17,13 @@ from markupsafe import Markup
 
 from workflow_scripts.core.answers import final_answer
 from workflow_scripts.core.pages import cut, script_json
+from workflow_scripts.core.pages.texts import metric_label
 from workflow_scripts.core.rows import JudgedFinding, Outcome, Row
 from workflow_scripts.report.cases.boxes import RowBoxes, has_boxes, image_of_boxes, reference_boxes, row_boxes
 from workflow_scripts.report.cases.findings import ReportDetails
 from workflow_scripts.report.cases.images import StoredImages
 from workflow_scripts.report.cases.scores import LEVELS, Key, RowScores
 from workflow_scripts.report.summary.seen import SeenRows
-from workflow_scripts.report.tables import metric_label
 from workflow_scripts.tasks.report.metrics import EFFICACY_COUNTS
 
 CHUNK = 200

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from workflow_scripts.core.groups.rows import NOT_STATED, GroupGap, GroupValue
+from workflow_scripts.core.pages.texts import metric_label, number_text
 from workflow_scripts.core.tasks import tasks
 from workflow_scripts.report.escaping import shown
 from workflow_scripts.report.summary.verdict import LEVEL
-from workflow_scripts.report.tables import metric_label, number_text
 
 NAME = 80
 """Characters of a value that are shown."""

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from workflow_scripts.core.pages.texts import metric_label
 from workflow_scripts.core.rows import Agreement, LeftOutRow, MetricValue, Prediction, Row
 from workflow_scripts.core.tasks import tasks
-from workflow_scripts.report.tables import JUDGED, metric_label
+from workflow_scripts.report.tables import JUDGED
 
 CHEST_XRAY = frozenset({"xray", "cxr", "chestxray"})
 """Modalities whose reports CRIMSON and GREEN were validated on, lower case without signs."""

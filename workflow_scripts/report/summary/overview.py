@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from workflow_scripts.core.metrics import NOTES
+from workflow_scripts.core.pages.texts import number_text
 from workflow_scripts.core.rows import Comparison, MetricValue, Row
 from workflow_scripts.report.summary.verdict import Change, change_of, comparison_of
-from workflow_scripts.report.tables import JUDGED, HeadlineRow, cell_parts, headline, judged_share, number_text
+from workflow_scripts.report.tables import JUDGED, HeadlineRow, cell_parts, headline, judged_share
 
 CHANGES: dict[Change, str] = {
     "better": "better",
