@@ -1,4 +1,4 @@
-"""Texts on pages and in tables: metrics and numbers as readers see them; texts of others, cut, and with their turns shown."""
+"""Texts on pages and in tables: metrics and numbers as readers see them; texts of others, cut and without turns."""
 
 import re
 
