@@ -8,6 +8,8 @@ import torch
 import triton
 import triton.language as tl
 
+from workflow_scripts.models.inference_kernels import norm_rope
+
 
 @triton.jit
 def _inverse_root(x, size, eps):
@@ -93,27 +95,6 @@ class AddNorm(torch.autograd.Function):
 
 
 @triton.jit
-def _norm_rope(x, weight, cos, sin, y, tokens, eps, HEADS: tl.constexpr, HALF: tl.constexpr):
-    token = tl.program_id(0).to(tl.int64)  # of all rows
-    row, place = token // tokens, token % tokens
-    head, column = tl.arange(0, HEADS)[:, None], tl.arange(0, HALF)[None, :]
-    source = x + token * HEADS * HALF * 2 + head * HALF * 2 + column
-    first, second = tl.load(source).to(tl.float32), tl.load(source + HALF).to(tl.float32)
-    mean = (tl.sum(first * first, 1) + tl.sum(second * second, 1)) / (HALF * 2)
-    scale = tl.rsqrt(mean + eps)[:, None]
-    # Rounded where the model rounds: after the norm.
-    kind = y.dtype.element_ty
-    first = (first * scale * (1 + tl.load(weight + column).to(tl.float32))).to(kind).to(tl.float32)
-    second = (second * scale * (1 + tl.load(weight + HALF + column).to(tl.float32))).to(kind).to(tl.float32)
-    angle = token * HALF * 2 + column
-    cos_1, cos_2 = tl.load(cos + angle).to(tl.float32), tl.load(cos + angle + HALF).to(tl.float32)
-    sin_1, sin_2 = tl.load(sin + angle).to(tl.float32), tl.load(sin + angle + HALF).to(tl.float32)
-    target = y + ((row * HEADS + head) * tokens + place) * HALF * 2 + column
-    tl.store(target, first * cos_1 - second * sin_1)
-    tl.store(target + HALF, second * cos_2 + first * sin_2)
-
-
-@triton.jit
 def _norm_rope_back(
     grad, x, weight, cos, sin, grad_x, tokens, eps, grad_row, grad_head, grad_token, HEADS: tl.constexpr,
     HALF: tl.constexpr,
@@ -146,13 +127,10 @@ class NormRope(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, eps, cos, sin, heads):
-        rows, tokens, size = x.shape
-        x, cos, sin, width = x.contiguous(), cos.contiguous(), sin.contiguous(), size // heads
-        y = torch.empty(rows, heads, tokens, width, dtype=x.dtype, device=x.device)
-        _norm_rope[(rows * tokens,)](x, weight, cos, sin, y, tokens, eps, heads, width // 2, num_warps=4)
+        x, cos, sin = x.contiguous(), cos.contiguous(), sin.contiguous()
         ctx.save_for_backward(x, weight, cos, sin)
         ctx.eps, ctx.heads = eps, heads
-        return y
+        return norm_rope(x, weight, eps, cos, sin, heads)
 
     @staticmethod
     def backward(ctx, grad):
