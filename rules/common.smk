@@ -11,7 +11,9 @@ from workflow_scripts.cache.given_files import identity_of_file
 from workflow_scripts.core.config.datasets import CONVERTED, PREPARED, HubDataset, LocalDataset, SyntheticDataset
 from workflow_scripts.core.config.models import SyntheticModel
 from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.config.systems import BaselineSystem, ImportedSystem, ModelSystem, RoutedSystem
+from workflow_scripts.core.config.systems.entry import BaselineSystem, ImportedSystem
+from workflow_scripts.core.config.systems.model import ModelSystem
+from workflow_scripts.core.config.systems.routed import RoutedSystem
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
 from workflow_scripts.core.files import BadFile, temporary_folder
 from workflow_scripts.core.groups.holdouts import held_out_by

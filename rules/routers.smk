@@ -1,6 +1,8 @@
 """What the rules ask of routed systems."""
 
-from workflow_scripts.core.config.systems import ModelSystem, TextEncoder
+from workflow_scripts.core.config.systems.model import ModelSystem
+
+from workflow_scripts.core.config.systems.routed import TextEncoder
 
 
 def base_of_route(system):

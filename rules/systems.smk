@@ -2,7 +2,7 @@
 
 from workflow_scripts.core.config.models import READS_NO_IMAGES
 from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.config.systems import ModelSystem
+from workflow_scripts.core.config.systems.model import ModelSystem
 from workflow_scripts.infer.shards import finished_shards
 from workflow_scripts.tasks.boxes.model_sizes import OF_RESIZED_IMAGES
 

@@ -32,7 +32,7 @@ from IPython.display import HTML, SVG, display  # noqa: E402
 from PIL import ImageDraw, ImageFont  # noqa: E402
 
 from workflow_scripts.core.config.datasets import LocalDataset  # noqa: E402
-from workflow_scripts.core.config.systems import ModelSystem  # noqa: E402
+from workflow_scripts.core.config.systems.model import ModelSystem  # noqa: E402
 from workflow_scripts.core.config.workflow import Configuration, read_configuration  # noqa: E402
 from workflow_scripts.core.images import open_image  # noqa: E402
 from workflow_scripts.core.rows import Row  # noqa: E402

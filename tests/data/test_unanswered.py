@@ -8,7 +8,7 @@ from tests.data.roots import OPTIONS, convert_rows, converted, png, pngs, row, w
 from tests.data.test_convert import assert_conserved
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.datasets import Split
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.config.workflow import Inference
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import write_rows

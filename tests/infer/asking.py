@@ -2,7 +2,7 @@
 
 import sys
 
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.rows import Prediction
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.infer.ask import ask

@@ -22,7 +22,7 @@ from tests.conftest import make_row
 from tests.infer.asking import LIMITS, command, run
 from workflow_scripts import ROOT
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.core.images import decode_image
 from workflow_scripts.core.requests import Request, RequestImage

@@ -8,7 +8,7 @@ from tests.score.conftest import row as any_row
 from workflow_scripts.cache.fingerprints import sources
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.models import BoxForm
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.rows import Box, ExpectedFormat, Image, Instance, Outcome, Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.infer.answer import GroupMember, answer

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from tests.conftest import make_row
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.infer.ask import check_markup
 from workflow_scripts.infer.requests import requests_of
 from workflow_scripts.models.loading import load

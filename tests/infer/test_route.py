@@ -11,7 +11,7 @@ from tests.score.conftest import LETTER, box, one_of_each, prediction, row
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.judges import JudgeSection, RuleBasedJudge
 from workflow_scripts.core.config.scoring import Scoring
-from workflow_scripts.core.config.systems import Route
+from workflow_scripts.core.config.systems.routed import Route
 from workflow_scripts.core.metrics import ROW_SCORE
 from workflow_scripts.core.rows import ExpectedFormat, MetricValue, Prediction, Row, RowFact
 from workflow_scripts.core.tables import read_rows, write_rows

@@ -8,7 +8,7 @@ import pytest
 
 from tests.data.phantom import phantom
 from workflow_scripts.core.config.recipes import Lora, Recipe
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.rows import ExpectedFormat, Image, Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows

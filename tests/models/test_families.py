@@ -13,7 +13,7 @@ from tests.models import tiny
 from workflow_scripts.cache.fingerprints import sources
 from workflow_scripts.core.config.models import READS_NO_IMAGES, Family, HubModel
 from workflow_scripts.core.config.recipes import Lora, Recipe
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.rows import Image, Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows

@@ -13,7 +13,7 @@ from tokenizers import AddedToken
 
 from tests.conftest import make_row
 from tests.models.tiny.paligemma2 import build_processor
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.rows import Prediction, QuarantinedRow, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.infer.answer import GroupMember, answer

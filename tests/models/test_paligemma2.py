@@ -14,7 +14,7 @@ from tests.models.tiny.paligemma2 import PATCHES, WIDTH, build
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.models import SyntheticModel
 from workflow_scripts.core.config.recipes import Lora, Recipe
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.images import open_image
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows

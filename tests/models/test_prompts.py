@@ -10,7 +10,7 @@ from tests.infer.asking import run
 from tests.models import tiny
 from tests.models.test_families import FAMILIES, IN_CI
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tables import write_rows
 from workflow_scripts.data.sft import conversation

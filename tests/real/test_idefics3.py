@@ -18,7 +18,7 @@ from tests.conftest import make_row
 from tests.models.tiny.idefics3 import MARKS, PATCH, TEMPLATE, TILE, TOKENS
 from tests.real.checkpoint import INSTALL, absent_modules, converted
 from workflow_scripts.core.config.recipes import Lora, Recipe
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.rows import ExpectedFormat, Image, Option, Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows

@@ -18,7 +18,8 @@ from workflow_scripts import ROOT
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.engines import Container, Inference
 from workflow_scripts.core.config.sources.entry import Policies
-from workflow_scripts.core.config.systems import Prompt, Route
+from workflow_scripts.core.config.systems.model import Prompt
+from workflow_scripts.core.config.systems.routed import Route
 from workflow_scripts.core.config.workflow import ConfigurationError, load_configuration
 from workflow_scripts.core.files import BadFile, sha256_of_file
 from workflow_scripts.core.rows import Convention

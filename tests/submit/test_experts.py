@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import make_row
-from workflow_scripts.core.config.systems import Prompt, Route
+from workflow_scripts.core.config.systems.model import Prompt
+from workflow_scripts.core.config.systems.routed import Route
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.infer.answer import GroupMember, answer

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from tests.score.conftest import row as any_row
 from workflow_scripts.core.config.models import BOX_CONVENTIONS, BoxForm, HubModel
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import Box, ExpectedFormat, Instance, Prediction
 from workflow_scripts.infer.requests import requests_of

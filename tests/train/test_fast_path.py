@@ -6,7 +6,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from workflow_scripts.core.config.recipes import Lora, Recipe
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.models.loading import Loaded, load

@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 
 from tests.conftest import make_row
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
 from workflow_scripts.train.preflight import check_adapter, check_batch, check_rows

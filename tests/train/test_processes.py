@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from workflow_scripts import ROOT
 from workflow_scripts.core.config.recipes import Lora, Recipe
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.core.training_rows import TrainingStep
 

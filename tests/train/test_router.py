@@ -15,7 +15,7 @@ from tests.train.text_encoder import write_encoder
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.models import Checkpoint
 from workflow_scripts.core.config.scoring import Scoring
-from workflow_scripts.core.config.systems import Route
+from workflow_scripts.core.config.systems.routed import Route
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.recipes import Evaluation, Lora, Recipe
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.images import BadImage
 from workflow_scripts.core.tables import read_rows

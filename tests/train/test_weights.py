@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import make_row
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.recipes import Evaluation, Lora, Recipe, Sampling
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.config.workflow import Publication
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import Row

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from workflow_scripts import ROOT
 from workflow_scripts.core.config.judges import CheckpointJudge, ServerJudge
-from workflow_scripts.core.config.systems import ModelSystem
+from workflow_scripts.core.config.systems.model import ModelSystem
 from workflow_scripts.core.config.workflow import Configuration
 from workflow_scripts.judges.prompt_files import FILES
 

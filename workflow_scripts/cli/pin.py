@@ -15,7 +15,7 @@ from workflow_scripts.core.config.datasets import HubDataset
 from workflow_scripts.core.config.judges import CheckpointJudge
 from workflow_scripts.core.config.models import HubModel
 from workflow_scripts.core.config.section import MOVING
-from workflow_scripts.core.config.systems import ModelSystem
+from workflow_scripts.core.config.systems.model import ModelSystem
 from workflow_scripts.core.config.workflow import Configuration, ConfigurationError, read_configuration
 from workflow_scripts.core.files import BadFile, read_json, write_text
 

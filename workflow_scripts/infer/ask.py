@@ -10,7 +10,7 @@ from workflow_scripts.cache.fingerprints import identity
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.models import DATASETS_FORM, BoxForm
 from workflow_scripts.core.config.section import canonical_json
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.engines.server.client import OpenAIServer

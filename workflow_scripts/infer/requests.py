@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.requests import Request, RequestImage
 from workflow_scripts.core.rows import Row
 from workflow_scripts.models.prompts import chat_of

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from workflow_scripts.core.command import Refused, run_step
-from workflow_scripts.core.config.systems import Route
+from workflow_scripts.core.config.systems.routed import Route
 from workflow_scripts.core.metrics import ROW_SCORE
 from workflow_scripts.core.rows import Prediction, Row, RowFact
 from workflow_scripts.core.tables import read_rows, write_rows

@@ -20,7 +20,8 @@ from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.models import DATASETS_FORM, BoxForm
 from workflow_scripts.core.config.section import Section, canonical_json
 from workflow_scripts.core.config.sources.entry import Policies
-from workflow_scripts.core.config.systems import Prompt, Route
+from workflow_scripts.core.config.systems.model import Prompt
+from workflow_scripts.core.config.systems.routed import Route
 from workflow_scripts.core.files import BadFile, sha256_of_file, write_json, write_text
 from workflow_scripts.core.rows import Convention
 from workflow_scripts.core.tables import read_rows

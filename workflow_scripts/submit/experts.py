@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from workflow_scripts.core.command import run_step
-from workflow_scripts.core.config.systems import Route
+from workflow_scripts.core.config.systems.routed import Route
 from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.models.routing.choice import by_question

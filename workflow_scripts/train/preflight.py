@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.rows import Row
 from workflow_scripts.models.families.family import Size
 from workflow_scripts.models.loading import Loaded

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.rows import Row
 from workflow_scripts.models.families.family import Size, arguments
 from workflow_scripts.models.loading import Loaded

@@ -19,7 +19,7 @@ from workflow_scripts.cache.store import EntryStore, put_in_place, unfinished
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.models import DATASETS_FORM, BoxForm
 from workflow_scripts.core.config.recipes import Recipe
-from workflow_scripts.core.config.systems import Prompt
+from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.files import sha256_of_file, write_json
 from workflow_scripts.core.provenance import write_provenance
 from workflow_scripts.core.rows import Row

@@ -11,7 +11,7 @@ from workflow_scripts.core.config.models import HubModel
 from workflow_scripts.core.config.sources.entry import DatasetEntry
 from workflow_scripts.core.config.sources.joined import faults_of_joins
 from workflow_scripts.core.config.sources.table import TableDataset
-from workflow_scripts.core.config.systems import ImportedSystem
+from workflow_scripts.core.config.systems.entry import ImportedSystem
 from workflow_scripts.core.manifest import SPLIT_FOLDERS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from workflow_scripts.core.config.section import Name, Section
-from workflow_scripts.core.config.systems import ModelSystem, Prompt
+from workflow_scripts.core.config.systems.model import ModelSystem, Prompt
 
 Targets = Literal["language", "attention", "all-linear"]
 

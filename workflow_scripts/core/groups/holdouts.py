@@ -10,7 +10,8 @@ from pydantic import Field, WithJsonSchema, field_validator
 from workflow_scripts.core.config.datasets import Folder, Split
 from workflow_scripts.core.config.scoring import GroupName
 from workflow_scripts.core.config.section import Name, Section
-from workflow_scripts.core.config.systems import BaselineSystem, ModelSystem
+from workflow_scripts.core.config.systems.entry import BaselineSystem
+from workflow_scripts.core.config.systems.model import ModelSystem
 
 VALUES = {
     "anyOf": [

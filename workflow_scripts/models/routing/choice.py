@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from workflow_scripts.core.command import Refused
-from workflow_scripts.core.config.systems import Route, TextEncoder
+from workflow_scripts.core.config.systems.routed import Route, TextEncoder
 from workflow_scripts.core.rows import Row
 from workflow_scripts.models.routing.classifier import (
     DESCRIPTION,

@@ -15,13 +15,9 @@ from workflow_scripts.core.config.datasets import HubDataset, SyntheticDataset
 from workflow_scripts.core.config.judges import CheckpointJudge, RecordedJudge, RuleBasedJudge, ServerJudge
 from workflow_scripts.core.config.models import HubModel
 from workflow_scripts.core.config.recipes import Recipe
-from workflow_scripts.core.config.systems import (
-    BaselineSystem,
-    ImportedSystem,
-    ModelSystem,
-    RoutedSystem,
-    TextEncoder,
-)
+from workflow_scripts.core.config.systems.entry import BaselineSystem, ImportedSystem
+from workflow_scripts.core.config.systems.model import ModelSystem
+from workflow_scripts.core.config.systems.routed import RoutedSystem, TextEncoder
 from workflow_scripts.core.config.workflow import Configuration
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.provenance import circumstances

@@ -1,0 +1,1 @@
+"""The entries of `systems`: one module a kind, and their union."""

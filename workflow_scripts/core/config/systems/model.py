@@ -1,0 +1,123 @@
+"""A model that is compared: as it is, tuned by a recipe, or with a published adapter."""
+
+import re
+
+from pydantic import Field, field_validator, model_validator
+
+from workflow_scripts.core.config.models import Checkpoint, HubModel, Model
+from workflow_scripts.core.config.section import MOVING, Name, Section
+from workflow_scripts.core.tasks import tasks
+
+
+class Prompt(Section):
+    """Words around the question; the same in training and inference."""
+
+    system: str | None = Field(None, description="System prompt; null for none.")
+    by_task: dict[str, str | None] = Field(
+        {}, description="System prompts of single tasks, in place of `system`: {TASK: text, or null for none}."
+    )
+
+    @field_validator("by_task")
+    @classmethod
+    def _known_tasks(cls, prompts: dict[str, str | None]) -> dict[str, str | None]:
+        for name in prompts:
+            if name not in tasks():
+                raise ValueError(f"{name!r} is not a task; allowed: {', '.join(tasks())}")
+        return prompts
+
+    def of(self, task: str) -> str | None:
+        """The system prompt of a row of `task`; None for none."""
+        return self.by_task.get(task, self.system)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text that some row is prompted with."""
+        return tuple(text for text in (self.system, *self.by_task.values()) if text is not None)
+
+
+_ON_THE_HUB = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)@(?P<revision>[0-9a-f]{40}|main)")
+
+
+class ModelSystem(Section):
+    """A model as it is, tuned by a recipe on a split, or with an adapter that somebody published."""
+
+    model: Name = Field(description="Name from `models`.")
+    recipe: Name | None = Field(None, description="Name from `recipes`; null is the base model.")
+    train: Name | None = Field(None, description="Split to tune on; needed with a recipe.")
+    adapter: str | None = Field(
+        None,
+        description="Published LoRA adapter, in place of a recipe: OWNER/NAME@REVISION on the hub, REVISION being a "
+        "full commit, or `main`, which is resolved and recorded; or a local folder.",
+    )
+    prompt: Prompt = Prompt()
+    constrained: bool = Field(False, description="Let a grammar of the expected format bound every answer.")
+    engine: Name | None = Field(None, description="Name from `engines`; null loads the model in the job itself.")
+    served_as: str | None = Field(None, description="What the engine's server calls this model or adapter.")
+
+    @model_validator(mode="after")
+    def _tuned_on_something(self) -> "ModelSystem":
+        if (self.recipe is None) != (self.train is None):
+            raise ValueError("recipe and train go together: set both to tune, or neither for the base model")
+        if (self.engine is None) != (self.served_as is None):
+            raise ValueError("engine and served_as go together: set both for a model behind a server, or neither")
+        if self.constrained and self.engine is not None:
+            raise ValueError("constrained needs the model in the job itself: leave out engine, or constrained")
+        return self
+
+    @model_validator(mode="after")
+    def _published_adapter(self) -> "ModelSystem":
+        if self.adapter is None:
+            return self
+        if self.recipe is not None:
+            raise ValueError("adapter stands for weights that are published: leave out recipe and train, or adapter")
+        if self.engine is not None:
+            raise ValueError(
+                "adapter needs the model in the job itself, since nothing shows whether a server took the adapter "
+                "whole: leave out engine and served_as, or let the server hold full weights, an entry of `models`"
+            )
+        a_path = self.adapter.startswith(("/", "~", ".")) or "@" not in self.adapter
+        if not a_path and not _ON_THE_HUB.fullmatch(self.adapter):
+            raise ValueError(
+                f"adapter: {self.adapter!r} is not OWNER/NAME@REVISION, REVISION being a full commit (40 hexadecimal "
+                f"digits) or `{MOVING}`"
+            )
+        return self
+
+    def adapter_to_fetch(self, model: Model) -> Checkpoint | None:
+        """What is fetched of a published adapter that is put on `model`; None where there is none."""
+        if self.adapter is None:
+            return None
+        base = model.to_fetch() if isinstance(model, HubModel) else None
+        on_the_hub = _ON_THE_HUB.fullmatch(self.adapter)
+        return Checkpoint(
+            family="adapter",
+            checkpoint=on_the_hub["repo"] if on_the_hub else self.adapter,
+            revision=on_the_hub["revision"] if on_the_hub else None,
+            base=None if base is None or base.local else base.checkpoint,
+        )
+
+    def fault_of_serving(self, name: str, model: Model) -> str | None:
+        """Why a server cannot answer as the system `name`, where it holds `model`; None where it can."""
+        if self.engine is None or not isinstance(model, HubModel):
+            return None
+        if model.image.squares:
+            key = "size" if model.image.size is not None else "pad"
+            return (
+                f"systems.{name}.engine: a server prepares images by itself, and models.{self.model}.image.{key} would "
+                "not hold there; answer without an engine, or name a model without it"
+            )
+        if model.revision == MOVING:
+            return (
+                f"models.{self.model}.revision: `{MOVING}` moves, and answers behind a server are those of a commit; "
+                "write the full commit of what it holds"
+            )
+        return None
+
+    def fault_of_grammar(self, name: str, model: Model) -> str | None:
+        """Why no grammar can bound the answers of the system `name`, where `model` answers; None where one can."""
+        if not self.constrained or model.box_form.convention is None:
+            return None
+        return (
+            f"systems.{name}.constrained: grammars bound boxes in the dataset's form, and models.{self.model}.boxes is "
+            "native; leave out constrained, or name a model with `boxes: dataset`"
+        )
