@@ -7,14 +7,16 @@ Paths below the results folder follow one grammar:
     features/{model}/{split}/index.parquet
     systems/{system}/     adapter/, history.parquet, samples.parquet, card/README.md, router/; selection.json of a sweep;
                           on request merged/, published.json
+    shots/{split}/{system}.parquet, the answered rows that it shows, and {system}.features.parquet
     predictions/{split}/{system}.parquet, its shards in {group}/, {system}.unmatched.parquet, {system}.json
     scores/{split}/       judgements/{judge}.{shard}.parquet, metrics, comparisons, experts;
                           {system}/ outcomes, report scores, router
+    saliency/{split}/     {system}/{entry}/ maps, facts; values (.parquet)
     report/{split}/       table (.csv, .md, .tex, .provenance.json), results.json, methods.md, router.csv, groups (.csv,
-                          .md, .tex), group_gaps.csv, index.html with images/ and figures/
+                          .md, .tex), group_gaps.csv, saliency.csv, index.html with images/ and figures/
     holdouts/{holdout}/   table (.csv, .md, .tex): what was held out in turns, side by side
     container/{system}/   what an image for a challenge is built from, on request
-    store/                cache keyed by content: features, adapters, answers, judgements
+    store/                cache keyed by content: features, adapters, answers, judgements, maps
     configuration.json    of the last run that was started
 """
 
@@ -57,7 +59,9 @@ include: "rules/models.smk"
 include: "rules/features.smk"
 include: "rules/train.smk"
 include: "rules/infer.smk"
+include: "rules/encoders.smk"
 include: "rules/score.smk"
+include: "rules/saliency.smk"
 include: "rules/report.smk"
 include: "rules/submit.smk"
 
@@ -83,6 +87,7 @@ rule all:
         expand(f"{R}/report/{{split}}/table.md", split=CONFIG.evaluate),
         expand(f"{R}/report/{{split}}/figures", split=CONFIG.evaluate),
         expand(f"{R}/report/{{split}}/groups.md", split=CONFIG.evaluate if GROUPS else []),
+        expand(f"{R}/report/{{split}}/saliency.csv", split=EXPLAINED),
         expand(f"{R}/systems/{{system}}/card/README.md", system=TUNED),
         [
             f"{R}/scores/{split}/{system}/findings.parquet"

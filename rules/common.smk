@@ -11,6 +11,7 @@ from workflow_scripts.cache.given_files import identity_of_file
 from workflow_scripts.core.config.datasets import CONVERTED, PREPARED, HubDataset, LocalDataset, SyntheticDataset
 from workflow_scripts.core.config.models import SyntheticModel
 from workflow_scripts.core.config.section import canonical_json
+from workflow_scripts.core.config.systems.encoder import EncoderSystem
 from workflow_scripts.core.config.systems.entry import BaselineSystem, ImportedSystem
 from workflow_scripts.core.config.systems.model import ModelSystem
 from workflow_scripts.core.config.systems.routed import RoutedSystem
@@ -48,6 +49,8 @@ CLASSIFIED = [name for name, route in ROUTED.items() if route.by == "classifier"
 ORACLES = [name for name, route in ROUTED.items() if route.by == "oracle"]
 LOADED = [name for name, s in CONFIG.systems.items() if isinstance(s, ModelSystem) and s.engine is None]
 CHECKPOINTS = CONFIG.checkpoints()
+# Text encoders that are tuned and answer; their logs are shown as those of other tuned systems.
+ENCODERS = {name: entry for name, entry in CONFIG.systems.items() if isinstance(entry, EncoderSystem)}
 # What sources say of their rows, by which scores are shown too.
 GROUPS = list(CONFIG.groups.columns)
 # Systems that trained without one hospital are evaluated on that one alone.

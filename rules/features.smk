@@ -31,3 +31,22 @@ rule features_extract:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.features.extract"
         " --split {input.split:q} --root {params.root:q} --model {input.record:q} --index {output.index:q}"
         " --store {resources.store:q} --batch {resources.batch} --threads {threads} 2>&1 | tee {log:q}"
+
+
+use rule features_extract as features_extract_shots with:
+    input:
+        split=f"{R}/shots/{{split}}/{{system}}.parquet",
+        record=lambda w: f"{R}/models/{CONFIG.systems[w.system].model}.json",
+    output:
+        index=f"{R}/shots/{{split}}/{{system}}.features.parquet",
+    log:
+        f"{R}/logs/features_extract/{{split}}.{{system}}.shots.log",
+    benchmark:
+        f"{R}/benchmarks/features_extract/{{split}}.{{system}}.shots.tsv"
+    wildcard_constraints:
+        system=of_models(lambda system: system.shots is not None),
+    params:
+        code=code_by_family("workflow_scripts.features.extract"),
+        root=lambda w: root_of(CONFIG.splits[CONFIG.systems[w.system].shots.train].dataset),
+    message:
+        "Computing vision features of the shots of {wildcards.system} for {wildcards.split} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"

@@ -5,7 +5,37 @@ scattergather:
     infer=CONFIG.inference.shards,
 
 
+# Of these, what a larger batch changes is known to be rounding.
+GREEDY = [name for name in LOADED if CONFIG.systems[name].samples is None]
 MAX_NEW_TOKENS = [str(word) for pair in CONFIG.inference.max_new_tokens.items() for word in pair]
+
+
+rule infer_shots:
+    """Draw the answered rows of a training split that stand before the questions of a scored one."""
+    input:
+        split=f"{R}/splits/{{split}}/rows.parquet",
+        train=lambda w: f"{R}/splits/{CONFIG.systems[w.system].shots.train}/rows.parquet",
+    output:
+        shots=f"{R}/shots/{{split}}/{{system}}.parquet",
+    log:
+        f"{R}/logs/infer_shots/{{split}}.{{system}}.log",
+    benchmark:
+        f"{R}/benchmarks/infer_shots/{{split}}.{{system}}.tsv"
+    wildcard_constraints:
+        system=of_models(lambda system: system.shots is not None),
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        code=code("workflow_scripts.infer.shots"),
+        shots=lambda w: CONFIG.systems[w.system].shots.spec(),
+    message:
+        "Drawing the shots of {wildcards.system} for {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.infer.shots --split {input.split:q} --train {input.train:q} --shots {params.shots:q}"
+        " --out {output.shots:q} 2>&1 | tee {log:q}"
 
 
 rule infer_answer:
@@ -30,16 +60,17 @@ rule infer_answer:
         runtime=growing(per_model(lambda gpus: 240 if gpus else 20)),
         batch=per_model(lambda gpus: 1024 if gpus else 64),
         images=lambda w: images_in_words(w.group.split("+")),
+        prompts=lambda w: prompts_in_words(w.group.split("+")),
         tmpdir=TMPDIR,
         store=f"{STORE}/answers",
     params:
         code=code_by_family("workflow_scripts.infer.answer"),
         root=root_of_split(),
         features=features_option,
-        members=with_signature(lambda w: [canonical_json(member(system)) for system in w.group.split("+")]),
+        members=with_signature(lambda w: [canonical_json(member(system, w.split)) for system in w.group.split("+")]),
         max_new_tokens=MAX_NEW_TOKENS,
     message:
-        "Answering {wildcards.split} with {wildcards.group}, shard {wildcards.scatteritem}, {resources.images} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
+        "Answering {wildcards.split} with {wildcards.group}, shard {wildcards.scatteritem}, {resources.images}{resources.prompts} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.infer.answer"
         " --split {input.split:q} --shard {wildcards.scatteritem:q} --model {input.record:q} --root {params.root:q}"
@@ -54,6 +85,7 @@ rule infer_ask:
         split=f"{R}/splits/{{split}}/rows.parquet",
         adapter=lambda w: adapter_of(w.system),
         record=lambda w: record_of_served(w.system),
+        shots=lambda w: shots_of([w.system], w.split),
     output:
         shard=f"{R}/predictions/{{split}}/{{system}}/{{scatteritem}}.parquet",
     log:
@@ -73,6 +105,7 @@ rule infer_ask:
         retries=lambda w: engine_of(w).retries,
         url=lambda w: engine_of(w).url,
         token_variable=lambda w: engine_of(w).token_variable or "",
+        prompts=lambda w: prompts_in_words([w.system]),
         store=f"{STORE}/answers",
     params:
         code=code("workflow_scripts.infer.ask"),
@@ -84,13 +117,14 @@ rule infer_ask:
         boxes=lambda w: boxes_option(CONFIG.systems[w.system].model),
         record=with_signature(lambda w, input: option("--record", input.record)),
         adapter=lambda w: option("--adapter", f"{R}/systems/{w.system}/adapter" if adapter_of(w.system) else []),
+        prompts=lambda w: prompts_options(w.system, w.split),
     message:
-        "Asking a server for {wildcards.system}'s answers to {wildcards.split}, shard {wildcards.scatteritem} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min, {resources.workers} requests at a time]"
+        "Asking a server for {wildcards.system}'s answers to {wildcards.split}, shard {wildcards.scatteritem}{resources.prompts} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min, {resources.workers} requests at a time]"
     shell:
         "python -m workflow_scripts.infer.ask --split {input.split:q} --shard {wildcards.scatteritem:q}"
         " --model {params.model:q} {params.record:q} {params.adapter:q} --served-as {params.served_as:q} --root {params.root:q}"
         " --system {wildcards.system:q} --prompt {params.prompt:q} --max-new-tokens {params.max_new_tokens:q}"
-        " {params.boxes:q} --url {resources.url:q} --token-variable={resources.token_variable:q}"
+        " {params.boxes:q} {params.prompts:q} --url {resources.url:q} --token-variable={resources.token_variable:q}"
         " --workers {resources.workers} --timeout {resources.timeout:q} --retries {resources.retries}"
         " --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
 
@@ -108,7 +142,7 @@ rule infer_gather:
     benchmark:
         f"{R}/benchmarks/infer_gather/{{split}}.{{system}}.tsv"
     wildcard_constraints:
-        system=named(CONFIG.systems, ModelSystem),
+        system=of_models(lambda system: system.samples is None),
     conda:
         CONDA
     resources:
@@ -125,6 +159,38 @@ rule infer_gather:
         " --system {wildcards.system:q} {params.boxes:q} {params.record:q} --out {output.predictions:q} 2>&1 | tee {log:q}"
 
 
+rule infer_consensus:
+    """Put the shards of a system that answers several times together, each row with the answer that counts."""
+    input:
+        split=f"{R}/splits/{{split}}/rows.parquet",
+        shards=shards_of_system,
+        record=lambda w: record_of_boxes(w.system),
+    output:
+        predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
+    log:
+        f"{R}/logs/infer_consensus/{{split}}.{{system}}.log",
+    benchmark:
+        f"{R}/benchmarks/infer_consensus/{{split}}.{{system}}.tsv"
+    wildcard_constraints:
+        system=of_models(lambda system: system.samples is not None),
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(20),
+    params:
+        code=code("workflow_scripts.infer.consensus"),
+        draws=lambda w: str(CONFIG.systems[w.system].samples.draws),
+        boxes=lambda w: boxes_option(CONFIG.systems[w.system].model),
+        record=with_signature(lambda w, input: option("--record", input.record)),
+    message:
+        "Finding what the answers of {wildcards.system} on {wildcards.split} come to [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.infer.consensus --split {input.split:q} --shards {input.shards:q}"
+        " --system {wildcards.system:q} --draws {params.draws:q} {params.boxes:q} {params.record:q}"
+        " --out {output.predictions:q} 2>&1 | tee {log:q}"
+
+
 rule infer_stability:
     """Count the answers that change with the size of the batch."""
     input:
@@ -132,6 +198,8 @@ rule infer_stability:
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
         record=lambda w: f"{R}/models/{model_of(w.system)}.json",
         features=lambda w: features_of([w.system], w.split),
+        shots=lambda w: shots_of([w.system], w.split),
+        features_of_shots=lambda w: features_of_shots(w.system, w.split),
         adapter=lambda w: adapter_of(w.system),
     output:
         changed=f"{R}/predictions/{{split}}/{{system}}.stability.json",
@@ -140,7 +208,7 @@ rule infer_stability:
     benchmark:
         f"{R}/benchmarks/infer_stability/{{split}}.{{system}}.tsv"
     wildcard_constraints:
-        system="|".join(LOADED) or "(?!)",
+        system="|".join(GREEDY) or "(?!)",
     conda:
         CONDA
     threads: per_model(lambda gpus: 4 if gpus else 1)
@@ -152,7 +220,7 @@ rule infer_stability:
         code=code_by_family("workflow_scripts.infer.stability"),
         root=root_of_split(),
         features=features_option,
-        member=lambda w: canonical_json(member(w.system)),
+        member=lambda w: canonical_json(member(w.system, w.split)),
         max_new_tokens=MAX_NEW_TOKENS,
         batch=7,
         sample=200,
@@ -172,7 +240,7 @@ rule stability:
         [
             f"{R}/predictions/{split}/{system}.stability.json"
             for split in CONFIG.evaluate
-            for system in on_split(LOADED, split)
+            for system in on_split(GREEDY, split)
         ],
 
 

@@ -18,18 +18,20 @@ def pairs_at_most(split, judge):
     rows = Path(f"{R}/splits/{split}/rows.parquet")
     if not rows.is_file():
         return "pairs are known once the split is written"
-    frozen = getattr(CONFIG.judges[judge], "metric", None) == "crimson" and CONFIG.judges[judge].freeze_references
-    return f"at most {reports_of_split(rows, rows.stat().st_mtime_ns) * (len(NOT_ROUTED) + frozen):,} pairs"
+    metric = getattr(CONFIG.judges[judge], "metric", None)
+    frozen = metric == "crimson" and CONFIG.judges[judge].freeze_references
+    kind = "rubrics" if metric == "rubric" else "reports"
+    return f"at most {judged_rows_of_split(rows, rows.stat().st_mtime_ns, kind) * (len(NOT_ROUTED) + frozen):,} pairs"
 
 
 @cache
-def reports_of_split(rows, changed):
-    """Rows of a split whose answers are judged; `changed` is the file's time."""
+def judged_rows_of_split(rows, changed, kind):
+    """Rows of a split whose answers a judge of this kind reads; `changed` is the file's time."""
     from pyarrow.parquet import read_table  # slow to import, and of use to later plans alone
 
-    free_text = {task.name for task in tasks().values() if task.free_text}
+    judged = {task.name for task in tasks().values() if task.judged_by == kind}
     column = read_table(rows, columns=["task"])["task"].value_counts().to_pylist()
-    return sum(entry["counts"] for entry in column if entry["values"] in free_text)
+    return sum(entry["counts"] for entry in column if entry["values"] in judged)
 
 
 def gpus_of_judge(judge):
@@ -52,3 +54,14 @@ def prompt_of_judge(name):
     """Text that changes with the upstream package that words a judge's prompt."""
     judge = CONFIG.judges[name]
     return prompt_files(judge.metric) if isinstance(judge, ServerJudge | CheckpointJudge) else ""
+
+
+def human_scores_of_judge(name):
+    """The file of human scores that a judge of rubrics is compared with."""
+    validity = getattr(CONFIG.judges[name], "validity", None)
+    return [] if validity is None else [str(validity.file)]
+
+
+def states_of_files(files, record):
+    """Text that changes with the bytes of files that somebody gives, one each; `record` names what a job notes of one."""
+    return [state_of_file(file, record(place)) for place, file in enumerate(files)]

@@ -251,8 +251,9 @@ rule report_figures:
             for judge in JUDGES
             for shard in shards_of_judge(judge)
         ],
-        histories=each_system(f"{R}/systems/{{system}}/history.parquet", {**TUNED_FROM, **CONFIG.trained()}),
+        histories=each_system(f"{R}/systems/{{system}}/history.parquet", {**TUNED_FROM, **CONFIG.trained(), **ENCODERS}),
         samples=each_system(f"{R}/systems/{{system}}/samples.parquet", TUNED_FROM),
+        calibration=expand(f"{R}/validity/{{judge}}/calibration.parquet", judge=VALIDATED),
         selections=expand(f"{R}/systems/{{sweep}}/selection.json", sweep=SELECTED),
         groups=[f"{R}/scores/{{split}}/groups.parquet"] if GROUPS else [],
     output:
@@ -283,6 +284,7 @@ rule report_figures:
         sweeps=option("--sweeps", [f"{sweep}={'+'.join(settings)}" for sweep, settings in SETTINGS.items()]),
         selections=with_signature(lambda w, input: option("--selections", input.selections)),
         judgements=with_signature(lambda w, input: option("--judgements", input.judgements)),
+        calibration=with_signature(lambda w, input: option("--calibration", input.calibration)),
         groups=with_signature(lambda w, input: option("--groups", input.groups)),
         columns=option("--columns", GROUPS),
     message:
@@ -291,7 +293,7 @@ rule report_figures:
         "python -m workflow_scripts.report.figures --systems {params.systems:q} --baselines {params.baselines:q}"
         " --pairs {params.pairs:q} --split {input.split:q} --metrics {input.metrics:q}"
         " --comparisons {input.comparisons:q} --agreement {input.agreement:q} --outcomes {input.outcomes:q}"
-        " --findings {input.findings:q} {params.judgements:q} {params.histories:q}"
+        " --findings {input.findings:q} {params.judgements:q} {params.calibration:q} {params.histories:q}"
         " {params.samples:q} {params.sweeps:q} {params.selections:q} {params.groups:q} {params.columns:q}"
         " --results {resources.results:q} --out {output.figures:q} 2>&1 | tee {log:q}"
 
@@ -317,6 +319,11 @@ rule report_page:
         figures=f"{R}/report/{{split}}/figures",
         router=[f"{R}/report/{{split}}/router.json"] if ROUTED else [],
         groups=[f"{R}/scores/{{split}}/{table}.parquet" for table in ("groups", "group_gaps") if GROUPS],
+        validity=expand(f"{R}/validity/{{judge}}/measures.parquet", judge=VALIDATED),
+        calibration=expand(f"{R}/validity/{{judge}}/calibration.parquet", judge=VALIDATED),
+        saliency=lambda w: f"{R}/saliency/{w.split}/values.parquet" if w.split in EXPLAINED else [],
+        saliency_maps=maps_on_split("maps"),
+        saliency_facts=maps_on_split("facts"),
     output:
         page=report(
             f"{R}/report/{{split}}/index.html",
@@ -354,15 +361,25 @@ rule report_page:
         training=with_signature(lambda w, input: option("--training", input.training)),
         left_out=with_signature(lambda w, input: option("--left-out", input.left_out)),
         group_tables=with_signature(lambda w, input: option("--group-tables", input.groups)),
+        validity=with_signature(
+            lambda w, input: [*option("--validity", input.validity), *option("--calibration", input.calibration)]
+        ),
         groups=option("--groups", CONFIG.groups.spec() if GROUPS else []),
         published=option("--published", PUBLISHED),
         scoring=option("--scoring", CONFIG.scoring.spec() if GROUPS else []),
+        saliency=with_signature(
+            lambda w, input: [
+                *option("--saliency", input.saliency),
+                *option("--saliency-maps", input.saliency_maps),
+                *option("--saliency-facts", input.saliency_facts),
+            ]
+        ),
         root=root_of_split(),
     message:
         "Writing the page of {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.report.page --report {params.report:q} --systems {params.systems:q}"
-        " {params.baselines:q} {params.oracles:q} {params.router:q} {params.judges:q} {params.tuned:q} {params.routed:q} {params.trained_on:q} {params.group_tables:q} {params.groups:q} {params.scoring:q} {params.published:q} --metrics {input.metrics:q}"
+        " {params.baselines:q} {params.oracles:q} {params.router:q} {params.judges:q} {params.tuned:q} {params.routed:q} {params.trained_on:q} {params.group_tables:q} {params.groups:q} {params.scoring:q} {params.published:q} {params.validity:q} {params.saliency:q} --metrics {input.metrics:q}"
         " --facts {input.facts:q} --comparisons {input.comparisons:q} --agreement {input.agreement:q}"
         " --split {input.split:q} --root {params.root:q} --outcomes {input.outcomes:q}"
         " --predictions {input.predictions:q} --findings {input.findings:q} --report-scores {input.report_scores:q}"

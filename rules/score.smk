@@ -6,6 +6,8 @@ REPORT_SCORES = ["report_scores", "bertscore"] if CONFIG.scoring.bertscore else 
 BASELINES = [name for name, system in CONFIG.systems.items() if isinstance(system, BaselineSystem)]
 # An oracle has read the scores: a test of whether it is better would say nothing.
 COMPARED = [name for name in CONFIG.systems if name not in ORACLES]
+# Judges of rubrics whose agreement with human scores is known.
+VALIDATED = [name for name, judge in CONFIG.judges.items() if getattr(judge, "validity", None) is not None]
 RULE_BASED_JUDGES = [name for name, judge in CONFIG.judges.items() if judge.backend == "rule_based"]
 
 
@@ -58,7 +60,7 @@ rule score_judge:
         pairs=lambda w: pairs_at_most(w.split, w.judge),
     params:
         code=code("workflow_scripts.score.judge"),
-        spec=lambda w: CONFIG.judges[w.judge].spec(),
+        spec=lambda w: CONFIG.judges[w.judge].judging_spec(),
         prompt=lambda w: prompt_of_judge(w.judge),
         model=with_signature(lambda w, input: option("--model", input.model)),
         content=lambda w: option(
@@ -79,8 +81,58 @@ rule score_judge:
         " --out {output.judgements:q} 2>&1 | tee {log:q}"
 
 
+rule score_validity:
+    """Compare a judge of rubrics with recorded human scores."""
+    input:
+        human=lambda w: human_scores_of_judge(w.judge),
+        replies=lambda w: replies_of_judge(w.judge),
+        model=lambda w: model_of_judge(w.judge),
+    output:
+        measures=f"{R}/validity/{{judge}}/measures.parquet",
+        scores=f"{R}/validity/{{judge}}/scores.parquet",
+        calibration=f"{R}/validity/{{judge}}/calibration.parquet",
+        table=report(
+            f"{R}/validity/{{judge}}/table.csv",
+            caption="captions/validity.rst",
+            category="Tables",
+            labels={"judge": "{judge}", "table": "agreement with human scores (CSV)"},
+        ),
+    log:
+        f"{R}/logs/score_validity/{{judge}}.log",
+    benchmark:
+        f"{R}/benchmarks/score_validity/{{judge}}.tsv"
+    wildcard_constraints:
+        judge="|".join(VALIDATED) or "(?!)",
+    conda:
+        CONDA
+    threads: lambda w: 2 if model_of_judge(w.judge) else 1
+    resources:
+        gpu=lambda w: gpus_of_judge(w.judge),
+        mem_mb=growing(lambda w: 48000 if gpus_of_judge(w.judge) else 1500),
+        runtime=growing(lambda w: 240 if gpus_of_judge(w.judge) else 60),
+        store=f"{STORE}/judgements",
+    params:
+        code=code("workflow_scripts.score.validity"),
+        spec=lambda w: CONFIG.judges[w.judge].spec(),
+        scoring=CONFIG.scoring.spec(),
+        prompt=lambda w: prompt_of_judge(w.judge),
+        model=with_signature(lambda w, input: option("--model", input.model)),
+        content=lambda w: states_of_files(
+            [*human_scores_of_judge(w.judge), *replies_of_judge(w.judge)],
+            lambda place: f"{R}/validity/{w.judge}/{['seen', 'seen.replies'][place]}.json",
+        ),
+        seen=f"{R}/validity/{{judge}}/seen.json",
+    message:
+        "Comparing {wildcards.judge} with human scores [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"
+    shell:
+        "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.score.validity"
+        " --name {wildcards.judge:q} --spec {params.spec:q} --scoring {params.scoring:q} {params.model:q}"
+        " --content {params.content:q} --seen {params.seen:q} --store {resources.store:q} --out {output.measures:q}"
+        " --scores {output.scores:q} --calibration {output.calibration:q} --table {output.table:q} 2>&1 | tee {log:q}"
+
+
 rule score_reports:
-    """Score the reports of a system by its judgements and by text metrics."""
+    """Score the reports and the graded answers of a system by its judgements and by text metrics."""
     input:
         split=f"{R}/splits/{{split}}/rows.parquet",
         predictions=f"{R}/predictions/{{split}}/{{system}}.parquet",
@@ -89,6 +141,7 @@ rule score_reports:
             for judge in JUDGES
             for shard in shards_of_judge(judge)
         ],
+        validity=expand(f"{R}/validity/{{judge}}/measures.parquet", judge=VALIDATED),
     output:
         scores=f"{R}/scores/{{split}}/{{system}}/report_scores.parquet",
         findings=f"{R}/scores/{{split}}/{{system}}/findings.parquet",
@@ -103,12 +156,13 @@ rule score_reports:
         runtime=growing(20),
     params:
         code=code("workflow_scripts.score.reports"),
+        validity=with_signature(lambda w, input: option("--validity", input.validity)),
         nltk_data=option("--nltk-data", CONFIG.scoring.nltk_data or []),
     message:
         "Scoring the reports of {wildcards.system} on {wildcards.split} [{threads} CPU, {resources.mem_mb} MB, {resources.runtime} min]"
     shell:
         "python -m workflow_scripts.score.reports --split {input.split:q} --predictions {input.predictions:q}"
-        " --judgements {input.judgements:q} {params.nltk_data:q} --out {output.scores:q}"
+        " --judgements {input.judgements:q} {params.validity:q} {params.nltk_data:q} --out {output.scores:q}"
         " --findings {output.findings:q} 2>&1 | tee {log:q}"
 
 

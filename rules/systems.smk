@@ -18,7 +18,7 @@ def model_of(group):
 
 
 def base_of(system):
-    """The system of the same model as a tuned one, untuned: with the same engine, prompt and grammar if there is one."""
+    """The system of the same model as a tuned one, untuned: with the same engine, prompt and so on if there is one."""
     entry = CONFIG.systems[system]
     bases = [
         name
@@ -28,7 +28,7 @@ def base_of(system):
         and other.recipe is None
         and other.adapter is None
     ]
-    same = ("engine", "prompt", "constrained")
+    same = ("shots", "samples", "engine", "prompt", "constrained")
     return max(
         bases,
         key=lambda name: [getattr(CONFIG.systems[name], key) == getattr(entry, key) for key in same].count(True),
@@ -61,6 +61,45 @@ def features_option(wildcards, input):
     return option("--features", input.features)
 
 
+def shots_of(systems, split):
+    """The answered rows that those of the systems show which show any."""
+    return [f"{R}/shots/{split}/{system}.parquet" for system in systems if ENTRIES[system].shots]
+
+
+def features_of_shots(system, split):
+    """The index of the features of the images that a system's shots have; nothing where it needs none."""
+    shots = ENTRIES[system].shots
+    if shots is None or not shots.images or computes_features(system):
+        return []
+    return [f"{R}/shots/{split}/{system}.features.parquet"]
+
+
+def shown_shots(system, split):
+    """What a step has to know of a system's shots."""
+    shots = CONFIG.systems[system].shots
+    shown = {
+        "rows": f"{R}/shots/{split}/{system}.parquet",
+        "root": root_of(CONFIG.splits[shots.train].dataset),
+        "shots": shots.model_dump(mode="json"),
+    }
+    return shown | {"features": index for index in features_of_shots(system, split)}
+
+
+def prompts_options(system, split):
+    """Flags of what the asking step has to know of a system's shots and samples; none where it has neither."""
+    entry = CONFIG.systems[system]
+    shots = option("--shots", canonical_json(shown_shots(system, split)) if entry.shots else [])
+    return [*shots, *option("--samples", entry.samples.spec() if entry.samples else [])]
+
+
+def prompts_in_words(systems):
+    """What stands before questions, and how often they are answered, for a job's message; empty where nothing does."""
+    entries = [CONFIG.systems[system] for system in systems]
+    shots = [f", {entry.shots.count} shots of {entry.shots.train}" for entry in entries if entry.shots]
+    draws = [f", {entry.samples.draws} answers a row" for entry in entries if entry.samples]
+    return "".join(dict.fromkeys([*shots, *draws]))
+
+
 def images_in_words(systems):
     """How a job sees images, for its message."""
     if CONFIG.models[ENTRIES[systems[0]].model].family in READS_NO_IMAGES:
@@ -79,17 +118,22 @@ def adapter_of(system):
     return [f"{R}/systems/{system}/adapter/{'weights' if full else 'adapter_model'}.safetensors"]
 
 
-def member(system):
-    """What the answering step has to know of a system."""
+def member(system, split=None):
+    """What the answering step has to know of a system; without a split, leaving out its shots."""
     entry = CONFIG.systems[system]
     form = CONFIG.models[entry.model].box_form
     published = f"{R}/models/adapters/{system}.json" if entry.adapter else None
-    return {
-        "system": system,
-        "adapter": f"{R}/systems/{system}/adapter" if entry.recipe else published,
-        "prompt": entry.prompt.model_dump(mode="json"),
-        "constrained": entry.constrained,
-    } | ({"boxes": form.model_dump(mode="json")} if form.convention else {})
+    return (
+        {
+            "system": system,
+            "adapter": f"{R}/systems/{system}/adapter" if entry.recipe else published,
+            "prompt": entry.prompt.model_dump(mode="json"),
+            "constrained": entry.constrained,
+        }
+        | ({"boxes": form.model_dump(mode="json")} if form.convention else {})
+        | ({"shots": shown_shots(system, split)} if entry.shots and split else {})
+        | ({"samples": entry.samples.model_dump(mode="json")} if entry.samples else {})
+    )
 
 
 def boxes_option(model):
@@ -113,6 +157,8 @@ def answering(wildcards):
     return {
         "record": f"{R}/models/{CONFIG.systems[systems[0]].model}.json",
         "features": features_of(systems, wildcards.split),
+        "shots": shots_of(systems, wildcards.split),
+        "features_of_shots": [index for system in systems for index in features_of_shots(system, wildcards.split)],
         "adapter": [adapter for system in systems for adapter in adapter_of(system)],
         # The chosen setting's answers are then those of the setting itself, in the store.
         "settings": [

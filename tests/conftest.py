@@ -28,7 +28,10 @@ LONG = (
     "core/test_faults.py",
 )
 """Files that take longest: they begin first, so that at the end no process works alone."""
-VQA = {"open_vqa", "closed_vqa"}
+VQA = {
+    *("open_vqa", "closed_vqa", "free_response", "entities", "relations", "entailment", "similarity", "span_qa"),
+    *("probability", "clinical_decision"),
+}
 """Tasks that FLARE does not hold: the toy dataset has no rows of them."""
 
 

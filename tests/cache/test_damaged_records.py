@@ -4,7 +4,7 @@ import pytest
 
 from tests.cache.test_store import flip
 from workflow_scripts.core.requests import Request, RequestImage, Response
-from workflow_scripts.infer.answer_cache import Progress, key_of
+from workflow_scripts.infer.questions.answer_cache import Progress, key_of
 from workflow_scripts.judges.judgements import Judgement, Pair, Store, judge_pairs
 
 PAIRS = [Pair(f"reference {number}", "hypothesis") for number in range(3)]
@@ -59,7 +59,7 @@ def test_a_damaged_answer_is_reported_and_asked_for_again(tmp_path, capsys):
     assert progress(tmp_path).rows == first.rows and len(first.rows) == 3
     (file,) = tmp_path.rglob("*.jsonl")
     flip(file, file.read_bytes().index(b"text row/2"))
-    assert sorted(progress(tmp_path).rows) == ["row/0", "row/1"]
+    assert sorted(progress(tmp_path).rows) == [("row/0", 0), ("row/1", 0)]
     assert f"{file}, line 3 is not what was stored" in capsys.readouterr().err
 
 

@@ -17,7 +17,7 @@ from workflow_scripts.core.tasks import BUILT_IN
 CODE = ROOT / PACKAGE
 FILES = sorted(CODE.rglob("*.py"))
 FOLDERS = sorted({file.parent for file in FILES})
-STAGES = ("data", "features", "train", "infer", "score", "report", "submit")
+STAGES = ("data", "features", "train", "encoders", "infer", "score", "saliency", "report", "submit")
 SHARED = {"tasks", "judges", "engines", "models", "cache", "core"}
 ALLOWED = {
     "core": {"core"},

@@ -41,8 +41,12 @@ def test_a_shipped_configuration_is_valid(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     raw = yaml.safe_load(path.read_text())
     for entry in raw["datasets"].values():
-        if entry["source"] in ("table", "dicom", "nifti") and "path" in entry:  # data of the user's own
+        if entry["source"] in ("table", "dicom", "nifti", "signals") and "path" in entry:  # data of the user's own
             (tmp_path / entry["path"]).mkdir(parents=True, exist_ok=True)
+    for judge in raw.get("judges", {}).values():
+        if judge.get("validity"):  # scores of the user's own people
+            (tmp_path / judge["validity"]["path"]).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / judge["validity"]["path"]).write_text("")
     if any(entry["source"] == "local" for entry in raw["datasets"].values()):
         for folder in ("training", "validation-public"):  # a dataset of the user's own
             questions = tmp_path / folder / "Xray/lab/questions.json"

@@ -16,7 +16,7 @@ from workflow_scripts.core.tasks import load_part
 from workflow_scripts.data.auditing.facts import audit_findings, label_counts, summarise
 from workflow_scripts.data.split import EmptySplit, split_rows
 from workflow_scripts.infer.export import export
-from workflow_scripts.infer.requests import requests_of
+from workflow_scripts.infer.questions.requests import requests_of
 from workflow_scripts.score.outcomes import write_outcomes
 
 HIDDEN = Split(dataset="d", folder="validation-hidden")

@@ -72,9 +72,11 @@ def test_every_section_of_the_configuration_has_its_heading():
 
 def metric_names():
     """Names of metrics: literals of `Metric(…)` and of functions that pass a name on, and the reports' own."""
-    from workflow_scripts.tasks.report.metrics import BOUNDS, DEFINITIONS
+    from workflow_scripts.tasks.free_response import metrics as responses
+    from workflow_scripts.tasks.report import metrics as reports
 
-    names = set(DEFINITIONS) | {bound.metric for bounds in BOUNDS.values() for bound in bounds}
+    names = {*reports.DEFINITIONS, *responses.DEFINITIONS}
+    names |= {b.metric for part in (reports, responses) for bounds in part.BOUNDS.values() for b in bounds}
     for file in (ROOT / "workflow_scripts").rglob("metrics.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Metric", "metric") and node.args:

@@ -16,9 +16,11 @@ from transformers import (
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
+    TopPLogitsWarper,
 )
 
 from workflow_scripts.engines.local import decoding
+from workflow_scripts.engines.local.choice import Draws
 from workflow_scripts.engines.local.decoding import Decoder
 
 SHAPE = {
@@ -233,3 +235,45 @@ def test_layers_with_a_window_share_nothing(model, prompts, shared):
     tested, extra = decoder(model, {1})
     rows = [BEGINNING + prompt for prompt in prompts]
     assert tested.generate(rows, 9, **extra) == [library(model, row, 9, {1}) for row in rows]
+
+
+def drawn_by(seeds):
+    """What draws the tokens of answers with these seeds."""
+    return Draws(seeds, 24, temperature=1.5, top_p=0.9)
+
+
+@pytest.mark.parametrize("tokens", [1, 40, 1 << 15])
+def test_several_answers_to_a_prompt_are_those_of_the_prompt_given_as_often(model, prompts, monkeypatch, tokens):
+    monkeypatch.setattr(decoding, "STRETCH", 4)
+    monkeypatch.setattr(decoding, "LOOK", 2)
+    monkeypatch.setattr(decoding, "PREFILL_TOKENS", tokens)
+    copies = [3, 1, 2, 4, 1, 1, 2]
+    repeated = [prompt for prompt, count in zip(prompts, copies, strict=True) for _ in range(count)]
+    seeds = list(range(len(repeated)))
+    tested, extra = decoder(model, {1, 40, 41, 42, 43})
+    once = tested.generate(prompts, 24, choose=drawn_by(seeds), copies=copies, **extra)
+    assert once == tested.generate(repeated, 24, choose=drawn_by(seeds), **extra)
+    assert len({len(answer) for answer in once}) > 2 and once[0] != once[1]
+    alone = [
+        tested.generate([prompt], 24, choose=drawn_by([seed]), **extra)[0]
+        for prompt, seed in zip(repeated, seeds, strict=True)
+    ]
+    assert once == alone
+
+
+def test_a_prompt_with_several_answers_is_computed_once(llama, prompts):
+    counted, tested = Counted(llama), Decoder(llama, 0, set())
+    tested.generate(prompts[:1], 1, copies=[8])
+    assert counted.tokens == len(prompts[0])
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.8, 1.0])
+def test_draws_come_from_the_librarys_nucleus_as_often_as_they_are_likely(top_p):
+    logits = torch.tensor([2.0, 1.0, 0.5, -1.0, -3.0])
+    nucleus = TopPLogitsWarper(top_p)(None, logits[None] / 0.7) if top_p < 1 else logits[None] / 0.7
+    wanted = torch.softmax(nucleus[0], -1)
+    draws = Draws(range(300), 20, temperature=0.7, top_p=top_p)
+    tokens = torch.stack([draws(logits.expand(300, -1), range(300), length) for length in range(20)])
+    shares = torch.bincount(tokens.flatten(), minlength=5) / tokens.numel()
+    assert bool((shares[wanted == 0] == 0).all())
+    assert (shares - wanted).abs().max() < 4 * (0.25 / tokens.numel()) ** 0.5

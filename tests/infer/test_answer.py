@@ -16,8 +16,8 @@ from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.engines.local.engine import TransformersEngine
 from workflow_scripts.infer.answer import GroupMember, answer
-from workflow_scripts.infer.answer_cache import Progress, key_of
 from workflow_scripts.infer.gather import gather
+from workflow_scripts.infer.questions.answer_cache import Progress, key_of
 from workflow_scripts.infer.stability import write_stability
 from workflow_scripts.models.loading import load
 
@@ -198,7 +198,7 @@ def test_a_line_that_a_kill_cut_short_is_not_an_answer(tmp_path):
     file = next(tmp_path.rglob("*.jsonl"))
     cut = file.read_text().replace(key_of(requests[0]), key_of(requests[1]))[:60]
     file.write_text(file.read_text() + cut)
-    assert list(Progress(tmp_path, "code", {}, requests).rows) == ["a"]
+    assert list(Progress(tmp_path, "code", {}, requests).rows) == [("a", 0)]
 
 
 def test_a_cached_answer_is_of_the_same_words_images_limit_and_answerer(tmp_path):

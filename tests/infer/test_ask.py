@@ -31,9 +31,9 @@ from workflow_scripts.core.tables import read_rows, read_table, write_rows
 from workflow_scripts.engines.local.engine import TransformersEngine
 from workflow_scripts.engines.server.engine import data_url
 from workflow_scripts.infer.answer import GroupMember, answer
-from workflow_scripts.infer.answer_cache import key_of
 from workflow_scripts.infer.gather import gather
-from workflow_scripts.infer.requests import requests_of
+from workflow_scripts.infer.questions.answer_cache import key_of
+from workflow_scripts.infer.questions.requests import requests_of
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.record import write_record
 

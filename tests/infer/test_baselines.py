@@ -16,6 +16,7 @@ from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.core.tasks import tasks
 from workflow_scripts.infer.baseline import answers_of, write_baseline
 from workflow_scripts.score.outcomes import write_outcomes
+from workflow_scripts.tasks.free_response.baselines import UNDECIDED
 from workflow_scripts.tasks.report.baselines import NORMAL_REPORT
 
 SHOWN = (Image("x.png", "x", 100, 80),)
@@ -45,6 +46,8 @@ def test_nothing_is_said_where_a_task_has_an_empty_answer():
     assert {entry.task: answer("empty", [entry]) for entry in one_of_each()} == {
         "classification": "B", "multi_label": "None", "detection": "[]", "instance_detection": "{}",
         "counting": "12", "regression": "33.5%", "report": "", "open_vqa": "", "closed_vqa": "no",
+        "free_response": "", "entities": "none", "relations": "none", "entailment": "neutral", "similarity": "3.5",
+        "span_qa": "unanswerable",
     }  # fmt: skip
 
 
@@ -53,6 +56,8 @@ def test_the_constant_is_the_whole_image_and_a_normal_report():
         "classification": "B", "multi_label": "Caries; Crown", "detection": "[[0, 0, 100, 80]]",
         "instance_detection": '{"x": [[0, 0, 100, 80]]}', "counting": "12", "regression": "33.5%",
         "report": NORMAL_REPORT, "open_vqa": "left lower lobe", "closed_vqa": "no",
+        "free_response": UNDECIDED, "entities": "none", "relations": "none", "entailment": "neutral",
+        "similarity": "3.5", "span_qa": "unanswerable",
     }  # fmt: skip
 
 
@@ -85,7 +90,7 @@ def test_every_answer_of_every_baseline_is_read_strictly_but_the_empty_text(base
     write_baseline(baseline=baseline, train=rows, split=rows, system="base", out=tmp_path / "answers")
     write_outcomes(split=rows, predictions=tmp_path / "answers", system="base", out=tmp_path / "outcomes")
     outcomes = {row.task: row.outcome for row in read_rows(tmp_path / "outcomes", Outcome)}
-    empty = {"report": "malformed", "open_vqa": "malformed"} if baseline == "empty" else {}
+    empty = dict.fromkeys(("report", "open_vqa", "free_response"), "malformed") if baseline == "empty" else {}
     assert outcomes == dict.fromkeys(tasks(), "valid") | empty
 
 

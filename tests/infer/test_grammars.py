@@ -14,7 +14,7 @@ from llguidance import LLMatcher
 from llguidance.hf import from_tokenizer
 
 from tests.data.roots import converted
-from tests.score.conftest import one_of_each, row
+from tests.score.conftest import RELATED, one_of_each, row
 from workflow_scripts.core.config.datasets import SyntheticDataset
 from workflow_scripts.core.config.workflow import Inference
 from workflow_scripts.core.rows import ExpectedFormat, Option, Row
@@ -33,6 +33,11 @@ SMALL = {
     "instance_detection": 128,
     "counting": 8,
     "regression": 8,
+    "entities": 40,
+    "relations": 40,
+    "entailment": 16,
+    "similarity": 8,
+    "span_qa": 16,
     "report": 48,
     "open_vqa": 16,
     "closed_vqa": 8,
@@ -167,6 +172,12 @@ def test_any_walk_through_a_grammar_ends_in_time_and_is_read_strictly(synthetic_
         row(8, "closed_vqa", "no", expected=ExpectedFormat(answer_by="words", labels=("yes", "no"))),
         row(9, "closed_vqa", "left", expected=ExpectedFormat(answer_by="words")),
         row(10, "closed_vqa", "B", expected=letters("AB")),
+        row(11, "entities", "none", expected=ExpectedFormat(labels=("Drug", "Dose"), text="Aspirin 81 mg")),
+        row(12, "entities", "none", expected=ExpectedFormat(text="Aspirin 81 mg")),
+        row(13, "relations", "none", expected=RELATED),
+        row(14, "entailment", "yes", expected=ExpectedFormat(answer_by="words", labels=("yes", "no"))),
+        row(15, "similarity", "2.5"),
+        row(16, "span_qa", "81 mg", expected=ExpectedFormat(text="He takes 81 mg of aspirin,\n  daily.")),
     ]
     by_grammar = of_each_grammar([*synthetic_rows, *extra], limits)
     rows = list(by_grammar.values())

@@ -7,7 +7,7 @@ from tests.conftest import make_row
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.infer.ask import check_markup
-from workflow_scripts.infer.requests import requests_of
+from workflow_scripts.infer.questions.requests import requests_of
 from workflow_scripts.models.loading import load
 from workflow_scripts.train.rows import training_row
 

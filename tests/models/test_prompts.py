@@ -16,7 +16,7 @@ from workflow_scripts.core.tables import write_rows
 from workflow_scripts.data.sft import conversation
 from workflow_scripts.engines.server.engine import _messages, data_url
 from workflow_scripts.infer.answer import check_requests
-from workflow_scripts.infer.requests import requests_of
+from workflow_scripts.infer.questions.requests import requests_of
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat, chat_of, closing_fault, length_fault
 from workflow_scripts.train.preflight import check_rows

@@ -39,6 +39,11 @@ LETTER = ExpectedFormat(answer_by="letter", options=(Option("A", "Benign"), Opti
 LABELS = ExpectedFormat(labels=("Caries", "Crown"), separator=";")
 
 
+RELATED = ExpectedFormat(
+    labels=("Dose-Drug",), text="Entities:\nT1 Drug 0 7 Aspirin\nT2 Dose 8 13 81 mg\n\nText:\nAspirin 81 mg daily."
+)
+
+
 def one_of_each() -> list[Row]:
     """One row for each task."""
     return [
@@ -63,6 +68,12 @@ def one_of_each() -> list[Row]:
         row(6, "report", "Small left pleural effusion."),
         row(7, "open_vqa", "left lower lobe"),
         row(8, "closed_vqa", "no", labels=("no",), expected=ExpectedFormat(answer_by="words", labels=("yes", "no"))),
+        row(14, "free_response", "Pulmonary embolism. Pneumonia."),
+        row(9, "entities", "Drug: aspirin", expected=ExpectedFormat(labels=("Drug",), text="He takes aspirin.")),
+        row(10, "relations", "Dose-Drug: T2 -> T1", expected=RELATED),
+        row(11, "entailment", "neutral", expected=ExpectedFormat(answer_by="words", labels=("neutral", "entailment"))),
+        row(12, "similarity", "3.5", number=3.5),
+        row(13, "span_qa", "81 mg", expected=ExpectedFormat(text="He takes 81 mg of aspirin.")),
     ]
 
 

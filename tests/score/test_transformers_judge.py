@@ -118,11 +118,12 @@ def test_a_further_reply_follows_from_pair_and_try_alone_whatever_else_is_asked(
 def test_tokens_are_drawn_as_often_as_they_are_likely():
     import torch
 
-    from workflow_scripts.judges.backends.local import TEMPERATURE, Draws
+    from workflow_scripts.engines.local.choice import Draws
+    from workflow_scripts.judges.backends.local import TEMPERATURE
 
     wanted = torch.tensor([0.5, 0.0, 0.3, 0.15, 0.05])
     rows, tokens = 200, 20
-    draws = Draws(range(rows), tokens)
+    draws = Draws(range(rows), tokens, TEMPERATURE)
     logits = (wanted.log() * TEMPERATURE).expand(rows, -1)
     drawn = torch.stack([draws(logits, range(rows), length) for length in range(tokens)])
     shares = torch.bincount(drawn.flatten(), minlength=5) / drawn.numel()

@@ -13,7 +13,7 @@ from workflow_scripts.core.config.models import BOX_CONVENTIONS, BoxForm, HubMod
 from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import Box, ExpectedFormat, Instance, Prediction
-from workflow_scripts.infer.requests import requests_of
+from workflow_scripts.infer.questions.requests import requests_of
 from workflow_scripts.models.images.size import squared
 from workflow_scripts.score.outcomes import outcomes_of
 from workflow_scripts.tasks.boxes.model_answers import answer_for, native_row

@@ -56,7 +56,7 @@ def test_task_types_are_spelled_in_many_ways(spelling, task):
 
 
 def test_the_two_tasks_follow_those_of_flare_and_no_judge_reads_their_answers():
-    assert list(tasks())[-2:] == ["open_vqa", "closed_vqa"] and len(tasks()) == 9
+    assert list(tasks())[7:9] == ["open_vqa", "closed_vqa"]
     assert not any(tasks()[name].free_text for name in ("open_vqa", "closed_vqa"))
 
 

@@ -93,8 +93,18 @@ SETTINGS = {
     "numbers of others": lambda raw: raw.update(
         published={"theirs": {"source": "a paper", "numbers": [{"task": "counting", "metric": "mae", "value": 1}]}}
     ),
+    "a new judge of rubrics, `grader`, with human scores": lambda raw: raw["judges"].update(
+        grader={"backend": "recorded", "metric": "rubric", "path": CONFIG, "validity": {"path": CONFIG}}
+    ),
+    "an entry of explanation maps": lambda raw: raw.update(saliency={"why": {"system": "base"}}),
     "a report caption": lambda raw: raw["report"].update(caption="A better one."),
     "a new system": lambda raw: raw["systems"].update(again={"model": "tiny"}),
+    "a new system with shots, `few`": lambda raw: raw["systems"].update(
+        few={"model": "tiny", "train": "train", "shots": {"count": 1, "by": "task"}}
+    ),
+    "a new system with samples, `many`": lambda raw: raw["systems"].update(
+        many={"model": "tiny", "samples": {"draws": 3}}
+    ),
     "a new sweep `grid`": lambda raw: raw.update(
         sweeps={"grid": {"model": "tiny", "recipe": "qlora", "train": "train", "vary": {"batch": [4, 16]}}}
     ),
@@ -123,6 +133,7 @@ LINES = {
     "a line of the models' family": "workflow_scripts/models/families/gemma3.py",
     "a line of another family": "workflow_scripts/models/families/qwen3_vl.py",
     "a line of the readers": "workflow_scripts/score/outcomes.py",
+    "a line of the parser of rubrics": "workflow_scripts/judges/rubrics/reply.py",
     "a line of the page": "workflow_scripts/report/page.py",
     "a line of the tables": "workflow_scripts/report/tables.py",
     "a line of the figures": "workflow_scripts/report/figures.py",

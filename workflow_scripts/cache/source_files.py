@@ -15,6 +15,7 @@ from workflow_scripts.cache.private_files import identity_of_private, stamps_of
 from workflow_scripts.core.config.sources.dicom import DicomDataset
 from workflow_scripts.core.config.sources.entry import DatasetEntry
 from workflow_scripts.core.config.sources.nifti import NIFTI_ENDINGS, NiftiDataset
+from workflow_scripts.core.config.sources.series import SignalsDataset
 from workflow_scripts.core.config.sources.table import TableDataset
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.manifest import Stamp, stamps_below
@@ -181,21 +182,40 @@ def identity_of_source(entry: DatasetEntry, root: Path, record: Path) -> str:
     Raises:
         BadFile: the source does not exist, or has no table.
     """
-    if isinstance(entry, DicomDataset):
+    if is_private(entry):
         return identity_of_private(private_files(entry, root), record)
     folder = root if root.is_dir() else root.parent
     return identity_of_files(folder, record, stamps_of_source(entry, root, record))
 
 
-def private_files(entry: DicomDataset, root: Path) -> dict[str, tuple[Path, Stamp]]:
+def is_private(entry: DatasetEntry) -> bool:
+    """Whether files of a source may be called after patients, so that what is recorded of them is digests alone."""
+    return isinstance(entry, DicomDataset) or (isinstance(entry, SignalsDataset) and entry.reads_files)
+
+
+def private_files(entry: DatasetEntry, root: Path) -> dict[str, tuple[Path, Stamp]]:
     """Place and stamp of each file of a folder whose names may be patients', and of the tables beside it.
 
     Raises:
         BadFile: the folder or the table does not exist.
     """
+    if isinstance(entry, SignalsDataset):
+        return _signal_files(entry, root)
+    assert isinstance(entry, DicomDataset)
     if not root.is_dir():
         raise BadFile(f"{root} is not a directory; give the folder of the DICOM files")
     table = Path(str(entry.questions.path)).expanduser()
     tables = [path for path, _ in table_files(entry.questions, table)] + further_files(entry.questions, table)
     files = {path: (root / path, stamp) for path, stamp in stamps_of(root).items()}
     return files | {f"table {number}": (path, stamp_of(path)) for number, path in enumerate(tables)}
+
+
+def _signal_files(entry: SignalsDataset, root: Path) -> dict[str, tuple[Path, Stamp]]:
+    """The tables of signals, and every file below the folders in which their series may lie."""
+    tables = [path for path, _ in table_files(entry, root)] + further_files(entry, root)
+    files = {f"table {number}": (path, stamp_of(path)) for number, path in enumerate(tables)}
+    for number, place in enumerate(image_places(entry.images_in, root if root.is_dir() else root.parent)):
+        below = stamps_of(place) if place.is_dir() else {"": stamp_of(place)}
+        before = f"{number}/" if number else ""  # the names of two folders may be equal
+        files |= {f"{before}{path}" or place.name: (place / path, stamp) for path, stamp in below.items()}
+    return files

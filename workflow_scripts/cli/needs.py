@@ -107,8 +107,8 @@ def _of_judges(configuration: Configuration) -> Iterator[Need]:
     for name, judge in configuration.judges.items():
         if not isinstance(judge, ServerJudge | CheckpointJudge):
             continue
-        package, _ = FILES[judge.metric]
-        if not _installed(package):
+        package, _ = FILES.get(judge.metric, (None, ()))
+        if package is not None and not _installed(package):
             yield Need(
                 f"judges.{name} needs the package {package}, which is not installed",
                 _pip("--no-deps -r", "requirements-judges.txt"),

@@ -15,6 +15,7 @@ from workflow_scripts.core.config.datasets import HubDataset
 from workflow_scripts.core.config.judges import CheckpointJudge
 from workflow_scripts.core.config.models import HubModel
 from workflow_scripts.core.config.section import MOVING
+from workflow_scripts.core.config.systems.encoder import EncoderSystem
 from workflow_scripts.core.config.systems.model import ModelSystem
 from workflow_scripts.core.config.workflow import Configuration, ConfigurationError, read_configuration
 from workflow_scripts.core.files import BadFile, read_json, write_text
@@ -45,6 +46,11 @@ def moving_revisions(configuration: Configuration) -> list[Pin]:
         Pin(("systems", name), results / "models/adapters" / f"{name}.json", "adapter")
         for name, system in configuration.systems.items()
         if isinstance(system, ModelSystem) and (system.adapter or "").endswith(f"@{MOVING}")
+    ]
+    pins += [
+        Pin(("systems", name, "encoder"), results / "models/encoders/systems" / f"{name}.json")
+        for name, system in configuration.systems.items()
+        if isinstance(system, EncoderSystem) and system.encoder.revision == MOVING
     ]
     pins += [
         Pin(("judges", name), results / "models/judges" / f"{name}.json")

@@ -11,7 +11,7 @@ Sums = dict[str, np.ndarray]
 
 Reading = Literal["strict", "lenient"]
 
-Note = Literal["few_rows", "single_class", "mixed_units", "unreadable_script"]
+Note = Literal["few_rows", "single_class", "mixed_units", "unreadable_script", "below_validity", "no_validity"]
 """Why a number is to be read with care."""
 
 NOTES: dict[Note, str] = {
@@ -19,7 +19,11 @@ NOTES: dict[Note, str] = {
     "single_class": "one class alone among the references: a constant answer is perfect",
     "mixed_units": "some answers are percentages and others are not: their mean has no unit",
     "unreadable_script": "the metric cannot read the script of some references: those rows have no value",
+    "below_validity": "the judge agrees too little with human scores: its scores head, rank and decide nothing",
+    "no_validity": "no human scores say how far the judge can be relied on: its scores head, rank and decide nothing",
 }
+UNRELIABLE: tuple[Note, ...] = ("below_validity", "no_validity")
+"""Notes of a judge whose columns are grey and never primary."""
 
 ROW_SCORE = "row_score"
 """Name of the row fact that holds how right a row is by its task's own metric, from 0 to 1."""
@@ -79,6 +83,7 @@ class ScoredAnswer:
     text: str | None  # the final answer: without thoughts; None where none was given
     reference_raw: str = "null"  # JSON of the source's value, as FLARE's evaluation compares it
     percent: bool = False  # the question asks for a percentage
+    samples: object = None  # what each of several answers is read as; None where a system answers once
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ class ExpectedFormat(NamedTuple):
     width: int | None = None  # of the image that boxes lie in, pixels; None where no box is asked for
     height: int | None = None
     sources: tuple[FormatSource, ...] = ()
+    text: str | None = None  # that answers quote from, where the question is about one
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Row:
     boxes: tuple[Box, ...] | None = None
     instances: tuple[Instance, ...] | None = None
     groups: tuple[Group, ...] = ()  # by name, sorted; empty where the source has none
+    rubric: str = ""  # JSON of what answers are graded by, see core.rubrics.stated; empty: no rubric
 
     @property
     def has_answer(self) -> bool:
@@ -228,6 +230,7 @@ class Prediction:
     constrained: bool | None = None  # whether a grammar bounded the answer
     raw_text: str | None = None  # as the model wrote it, where `text` carries its boxes to the row's convention
     box_fault: str | None = None  # why they could not be carried there; `text` is then the raw one and holds no boxes
+    samples: tuple[str, ...] = ()  # where a system answers several times: each answer; `text` is that of the consensus
 
     @property
     def model_text(self) -> str:
@@ -264,6 +267,8 @@ class Outcome:
     answer: str | None  # what is read of it: in the row's box convention, without thoughts and what follows the turn
     thought: bool  # a thought was cut
     box_fault: str | None = None  # why boxes in the model's own convention could not be read
+    samples: str | None = None  # JSON list of what each of several answers is read as, strictly or else leniently
+    consistency: float | None = None  # the share of them that is read as the answer that counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,13 +347,13 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class JudgedPair:
-    """A judge's reply to a pair of reports."""
+    """A judge's reply to a reference and an answer."""
 
     pair: str  # sha256 of reference, hypothesis and context
     judge: str  # name in the configuration
     backend: str  # rule_based, recorded, openai, transformers
-    metrics: tuple[str, ...]  # whose formulas the reply feeds: crimson, green
-    context: str  # JSON of what is known besides: modality
+    metrics: tuple[str, ...]  # whose formulas the reply feeds: crimson, green, rubric
+    context: str  # JSON of what is known besides: modality of a report; question and rubric of a free response
     reference: str
     hypothesis: str
     status: str  # valid, abstained, invalid
@@ -373,12 +378,13 @@ class JudgedFinding:
 
 @dataclass(frozen=True, slots=True)
 class ReportScore:
-    """A score of one report answer."""
+    """A score of one answer in free text: a report, or one that is graded by a rubric."""
 
     uid: str
     system: str
     metric: str
     judge: str | None  # name in the configuration; None for metrics over texts
-    stratum: str | None  # normal or abnormal reference; None: all
+    stratum: str | None  # normal or abnormal reference, or a part of a rubric; None: all
     value: float | None  # None: see status
     status: str  # valid, abstained, invalid, or unreadable_script
+    note: str | None = None  # why the judge's scores are not to be relied on: a key of core.metrics.NOTES

@@ -11,6 +11,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import ModuleType
+from typing import Literal
 
 GROUP = "flarebench.tasks"
 PARTS = ("answers", "reading", "grammar", "metrics", "baselines")
@@ -24,7 +25,8 @@ class Task:
     spellings: tuple[str, ...]  # values of TaskType: lower case, single spaces for `_` and `-`
     max_new_tokens: int  # default limit of an answer
     package: str  # of its parts
-    free_text: bool = False  # answers are reports: judges read them, and equal questions may have several answers
+    free_text: bool = False  # answers are texts without a form, and equal questions may have several
+    judged_by: Literal["reports", "rubrics"] | None = None  # judges of reports, or of rows' rubrics
 
 
 BUILT_IN = (
@@ -39,7 +41,7 @@ BUILT_IN = (
     Task("instance_detection", ("instance detection",), 2048, "workflow_scripts.tasks.instance_detection"),
     Task("counting", ("counting", "cell counting"), 16, "workflow_scripts.tasks.counting"),
     Task("regression", ("regression",), 16, "workflow_scripts.tasks.regression"),
-    Task("report", ("report generation",), 256, "workflow_scripts.tasks.report", free_text=True),
+    Task("report", ("report generation",), 256, "workflow_scripts.tasks.report", free_text=True, judged_by="reports"),
     Task(
         "open_vqa",
         ("open vqa", "open ended vqa", "vqa open", "open visual question answering"),
@@ -52,6 +54,21 @@ BUILT_IN = (
         32,
         "workflow_scripts.tasks.closed_vqa",
     ),
+    Task(
+        "free_response",
+        ("free response", "free text response", "clinical free response"),
+        512,
+        "workflow_scripts.tasks.free_response",
+        free_text=True,
+        judged_by="rubrics",
+    ),
+    Task("entities", ("entities", "named entity recognition", "ner"), 1024, "workflow_scripts.tasks.entities"),
+    Task("relations", ("relations", "relation extraction"), 1024, "workflow_scripts.tasks.relations"),
+    Task("entailment", ("entailment", "natural language inference", "nli"), 16, "workflow_scripts.tasks.entailment"),
+    Task("similarity", ("similarity", "semantic textual similarity", "sts"), 16, "workflow_scripts.tasks.similarity"),
+    Task("span_qa", ("span qa", "extractive question answering"), 64, "workflow_scripts.tasks.span_qa"),
+    Task("probability", ("probability", "probability estimate"), 64, "workflow_scripts.tasks.probability"),
+    Task("clinical_decision", ("clinical decision",), 256, "workflow_scripts.tasks.clinical_decision"),
 )
 
 

@@ -1,4 +1,4 @@
-"""Step: a table, a DICOM folder or NIfTI volumes, laid out as a FLARE-shaped folder for the conversion.
+"""Step: a table, a DICOM folder, NIfTI volumes or signals, laid out as a FLARE-shaped folder for the conversion.
 
 Nothing that identifies a person is written: a DICOM file is de-identified before anything of it is looked at, and of a
 table the columns that the configuration names are read and no others.
@@ -13,19 +13,31 @@ from pydantic import Field, RootModel
 
 from workflow_scripts.cache.folders import Seen, write_seen
 from workflow_scripts.cache.private_files import write_look
-from workflow_scripts.cache.source_files import MISSING, keys_of_images, private_files, stamp_of, stamps_of_source
+from workflow_scripts.cache.source_files import (
+    MISSING,
+    is_private,
+    keys_of_images,
+    private_files,
+    stamp_of,
+    stamps_of_source,
+)
 from workflow_scripts.core.command import run_step
+from workflow_scripts.core.config.sources.brat import BratDataset
 from workflow_scripts.core.config.sources.cells import TextCell
 from workflow_scripts.core.config.sources.dicom import DicomDataset
+from workflow_scripts.core.config.sources.entry import DatasetEntry
 from workflow_scripts.core.config.sources.nifti import NiftiDataset
+from workflow_scripts.core.config.sources.series import SignalsDataset
 from workflow_scripts.core.config.sources.table import TableDataset
 from workflow_scripts.core.files import BadFile, sha256_of_file
 from workflow_scripts.core.manifest import Stamp, write_manifest
 from workflow_scripts.data.sources.folder import Prepared, write_folder
 from workflow_scripts.data.sources.record import SourceRecord
 
+Prepares = TableDataset | DicomDataset | NiftiDataset | SignalsDataset | BratDataset
 
-class Source(RootModel[Annotated[TableDataset | DicomDataset | NiftiDataset, Field(discriminator="source")]]):
+
+class Source(RootModel[Annotated[Prepares, Field(discriminator="source")]]):
     """The entry of a dataset that is prepared."""
 
 
@@ -54,7 +66,9 @@ def prepare(
     """
     if isinstance(spec.root, TableDataset) and spec.root.subset is None:
         spec = Source(spec.root.model_copy(update={"subset": TextCell(text=name)}))
-    if isinstance(spec.root, DicomDataset):
+    if isinstance(spec.root, BratDataset) and spec.root.subset is None:
+        spec = Source(spec.root.model_copy(update={"subset": name}))
+    if is_private(spec.root):
         return _prepare_private(spec.root, source, out, manifest, name, identity, seen, jobs)
     # A table's images are looked at as they are linked to.
     stamps = stamps_of_source(spec.root, source) if seen else {}
@@ -66,14 +80,15 @@ def prepare(
 
 
 def _prepare_private(
-    entry: DicomDataset, source: Path, out: Path, manifest: Path, name: str, identity: str, seen: Path | None, jobs: int
+    entry: DatasetEntry, source: Path, out: Path, manifest: Path, name: str, identity: str, seen: Path | None, jobs: int
 ) -> str:
     """`prepare` for a folder whose file names nothing may tell: what later plans compare with is digests."""
-    if entry.questions.subset is None:
+    if isinstance(entry, DicomDataset) and entry.questions.subset is None:
         questions = entry.questions.model_copy(update={"subset": TextCell(text=name)})
         entry = entry.model_copy(update={"questions": questions})
-    files = private_files(entry, source)
-    prepared = write_folder(records_of(Source(entry), source, jobs), out, {"source": entry.source}, jobs)
+    spec = Source.model_validate(entry)
+    files = private_files(entry, source) if seen else {}
+    prepared = write_folder(records_of(spec, source, jobs), out, {"source": spec.root.source}, jobs)
     if seen:
         write_look(files, seen, identity)
     write_manifest(manifest, prepared.manifest)

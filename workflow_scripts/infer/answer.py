@@ -15,14 +15,15 @@ from workflow_scripts.cache.fingerprints import identity
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.models import DATASETS_FORM, BoxForm
 from workflow_scripts.core.config.section import Section
-from workflow_scripts.core.config.systems.model import Prompt
+from workflow_scripts.core.config.systems.model import Prompt, Samples
 from workflow_scripts.core.requests import Request
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.core.tasks import load_part, tasks
 from workflow_scripts.engines.local.engine import TransformersEngine, vision_source
-from workflow_scripts.infer.answer_cache import Progress
-from workflow_scripts.infer.requests import requests_of
+from workflow_scripts.infer.questions.answer_cache import Progress
+from workflow_scripts.infer.questions.requests import requests_of, samplings
+from workflow_scripts.infer.questions.shot_sets import ShotSets, ShownShots
 from workflow_scripts.infer.shards import part_of
 from workflow_scripts.models.adapters.loading import folder_of_adapter, needs_own_features
 from workflow_scripts.models.families.registry import load_family
@@ -45,6 +46,8 @@ class GroupMember(Section):
     constrained: bool = False
     boxes: BoxForm = DATASETS_FORM  # the form of boxes that the model is asked for
     rows: Path | None = None  # Parquet of the rows that it answers a shard of; None: those of the split
+    shots: ShownShots | None = None  # answered rows before each question
+    samples: Samples | None = None  # how several answers to a row are drawn; None: one, the likeliest
 
 
 def answer(
@@ -61,7 +64,7 @@ def answer(
     store: Path,
     out: Path,
 ) -> None:
-    """Answer the rows of a shard with each system, and write them in the split's order.
+    """Answer the rows of a shard with each system, and write them in the split's order, each answer of several apart.
 
     Without a row that is not cached, no model is loaded.
 
@@ -73,7 +76,7 @@ def answer(
         features: index of the vision features; none: a tuned tower computes its own, as a published adapter does that
             reaches beyond the language model.
         members: JSON of each system of the shared-load group: system, adapter or null, prompt, constrained, boxes,
-            rows.
+            rows, shots, samples.
         max_new_tokens: limit of new tokens, by task.
         batch: most rows at once.
         threads: CPU threads.
@@ -96,50 +99,62 @@ def answer(
     answerer = {
         "model": record.content,
         "runtime": identity_of_runtime(folder),
-        "features": None if features is None else FeatureStore(features).identity,
     }
     rows_of = {
         member.system: rows if member.rows is None else part_of(read_rows(member.rows, Row), shard)
         for member in members
     }
-    work: list[tuple[GroupMember, bool, list[Request], Progress]] = []
+    work: list[tuple[GroupMember, list[Path], list[Request], Progress]] = []
     for member in members:
-        requests = requests_of(rows_of[member.system], member.prompt, max_new_tokens, model_boxes(member.boxes, folder))
+        form = model_boxes(member.boxes, folder)
+        shots = None if member.shots is None else ShotSets(member.shots, root, form)
+        rows = rows_of[member.system]
+        requests = requests_of(rows, member.prompt, max_new_tokens, form, shots, member.samples)
         if member.constrained:
             if member.boxes.convention is not None:
                 raise Refused(
                     f"{member.system}: grammars bound boxes in the dataset's form; set `constrained: false`, or "
                     "`boxes: dataset` of its model"
                 )
-            requests = _constrained(rows_of[member.system], requests)
+            requests = _constrained(rows, requests)
         adapter = None if member.adapter is None else folder_of_adapter(member.adapter)
         own_features = adapter is not None and needs_own_features(adapter)
+        indexes = [] if own_features else _indexes(member, features)
         of_member: dict[str, object] = {"adapter": None if adapter is None else adapter_content(adapter)}
-        if own_features:
-            of_member["features"] = None
+        of_member["features"] = "+".join(sorted({FeatureStore(index).identity for index in indexes} - {""})) or None
         progress = Progress(store, code, {**answerer, **of_member}, requests)
-        waiting = [request for request in requests if request.uid not in progress.rows]
+        waiting = [request for request in requests if request.name not in progress.rows]
         print(f"answers of {member.system}: {len(progress.rows)} cached, {len(waiting)} to generate")
-        work.append((member, own_features, waiting, progress))
+        work.append((member, indexes, waiting, progress))
     loaded = None
     for place in dict.fromkeys(member.adapter for member, _, waiting, _ in work if waiting):
         loaded = load(model, adapter=place) if loaded is None else exchanged(loaded, place)
         print(f"kernels: {speed_up_inference(loaded.model)}")
-        for member, own_features, waiting, progress in work:
+        for member, indexes, waiting, progress in work:
             if member.adapter == place and waiting:
-                check_requests(waiting, loaded)
-                vision = vision_source(loaded, root, None if own_features else features)
+                check_requests(waiting, loaded, 0 if member.shots is None else member.shots.shots.count)
+                vision = vision_source(loaded, root, indexes)
                 batch = _generate(TransformersEngine(loaded, vision, batch), member, waiting, progress)
     predictions = [
-        Prediction(uid=row.uid, system=member.system, **progress.rows[row.uid])
+        Prediction(uid=row.uid, system=member.system, **progress.rows[row.uid, number])
         for member, _, _, progress in work
         for row in rows_of[member.system]
+        for number in range(len(samplings(member.samples)))
     ]
     write_rows(out, predictions, Prediction)
 
 
-def check_requests(requests: Sequence[Request], loaded: Loaded) -> None:
+def _indexes(member: GroupMember, features: Path | None) -> list[Path]:
+    """The indexes of stored features that a system reads: of its rows, and of its shots. None: it computes its own."""
+    of_shots = None if member.shots is None else member.shots.features
+    return [] if features is None else [features] + ([] if of_shots is None else [of_shots])
+
+
+def check_requests(requests: Sequence[Request], loaded: Loaded, shots: int = 0) -> None:
     """The model can read each request, and the question of images with roles follows them.
+
+    Args:
+        shots: answered rows that stand before each question.
 
     Raises:
         Refused: the first request that it cannot read, by its row.
@@ -156,7 +171,7 @@ def check_requests(requests: Sequence[Request], loaded: Loaded) -> None:
         most = 100 + 2 * sum(image_tokens) + sum(len(text.encode()) for text in texts)
         if context is not None and most + request.max_new_tokens > context:
             tokens = len(family.prompt_ids(processor, request.chat, sizes)) + request.max_new_tokens
-            fault = length_fault(tokens, image_tokens, context)
+            fault = length_fault(tokens, image_tokens, context, shots)
         kinds = tuple(part["type"] for turn in request.chat for part in turn["content"])
         roles = any(part["type"] == "text" for part in request.chat[-1]["content"][:-1])
         if fault is None and roles and kinds not in seen:  # the template does not look at texts
@@ -169,7 +184,9 @@ def check_requests(requests: Sequence[Request], loaded: Loaded) -> None:
 def _constrained(rows: Sequence[Row], requests: Sequence[Request]) -> list[Request]:
     """The requests with the grammar of each row's expected format."""
     bounded = []
-    for row, request in zip(rows, requests, strict=True):
+    by_uid = {row.uid: row for row in rows}
+    for request in requests:
+        row = by_uid[request.uid]
         try:
             part = load_part(row.task, "grammar")
         except ModuleNotFoundError as error:
@@ -187,11 +204,10 @@ def _generate(engine: TransformersEngine, member: GroupMember, waiting: Sequence
         Rows at once that the device's memory turned out to hold.
     """
     name, total = f"answers of {member.system}", len(progress.rows) + len(waiting)
+    settings = engine.settings_hash(waiting[0].sampling)
     with progress, tqdm(total=total, initial=len(progress.rows), desc=name, mininterval=5) as bar:
         for responses in engine.answers(waiting):
-            progress.keep(
-                responses, engine="transformers", settings=engine.settings_hash, constrained=member.constrained
-            )
+            progress.keep(responses, engine="transformers", settings=settings, constrained=member.constrained)
             bar.update(len(responses))
     return engine.batch
 

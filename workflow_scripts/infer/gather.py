@@ -7,6 +7,7 @@ from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.config.models import DATASETS_FORM, BoxForm
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, read_table, write_rows
+from workflow_scripts.infer.shards import remove_other_shards
 from workflow_scripts.models.record import read_record
 from workflow_scripts.tasks.boxes.model_reading import carried_prediction
 from workflow_scripts.tasks.boxes.model_sizes import model_boxes
@@ -49,8 +50,7 @@ def gather(
         for row in read_rows(split, Row):
             by_uid[row.uid] = carried_prediction(row, by_uid[row.uid], form)
     write_rows(out, [by_uid[uid] for uid in uids], Prediction)
-    for other in {*shards[0].parent.glob("*-of-*.parquet")} - {*shards}:
-        other.unlink()
+    remove_other_shards(shards)
 
 
 if __name__ == "__main__":

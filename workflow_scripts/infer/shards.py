@@ -35,3 +35,9 @@ def finished_shards(predictions: Path, folder: Path) -> list[str]:
     files = Counter(name.split("-of-")[1] for name in names)
     whole = [count for count, number in files.items() if number == int(count)]
     return sorted(name for name in names if name.split("-of-")[1] in whole) if len(whole) == 1 else []
+
+
+def remove_other_shards(shards: Sequence[Path]) -> None:
+    """Remove shards of another number from the folder of these."""
+    for other in {*shards[0].parent.glob("*-of-*.parquet")} - {*shards}:
+        other.unlink()

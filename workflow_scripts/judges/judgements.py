@@ -1,4 +1,4 @@
-"""Asks a judge about pairs of reports and stores its judgements: one a pair and judge, shared by all systems and runs.
+"""Asks a judge about answers and stores its judgements: one a pair and judge, shared by all systems and runs.
 
 A pair is a reference, a hypothesis and their context; a judge is everything that can change its reply (backend,
 weights, prompt, decoding, table). Both are hashed, so a store never answers for another judge.
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from workflow_scripts.cache.keys import cache_key
 from workflow_scripts.cache.store import RecordStore
@@ -18,15 +18,16 @@ from workflow_scripts.core.files import sha256_of
 from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tasks import tasks
 from workflow_scripts.judges.progress import Progress
+from workflow_scripts.judges.rubrics.rubric import resolved
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two reports to be compared, and what is known besides."""
+    """A reference and an answer to be compared with it, and what is known besides."""
 
     reference: str
     hypothesis: str
-    context: str = "{}"  # canonical JSON
+    context: str = "{}"  # canonical JSON: modality of a report; question and rubric, in full, of a graded answer
 
     @property
     def key(self) -> str:
@@ -83,20 +84,43 @@ class Store:
         self._records.put(pair.key, self._judgements[pair.key])
 
 
-def pairs_of(rows: Iterable[Row], texts: Mapping[str, str]) -> dict[str, Pair]:
-    """The pair of each row whose task is free text, by uid; `texts` are a system's answers by uid.
+Kind = Literal["reports", "rubrics"]
+"""What a judge reads: reports, or answers that a row's rubric grades."""
 
-    A missing answer is judged as an empty report; thoughts are cut before anything is compared.
+
+def pairs_of(rows: Iterable[Row], texts: Mapping[str, str], kind: Kind | None = None) -> dict[str, Pair]:
+    """The pair of each row whose answers judges read, by uid; `texts` are a system's answers by uid.
+
+    A missing answer is judged as an empty text; thoughts are cut before anything is compared.
+
+    Args:
+        kind: the rows of one kind of judge: reports, or rows with a rubric; None: all whose texts are compared.
     """
-    return {
-        row.uid: Pair(
-            row.answer.strip(),
-            final_answer(texts.get(row.uid, "")).text.strip(),
-            canonical_json({"modality": row.modality}),
-        )
-        for row in rows
-        if tasks()[row.task].free_text
-    }
+    pairs = {}
+    for row in rows:
+        judged_by = tasks()[row.task].judged_by
+        if judged_by is None or (kind is not None and (kind != judged_by or (kind == "rubrics" and not row.rubric))):
+            continue
+        if judged_by == "reports":
+            context = {"modality": row.modality}
+        else:
+            context = rubric_context(row.question, row.rubric) if row.rubric else {"question": row.question.strip()}
+        answer = final_answer(texts.get(row.uid, "")).text.strip()
+        pairs[row.uid] = Pair(row.answer.strip(), answer, canonical_json(context))
+    return pairs
+
+
+def rubric_context(question: str, rubric: object) -> dict[str, str]:
+    """What is known of an answer beside its reference: the question and the whole rubric, so that a key names both.
+
+    Args:
+        question: that was asked.
+        rubric: what the row states, see `core.rubrics.stated`.
+
+    Raises:
+        BadRubric: it is no rubric.
+    """
+    return {"question": question.strip(), "rubric": resolved(rubric).text()}
 
 
 def self_pairs(pairs: Iterable[Pair]) -> list[Pair]:
@@ -105,6 +129,13 @@ def self_pairs(pairs: Iterable[Pair]) -> list[Pair]:
 
 
 NO_REPLY = Judgement("invalid", "", "the judge gave no reply")
+DIED = "the judge died"
+"""How the reason of pairs begins that a judge did not come to."""
+
+
+def is_lost(judgement: Judgement) -> bool:
+    """Whether a pair got no reply at all."""
+    return judgement == NO_REPLY or (judgement.status == "invalid" and str(judgement.reason).startswith(DIED))
 
 
 def judge_pairs(
@@ -137,7 +168,7 @@ def judge_pairs(
                 if final or attempt == retries:
                     progress.done(judgement.status)
         except JudgeDied as death:
-            lost = Judgement("invalid", "", f"the judge died: {death}")
+            lost = Judgement("invalid", "", f"{DIED}: {death}")
             break
         waiting = [pair for pair in waiting if judgements[pair].status == "invalid"]
     return {pair: judgements.get(pair, lost) for pair in distinct}

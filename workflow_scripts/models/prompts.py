@@ -8,9 +8,12 @@ Images come first, in the row's order, and the question last. Where a row says w
   notebook says before the slices is a system's prompt here.
 - any other role stands before its image, `PRIOR IMAGE`, `CURRENT IMAGE`. These are words of this project: MedGemma's
   notebook on pairs of chest X-rays shows both images without a word on which is which, and names them in the question.
+
+Answered rows that are shown before the question (few-shot prompts) are turns of their own: what the user would ask, and
+what the assistant should answer. The system turn stands before them, once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 
 from workflow_scripts.core.rows import Row, is_slice
@@ -31,14 +34,19 @@ def chat(question: str, image_count: int, system: str | None = None, roles: Sequ
     return [*turns, {"role": "user", "content": [*parts, text_part(closing + question)]}]
 
 
-def chat_of(row: Row, system: str | None, question: str | None = None) -> list[dict]:
-    """`chat` of a row, with the roles of its images.
+def chat_of(row: Row, system: str | None, question: str | None = None, shots: Iterable[Row] = ()) -> list[dict]:
+    """`chat` of a row, with the roles of its images, behind the turns of answered rows.
 
     Args:
         question: in place of the row's own, where the model is asked in another form.
+        shots: answered rows to show before it.
     """
     roles = [image.role for image in row.images]
-    return chat(row.question if question is None else question, len(roles), system, roles if any(roles) else ())
+    *before, last = chat(
+        row.question if question is None else question, len(roles), system, roles if any(roles) else ()
+    )
+    shown = [turn for shot in shots for turn in (*chat_of(shot, None), answer_turn(shot.answer))]
+    return [*before, *shown, last]
 
 
 def answer_turn(answer: str) -> dict:
@@ -89,16 +97,19 @@ def _after_images(ids: Sequence[int], image_token: int) -> list[int]:
     return list(takewhile(lambda token: token != image_token, reversed(ids)))
 
 
-def length_fault(tokens: int, image_tokens: Sequence[int], context: int | None) -> str | None:
+def length_fault(tokens: int, image_tokens: Sequence[int], context: int | None, shots: int = 0) -> str | None:
     """Why a row is longer than the model can read, as the end of a sentence; None where it fits.
 
     Args:
         tokens: of the prompt and the answer, or of the answer's limit.
         image_tokens: how many of them each image takes.
         context: positions of the model; None where it does not say.
+        shots: answered rows that stand before the question.
     """
     if context is None or tokens <= context:
         return None
     images = f"{len(image_tokens)} images ({sum(image_tokens):,} tokens)" if image_tokens else "its text"
     remedy = "show fewer slices (`slices` of the dataset)" if len(image_tokens) > 1 else "leave it out"
+    if shots:
+        images, remedy = f"{shots} shots and {images}", "show fewer shots (`shots.count` of the system)"
     return f"it takes {tokens:,} tokens with {images}, and the model reads {context:,} at most: {remedy}"

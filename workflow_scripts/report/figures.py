@@ -11,6 +11,7 @@ from pathlib import Path
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.groups.rows import GroupValue
 from workflow_scripts.core.rows import Agreement, Comparison, JudgedFinding, JudgedPair, MetricValue, Outcome, Row
+from workflow_scripts.core.rubrics.rows import CalibrationPoint
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.core.training_rows import SampleAnswer, TrainingStep
 from workflow_scripts.judges.judgements import pairs_of
@@ -28,6 +29,7 @@ from workflow_scripts.report.plots.render import write_drawings
 from workflow_scripts.report.plots.reports import agreement_plots, diversity_plots
 from workflow_scripts.report.plots.style import Drawing
 from workflow_scripts.report.plots.training import settings_of, sweep_plot, training_curves
+from workflow_scripts.report.validity.figure import calibration_plots
 
 
 def pairs_to_show(systems: Sequence[str], pairs: Sequence[str]) -> list[tuple[str, str]]:
@@ -57,6 +59,7 @@ def write_figures(
     pairs: Sequence[str] = (),
     findings: Sequence[Path] = (),
     judgements: Sequence[Path] = (),
+    calibration: Sequence[Path] = (),
     histories: Sequence[Path] = (),
     samples: Sequence[Path] = (),
     sweeps: Sequence[str] = (),
@@ -78,7 +81,8 @@ def write_figures(
         baselines: those of the systems that look at no image; they are drawn where nothing else is, and in cost.
         pairs: a base system and the one tuned from it, BASE:TUNED each.
         findings: tables of the judges' findings, one a system.
-        judgements: tables of judged pairs of reports.
+        judgements: tables of judged pairs.
+        calibration: tables of mean human scores by the score of a judge of rubrics.
         histories: training logs, below a folder that is named after its system each.
         samples: answers to held-out rows, below such a folder each.
         sweeps: a sweep and its settings, SWEEP=SETTING+SETTING each.
@@ -116,13 +120,18 @@ def write_figures(
         system: {row.uid: row.text for row in of_systems if row.system == system and row.text is not None}
         for system in shown
     }
-    keys = {system: [pair.key for pair in pairs_of(rows, of_system).values()] for system, of_system in texts.items()}
+    keys = {
+        system: [pair.key for pair in pairs_of(rows, of_system, "reports").values()]
+        for system, of_system in texts.items()
+    }
     judged = judged_reports(
         keys,
-        [pair for path in judgements for pair in read_rows(path, JudgedPair)],
+        [pair for path in judgements for pair in read_rows(path, JudgedPair) if "rubric" not in pair.metrics],
         [finding for path in findings for finding in read_rows(path, JudgedFinding)],
     )
     drawings += finding_plots(judged, colours)
+    points = [point for path in calibration for point in read_rows(path, CalibrationPoint)]
+    drawings += calibration_plots(points, system_colours(sorted({point.judge for point in points})))
     logs = {path.parent.name: read_rows(path, TrainingStep) for path in histories}
     chosen = {path.parent.name: read_object(path) for path in selections}
     for sweep, _, settings in (text.partition("=") for text in sweeps):

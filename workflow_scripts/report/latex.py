@@ -27,6 +27,7 @@ class TexCell:
     best: bool = False  # of its line
     better_than: tuple[str, ...] = ()  # systems that the test says it is better than
     valid: str = ""  # the share of valid answers, where it is below 100%
+    grey: bool = False  # of a judge that is not relied on
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,13 @@ def published_table(lines: Sequence[TexLine], systems: Sequence[str], caption: T
     return _long_table(lines, ("imported", *systems), caption, words, columns)
 
 
+def graded_table(lines: Sequence[TexLine], systems: Sequence[str], caption: TexCaption, text: str) -> str:
+    """Scores by rubrics; those of a judge that is not relied on are grey, or in italics where xcolor is not loaded."""
+    grey = "\\ifcsname textcolor\\endcsname\\textcolor{gray}{#1}\\else\\textit{#1}\\fi"
+    words = ("Subset", f"{latex_text(text, 4000)} {_intervals(caption)} $n$: questions.", "rubrics")
+    return f"\\providecommand{{\\flarebenchgrey}}[1]{{{grey}}}\n" + _long_table(lines, systems, caption, words)
+
+
 def gap_table(rows: Iterable[tuple[str, ...]], caption: TexCaption, group: str, number: int) -> str:
     """Gaps between the values of a group.
 
@@ -235,7 +243,7 @@ def _two_rows(first: list[str], line: TexLine, systems: Sequence[str]) -> str:
 
 
 def _value(cell: TexCell, systems: Sequence[str]) -> str:
-    number = latex_number(cell.value)
+    number = f"\\flarebenchgrey{{{latex_number(cell.value)}}}" if cell.grey else latex_number(cell.value)
     text = f"\\textbf{{{number}}}" if cell.best else number
     letter_of = {name: letter for letter, name in letters(systems).items()}
     marks = ",".join(letter_of[name] for name in systems if name in cell.better_than)

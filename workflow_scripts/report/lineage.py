@@ -28,6 +28,9 @@ def origins(results: Path, configuration: dict[str, Any], split: str, system: st
         paths["selection"] = f"systems/{system}/selection.json"
     if entry.get("adapter"):
         paths["published adapter"] = f"models/adapters/{system}.json"
+    if entry.get("encoder"):
+        paths["tuned encoder"] = f"systems/{system}/encoder/encoder.json"
+        paths["encoder"] = f"models/encoders/systems/{system}.json"
     if entry.get("model"):
         paths["model"] = f"models/{entry['model']}.json"
     if train := entry.get("train") or route.get("train"):

@@ -46,6 +46,8 @@ from workflow_scripts.report.groups import cell_parts as group_cell
 from workflow_scripts.report.groups import how_to_read
 from workflow_scripts.report.lineage import read_object
 from workflow_scripts.report.plots.catalogue import SECTIONS, read_figures
+from workflow_scripts.report.saliency.overlays import case_maps
+from workflow_scripts.report.saliency.section import saliency_sections
 from workflow_scripts.report.summary.cautions import (
     RESEARCH_USE,
     Caution,
@@ -69,12 +71,16 @@ from workflow_scripts.report.summary.seen import SeenRows, seen_cautions, seen_r
 from workflow_scripts.report.summary.verdict import AgainstBaselines, Verdict, against_baselines, verdict_of
 from workflow_scripts.report.summary.weakest import weakest_subsets
 from workflow_scripts.report.tables import cell_parts, published_parts
+from workflow_scripts.report.validity.section import NAMES as MEASURES
+from workflow_scripts.report.validity.section import read_validity
 
 TEMPLATE = "page.html.jinja"
 PAGE_STYLES = "page.css"
 ROUTING = "routing.html.jinja"
 GROUPS = "groups.html.jinja"
 PUBLISHED = "published.html.jinja"
+SALIENCY = "saliency.html.jinja"
+VALIDITY = "validity.html.jinja"
 NO_GROUPS, USUAL_SCORING, NONE_PUBLISHED = Groups(), Scoring(), PublishedNumbers({})
 
 INKS = {
@@ -90,6 +96,7 @@ TITLES = {
     "groups": "Groups",
     "tasks": "Tasks",
     "reports": "Reports",
+    "validity": "Validity of judges",
     "training": "Training",
     "cost": "Cost",
 }
@@ -138,7 +145,12 @@ def write_page(
     groups: Groups = NO_GROUPS,
     scoring: Scoring = USUAL_SCORING,
     group_tables: tuple[Path, Path] | None = None,
+    validity: Sequence[Path] = (),
+    calibration: Sequence[Path] = (),
     published: PublishedNumbers = NONE_PUBLISHED,
+    saliency: Path | None = None,
+    saliency_maps: Sequence[Path] = (),
+    saliency_facts: Sequence[Path] = (),
     workers: int = 0,
 ) -> None:
     """Write the page of one split.
@@ -173,7 +185,12 @@ def write_page(
         groups: the configuration's `groups` as JSON.
         scoring: its `scoring` as JSON; for the words of the tables by group.
         group_tables: tables of values by group and of gaps; none where no group is configured.
+        validity: tables of how far judges of rubrics agree with human scores.
+        calibration: tables of mean human scores by such a judge's score.
         published: the configuration's `published` as JSON.
+        saliency: table of what explanation maps measure; none where there are no maps.
+        saliency_maps: tables of maps, one an entry of the configuration's `saliency`.
+        saliency_facts: tables of measures of rows, in the same order.
         workers: processes that scale images; 0: one a core.
     """
     every_row = read_rows(split, Row)
@@ -190,7 +207,8 @@ def write_page(
         outcome_of = {(row.uid, row.system): row for path in outcomes for row in read_rows(path, Outcome)}
         findings_of = dict(zip(systems, findings, strict=True))
         details = read_report_details(rows, answers, findings_of, report_scores)
-        data = CaseData(rows, systems, outcome_of, read_row_scores(facts), details, seen)
+        explained = case_maps(saliency_maps, saliency_facts)
+        data = CaseData(rows, systems, outcome_of, read_row_scores(facts), details, seen, explained)
         conditions = differing_conditions(answers, [*tuned, *routed])
         del answers
         pairs = [(first, second) for first, second in (*tuned, *routed) if {first, second} <= set(systems)]
@@ -225,6 +243,11 @@ def write_page(
         published_template=PUBLISHED,
         published=published_lines(published.root, values, systems),
         published_parts=published_parts,
+        validity_template=VALIDITY,
+        validity=read_validity(values, validity, calibration),
+        validity_names=list(MEASURES.values()),
+        saliency_template=SALIENCY,
+        saliency=saliency_sections(saliency),
         groups_template=GROUPS,
         groups=by_group,
         unstated=[name for place, name in enumerate(groups.columns, 1) if place not in {s.number for s in by_group}],

@@ -7,7 +7,7 @@ Beside them stands a methods section.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,20 +20,23 @@ from workflow_scripts.core.metrics import NOTES, Note
 from workflow_scripts.core.pages.texts import metric_label, number_text
 from workflow_scripts.core.provenance import write_provenance
 from workflow_scripts.core.rows import Comparison, MetricValue
+from workflow_scripts.core.rubrics.stated import NAMES as RUBRICS
 from workflow_scripts.core.tables import read_rows, read_table, rows_of
 from workflow_scripts.core.tasks import tasks
 from workflow_scripts.report.escaping import markdown_cell, spreadsheet_cell
-from workflow_scripts.report.latex import TexCaption, TexCell, TexLine, latex_tables, published_table
+from workflow_scripts.report.latex import TexCaption, TexCell, TexLine, graded_table, latex_tables, published_table
 from workflow_scripts.report.lineage import lineage
 from workflow_scripts.report.methods.section import methods_text
 from workflow_scripts.report.results import results_of
 from workflow_scripts.report.summary.published import CAUTION, HEADING, PublishedLine, published_lines
 from workflow_scripts.report.summary.verdict import LEVEL
+from workflow_scripts.report.validity import columns
+from workflow_scripts.report.validity.columns import GradedLine, graded_lines, greyed
 
 NONE_PUBLISHED = PublishedNumbers({})
 
 JUDGED = ("crimson", "green")
-"""Metrics that stand for a judge's judgements; the others of a judge are made of the same ones."""
+"""Metrics that stand for a judge's judgements of reports; its others are made of the same ones."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def missing_judgements(values: Iterable[MetricValue], systems: Sequence[str]) ->
     judged = {
         (value.judge, value.metric, value.system): value
         for value in values
-        if value.judge and value.metric in JUDGED and value.subset == "macro" and value.stratum is None
+        if value.judge and value.metric in (*JUDGED, *RUBRICS) and value.subset == "macro" and value.stratum is None
     }
     metrics: dict[tuple[str, str], list[str]] = {}
     for judge, metric in sorted({(str(judge), metric) for judge, metric, _ in judged}):
@@ -159,7 +162,7 @@ def markdown_table(values: Iterable[MetricValue], systems: Sequence[str]) -> str
     return f"{table}\n{legend}" if legend else table
 
 
-def notes_of(lines: Iterable[HeadlineRow]) -> dict[Note, str]:
+def notes_of(lines: Iterable[HeadlineRow | GradedLine]) -> dict[Note, str]:
     """The notes that occur, with what they mean."""
     occurring = {note for line in lines for note in line.notes}
     return {note: meaning for note, meaning in NOTES.items() if note in occurring}
@@ -259,6 +262,46 @@ def latex_table(
     return latex_tables(tex_lines(values, systems, comparisons, LEVEL, oracles), systems, caption)
 
 
+def graded_markdown(values: Iterable[MetricValue], systems: Sequence[str]) -> str:
+    """The scores by rubrics, with what their notes mean; empty where there are none."""
+    lines = graded_lines(values, systems)
+    if not lines:
+        return ""
+    head = ["task", "subset", "rubric", "n", *systems, *(f"valid {system}" for system in systems), "note"]
+    rows = [[markdown_cell(name) for name in head], ["---"] * len(head)]
+    for line in lines:
+        subset, cells = markdown_cell(line.subset), [line.cells[system] for system in systems]
+        rows.append(
+            [
+                markdown_cell(line.task.replace("_", " ")),
+                f"**{subset}**" if line.subset == "macro" else subset,
+                markdown_cell(f"{line.label} ↑"),
+                str(line.rows),
+                *(greyed(cell_text(cell), line) for cell in cells),
+                *("–" if cell is None else judged_share(cell) for cell in cells),
+                ", ".join(note.replace("_", " ") for note in line.notes),
+            ]
+        )
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    legend = "".join(f"- {name.replace('_', ' ')}: {meaning}\n" for name, meaning in notes_of(lines).items())
+    return f"\n## {columns.HEADING}\n\n{columns.CAUTION}\n\n{table}\n" + (f"\n{legend}" if legend else "")
+
+
+def graded_latex(values: Iterable[MetricValue], systems: Sequence[str], caption: TexCaption) -> str:
+    """The same in LaTeX; empty where there are none."""
+    lines = graded_lines(values, systems)
+    if not lines:
+        return ""
+    tex = []
+    for line in lines:
+        cells = tuple(TexCell(*cell_parts(cell), grey=line.grey) for cell in line.cells.values())
+        notes = tuple(note.replace("_", " ") for note in line.notes)
+        tex.append(TexLine(line.task, line.subset, line.label, True, line.rows, cells, notes))
+    meanings = tuple((name.replace("_", " "), meaning) for name, meaning in notes_of(lines).items())
+    text = f"{columns.HEADING}. {columns.CAUTION.replace('in parentheses', 'in grey')}"
+    return "\n" + graded_table(tex, systems, replace(caption, meanings=meanings), text)
+
+
 def published_parts(line: PublishedLine) -> tuple[str, str]:
     """A published number and its interval, as `cell_parts` writes those of this run."""
     limits = "" if line.limits is None else f"[{', '.join(map(number_text, line.limits))}]"
@@ -329,9 +372,11 @@ def write_tables(
     with atomic(csv) as temporary:
         pv.write_csv(without_formulas(table), temporary)
     others = published_lines(published.root, values, systems)
-    write_text(markdown, markdown_table(values, systems) + published_markdown(others, systems))
+    of_rubrics = graded_markdown(values, systems)
+    write_text(markdown, markdown_table(values, systems) + of_rubrics + published_markdown(others, systems))
     caption = TexCaption(split, scoring.confidence, scoring.resamples)
     tex = latex_table(values, systems, compared, split, scoring, oracles)
+    tex += graded_latex(values, systems, caption)
     write_text(latex, tex + published_latex(others, systems, caption))
     every_number = results_of(split, systems, values, compared, results, stands_on)
     imported = {"published": published.model_dump(mode="json")} if others else {}

@@ -30,8 +30,9 @@ from workflow_scripts.score.statistics import (
     sum_of,
     sums_by_cluster,
 )
-from workflow_scripts.score.task_facts import TaskFacts, facts_of_tasks, parts_of
-from workflow_scripts.tasks.report.metrics import EFFICACY_COUNTS, ReportScores, ScoreKey
+from workflow_scripts.score.task_facts import TaskFacts, facts_of_tasks, parts_of, subsets_of
+from workflow_scripts.tasks.judged.scores import ReportScores, ScoreKey
+from workflow_scripts.tasks.report.metrics import EFFICACY_COUNTS
 
 TESTS_PER_RESAMPLE = 10
 """Rearrangements of a randomisation test for each resample of an interval: a p value needs more of them."""
@@ -60,11 +61,12 @@ def compare(task: TaskFacts, first: str, second: str, scoring: Scoring) -> list[
     if metric is None or metric.key not in {other.key for other in two.metrics}:
         return []
     parts = parts_of(task, first, scoring), parts_of(task, second, scoring)
+    own = subsets_of(metric, {subset: one.unpacked(part.point) for subset, part in parts[0].items()})
 
     def difference(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         return _value(two, metric, right) - _value(one, metric, left)
 
-    nulls = _nulls(task, one, two, difference, scoring)
+    nulls = _nulls(task, own, one, two, difference, scoring)
     points = {s: difference(parts[0][s].point, parts[1][s].point) for s in nulls}
     draws = {s: difference(parts[0][s].draws, parts[1][s].draws) for s in nulls}
     places = {
@@ -77,14 +79,14 @@ def compare(task: TaskFacts, first: str, second: str, scoring: Scoring) -> list[
         _mean(place.exchanged for place in places.values()),
         _mean(place.turned for place in places.values()),
     )
-    pooled = difference(*(sum_of(part.point for part in of_system.values()) for of_system in parts))
+    pooled = difference(*(sum_of(of_system[subset].point for subset in own) for of_system in parts))
     places["pooled"] = Place(
         pooled,
-        difference(*(sum_of(part.draws for part in of_system.values()) for of_system in parts)),
+        difference(*(sum_of(of_system[subset].draws for subset in own) for of_system in parts)),
         pooled + sum_of(of_subset.exchanged_pooled for of_subset in nulls.values()),
         sum_of(of_subset.turned_pooled for of_subset in nulls.values()),
     )
-    return [_comparison(task, subset, metric, (first, second), place, scoring) for subset, place in places.items()]
+    return [_comparison(task, own, subset, metric, (first, second), place, scoring) for subset, place in places.items()]
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def _mean(arrays: Iterable[np.ndarray]) -> np.ndarray:
 
 def _comparison(
     task: TaskFacts,
+    own: list[str],
     subset: str,
     metric: Metric,
     systems: tuple[str, str],
@@ -111,7 +114,7 @@ def _comparison(
 ) -> Comparison:
     """One row of the table."""
     point = float(place.point)
-    here = task.subsets == subset if subset in task.subsets else np.ones(len(task.subsets), dtype=bool)
+    here = task.subsets == subset if subset in task.subsets else np.isin(task.subsets, own)
     clusters = len(set(zip(task.subsets[here], task.cases[here], strict=True)))
     tested = clusters > 1 and all(bool(np.isfinite(each).all()) for each in (point, place.exchanged, place.turned))
     low, high = interval(point, place.draws, scoring.confidence) if clusters > 1 else (None, None)
@@ -152,12 +155,13 @@ class Nulls:
 
 def _nulls(
     task: TaskFacts,
+    own: list[str],
     one: Facts,
     two: Facts,
     difference: Callable[[np.ndarray, np.ndarray], np.ndarray],
     scoring: Scoring,
 ) -> dict[str, Nulls]:
-    """Each subset under the null hypothesis, over the columns that both systems have."""
+    """Each of the subsets `own` under the null hypothesis, over the columns that both systems have."""
     shared = [name for name in one.columns if name in two.columns]
     packed = [Facts({name: facts.columns[name] for name in shared}, []).packed() for facts in (one, two)]
 
@@ -166,19 +170,19 @@ def _nulls(
         return difference(_padded(one, shared, left), _padded(two, shared, right))
 
     sums: dict[str, np.ndarray] = {}
-    for subset in sorted(set(task.subsets)):
+    for subset in own:
         here = task.subsets == subset
         _, codes = np.unique(task.cases[here], return_inverse=True)
-        sums[str(subset)] = sums_by_cluster(np.concatenate([side[here] for side in packed], axis=1), codes)
+        sums[subset] = sums_by_cluster(np.concatenate([side[here] for side in packed], axis=1), codes)
     pooled = sum_of(of_subset.sum(axis=0) for of_subset in sums.values())
     clusters = sum(map(len, sums.values()))
     nulls = {}
     for subset, of_subset in sums.items():
-        own = of_subset.sum(axis=0)
+        total = of_subset.sum(axis=0)
         changes = np.column_stack(
             [
-                exchanges_of(value, of_subset, own),
-                influences_of(value, of_subset, own, len(of_subset)),
+                exchanges_of(value, of_subset, total),
+                influences_of(value, of_subset, total, len(of_subset)),
                 exchanges_of(value, of_subset, pooled),
                 influences_of(value, of_subset, pooled, clusters),
             ]
@@ -216,14 +220,15 @@ def agreements(scores: ReportScores, baselines: Collection[str] = ()) -> list[Ag
     """For two systems and two report metrics, whether they move the same way.
 
     `tau` is Kendall's over the rows' differences between the systems; `opposed` marks mean differences of two signs.
-    Metrics of a stratum, and counts that only make sense as a sum, are left out.
+    Metrics of a stratum, scores of judges that are not relied on, and counts that only make sense as a sum, are left
+    out.
     """
     rows = []
     for first, second in pairs_to_compare(sorted(scores), baselines):
         keys = [
             key
             for key in scores[first]
-            if key in scores[second] and key.stratum is None and key.metric not in EFFICACY_COUNTS
+            if key in scores[second] and {key.stratum, key.note} == {None} and key.metric not in EFFICACY_COUNTS
         ]
         for one, two in combinations(sorted(keys, key=_order), 2):
             differences = _differences(scores, (first, second), (one, two))

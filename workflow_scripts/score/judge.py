@@ -1,4 +1,4 @@
-"""Judge the report answers of all systems of a split: a pair with a valid judgement is never asked for again.
+"""Judge the answers of all systems of a split, reports or graded responses: a valid judgement is never asked for again.
 
 `python -m workflow_scripts.score.judge --split S.parquet --predictions P.parquet … --name NAME --spec JSON --store DIR
 --out J.parquet`
@@ -17,6 +17,7 @@ from workflow_scripts.judges.backends.rule_based import Rules
 from workflow_scripts.judges.backends.server import Server
 from workflow_scripts.judges.judgements import (
     Backend,
+    Kind,
     Pair,
     Store,
     in_shard,
@@ -50,12 +51,17 @@ def backend_of(judge: Judge, model: Path | None = None) -> Backend:
 
 
 def pairs_to_judge(split: Path, predictions: Iterable[Path], section: Judge) -> list[Pair]:
-    """Distinct pairs of all systems; for a judge of CRIMSON that freezes references, each against itself besides."""
+    """Distinct pairs of all systems that are this judge's: reports, or rows with a rubric.
+
+    For a judge of CRIMSON that freezes references, each reference against itself besides.
+    """
+    of_rubrics = not isinstance(section, RuleBasedJudge) and section.metric == "rubric"
+    kind: Kind = "rubrics" if of_rubrics else "reports"
     rows = list(read_rows(split, Row))
     pairs: dict[Pair, None] = {}
     for table in predictions:
         texts = {prediction.uid: prediction.text for prediction in read_rows(table, Prediction)}
-        pairs |= dict.fromkeys(pairs_of(rows, texts).values())
+        pairs |= dict.fromkeys(pairs_of(rows, texts, kind).values())
     if not isinstance(section, RuleBasedJudge) and section.metric == "crimson" and section.freeze_references:
         pairs |= dict.fromkeys(self_pairs(pairs))
     return list(pairs)
@@ -74,7 +80,7 @@ def judge(
     store: Path,
     out: Path,
 ) -> None:
-    """Judge the reports of all systems of a split: one row a distinct pair.
+    """Judge the answers of all systems of a split: one row a distinct pair.
 
     Args:
         split: table of the split's rows.

@@ -11,10 +11,12 @@ import pyarrow as pa
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.scoring import Scoring
+from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.metrics import NOTES, Note
 from workflow_scripts.core.rows import MetricValue, Outcome, ReportScore, RowFact
 from workflow_scripts.core.tables import read_rows, write_rows, write_table
 from workflow_scripts.score.task_facts import facts_of_tasks, metric_values, row_facts
-from workflow_scripts.tasks.report.metrics import ReportScores, ScoreKey
+from workflow_scripts.tasks.judged.scores import ReportScores, ScoreKey
 
 
 def read_report_scores(paths: Iterable[Path]) -> ReportScores:
@@ -22,9 +24,23 @@ def read_report_scores(paths: Iterable[Path]) -> ReportScores:
     scores: ReportScores = {}
     for path in paths:
         for score in read_rows(path, ReportScore):
-            key = ScoreKey(score.metric, score.judge, score.stratum)
+            key = ScoreKey(score.metric, score.judge, score.stratum, _note(score, path))
             scores.setdefault(score.system, {}).setdefault(key, {})[score.uid] = (score.value, score.status)
     return scores
+
+
+def _note(score: ReportScore, path: Path) -> Note | None:
+    """The note of a score.
+
+    Raises:
+        BadFile: it is none of `NOTES`.
+    """
+    if score.note is None:
+        return None
+    for note in NOTES:
+        if note == score.note:
+            return note
+    raise BadFile(f"{path}: {score.note!r} is no note; delete it and run again")
 
 
 def write_metrics(

@@ -13,6 +13,7 @@ from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.rows import Outcome, Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.core.tasks import load_part, tasks
+from workflow_scripts.tasks.consensus import readings, share_of_consensus
 from workflow_scripts.tasks.language.refusals import REFUSAL
 
 TAIL = 1200
@@ -85,6 +86,7 @@ def _outcome(row: Row, prediction: Prediction | None, system: str) -> Outcome:
     strict = None if text is None or fault else reading.read_strict(row.expected, text)
     lenient = strict if strict is not None or text is None or fault else reading.read_lenient(row.expected, text)
     finish_reason = "" if prediction is None else prediction.finish_reason
+    samples, consistency = _samples(reading, row, prediction)
     free_text = tasks()[row.task].free_text
     return Outcome(
         uid=row.uid,
@@ -102,7 +104,18 @@ def _outcome(row: Row, prediction: Prediction | None, system: str) -> Outcome:
         answer=text,
         thought=final.thought,
         box_fault=fault,
+        samples=samples,
+        consistency=consistency,
     )
+
+
+def _samples(reading: ReadingPart, row: Row, prediction: Prediction | None) -> tuple[str | None, float | None]:
+    """What several answers are read as, and the share that is read as the one that counts; None where there is one."""
+    if prediction is None or not prediction.samples:
+        return None, None
+    values = readings(reading, row.expected, prediction.samples)
+    place = prediction.samples.index(prediction.text)
+    return json.dumps(values), share_of_consensus(values, place)
 
 
 def predictions_by_uid(path: Path, uids: set[str]) -> dict[str, Prediction]:

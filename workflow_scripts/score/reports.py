@@ -1,12 +1,12 @@
-"""Scores of the report answers of one system: CRIMSON and GREEN from judgements, and metrics of the texts.
+"""Scores of the free texts of one system: CRIMSON and GREEN of reports, rubrics' of responses, and of the texts.
 
-Beside them, the findings that the judges name.
+Beside them, the findings that the judges name. Rubric scores of a judge whose validity is not shown carry a note.
 
 `python -m workflow_scripts.score.reports --split S.parquet --predictions P.parquet --judgements J.parquet …
-[--nltk-data FOLDER] --out R.parquet --findings F.parquet`
+[--validity V.parquet …] [--nltk-data FOLDER] --out R.parquet --findings F.parquet`
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +15,17 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.metrics import Note
 from workflow_scripts.core.rows import JudgedFinding, JudgedPair, Prediction, ReportScore, Row
+from workflow_scripts.core.rubrics.rows import ValidityMeasure
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.judges.crimson import JudgementJSON, crimson, read_crimson
 from workflow_scripts.judges.green import green, read_green
 from workflow_scripts.judges.judgements import Pair, pairs_of, self_pairs
+from workflow_scripts.judges.prompts import question_and_rubric
+from workflow_scripts.judges.rubrics.reply import read_rubric
 from workflow_scripts.judges.rule_based.judge import green_counts
-from workflow_scripts.score.findings import RULE_BASED, findings_of_pairs, judgement_of
+from workflow_scripts.score.judged.findings import RULE_BASED, findings_of_pairs, judgement_of
 from workflow_scripts.tasks.report.meteor import Meteor
 from workflow_scripts.tasks.report.rule_green import rule_green
 from workflow_scripts.tasks.report.scripts import script_of
@@ -29,13 +33,37 @@ from workflow_scripts.tasks.report.temporal import temporal_f1
 
 
 class Score(NamedTuple):
-    """A score of a pair of reports; fields as in `ReportScore`."""
+    """A score of a pair of texts; fields as in `ReportScore`."""
 
     metric: str
     value: float | None
     judge: str | None = None
     stratum: str | None = None
     status: str = "valid"
+    note: str | None = None
+
+
+RubricNotes = Mapping[tuple[str, str], Note | None]
+"""By judge and rubric: why the judge's scores of it are not to be relied on; no entry: no human scores were given."""
+
+
+def notes_of(measures: Iterable[ValidityMeasure]) -> RubricNotes:
+    """What the validity of judges says of their scores."""
+    return {(line.judge, line.rubric): None if line.valid else "below_validity" for line in measures if line.decisive}
+
+
+def rubric_scores(pair: JudgedPair, notes: RubricNotes) -> list[Score]:
+    """The score of an answer on its rubric's scale, and those of the rubric's named parts as strata."""
+    rubric = question_and_rubric(Pair(pair.reference, pair.hypothesis, pair.context))[1]
+    note = notes.get((pair.judge, rubric.name), "no_validity")
+    if pair.status != "valid":
+        return [Score(rubric.name, None, pair.judge, status=pair.status, note=note)]
+    grades = read_rubric(pair.reply, rubric)
+    parts = grades.parts(rubric).items()
+    return [
+        Score(rubric.name, grades.score(rubric), pair.judge, note=note),
+        *(Score(rubric.name, value, pair.judge, part, note=note) for part, value in parts),
+    ]
 
 
 def judged_scores(pair: JudgedPair, reference_weight: float | None = None) -> list[Score]:
@@ -107,8 +135,8 @@ class Lexical:
         self._chinese_bleu = sacrebleu.BLEU(effective_order=True, tokenize="zh")
         self._chrf = sacrebleu.CHRF()
 
-    def scores(self, pair: Pair) -> list[Score]:
-        """Scores of one pair; the libraries' in lower case."""
+    def scores(self, pair: Pair, *, of_report: bool = True) -> list[Score]:
+        """Scores of one pair; the libraries' in lower case. Rule-GREEN is of reports alone."""
         reference, hypothesis = pair.reference.lower(), pair.hypothesis.lower()
         script = script_of(pair.reference)
         bleu = self._chinese_bleu if script == "han" else self._bleu
@@ -118,15 +146,17 @@ class Lexical:
         else:
             first = Score("bleu", bleu.sentence_score(hypothesis, [reference]).score / 100)
         if script != "latin":
-            unread = ("rouge_l", self._meteor.name, "rule_green_2025")
+            unread = ("rouge_l", self._meteor.name, *(("rule_green_2025",) if of_report else ()))
             return [first, chrf, *(Score(metric, None, status=UNREADABLE) for metric in unread)]
-        return [
+        scores = [
             first,
             chrf,
             Score("rouge_l", self._rouge.score(reference, hypothesis)["rougeL"].fmeasure),
             Score(self._meteor.name, self._meteor.score(reference, hypothesis)),
-            Score("rule_green_2025", rule_green(pair.reference, pair.hypothesis)["overall"]),
         ]
+        if of_report:
+            scores.append(Score("rule_green_2025", rule_green(pair.reference, pair.hypothesis)["overall"]))
+        return scores
 
 
 def has_prior(row: Row) -> bool:
@@ -142,9 +172,16 @@ def temporal(pair: Pair) -> Score:
 
 
 def write_reports(
-    *, split: Path, predictions: Path, judgements: list[Path], out: Path, findings: Path, nltk_data: Path | None = None
+    *,
+    split: Path,
+    predictions: Path,
+    judgements: list[Path],
+    out: Path,
+    findings: Path,
+    validity: Sequence[Path] = (),
+    nltk_data: Path | None = None,
 ) -> None:
-    """Score the reports of one system and list the findings that judges name.
+    """Score the free texts of one system and list the findings that judges name.
 
     Args:
         split: table of the split's rows.
@@ -152,6 +189,7 @@ def write_reports(
         judgements: tables of judged pairs, of all judges and shards, of this system's pairs among others.
         out: table of report scores to write.
         findings: table of the judges' findings to write.
+        validity: tables of how far judges of rubrics agree with human scores.
         nltk_data: nltk's folder with WordNet; without it, METEOR has no synonyms.
 
     Raises:
@@ -164,30 +202,40 @@ def write_reports(
     split_rows = read_rows(split, Row)
     pairs = pairs_of(split_rows, {answer.uid: answer.text for answer in answers})
     compared = {row.uid for row in split_rows if has_prior(row)}
+    reports, graded = {*pairs_of(split_rows, {}, "reports")}, {*pairs_of(split_rows, {}, "rubrics")}
     lexical = Lexical(nltk_data)
-    scores = {pair: lexical.scores(pair) for pair in dict.fromkeys(pairs.values())}
+    scores: dict[Pair, list[Score]] = {}
+    for uid, pair in pairs.items():
+        if pair not in scores:
+            scores[pair] = lexical.scores(pair, of_report=uid in reports)
+    notes = notes_of(line for path in validity for line in read_rows(path, ValidityMeasure))
+    pairs_of_reports, pairs_of_rubrics = {pairs[uid] for uid in reports}, {pairs[uid] for uid in graded}
     by_judge: dict[str, dict[str, JudgedPair]] = {}
     for path in judgements:
         for judged in read_rows(path, JudgedPair):
             by_judge.setdefault(judged.judge, {})[judged.pair] = judged
     for judge, by_key in by_judge.items():
         weights = frozen_weights(by_key.values())
-        for pair, of_pair in scores.items():
+        of_rubrics = any("rubric" in judged.metrics for judged in by_key.values())
+        for pair in pairs_of_rubrics if of_rubrics else pairs_of_reports:
             if pair.key not in by_key:
                 raise BadFile(
                     f"the tables of judge {judge} ({', '.join(map(str, judgements))}) lack a judgement of "
                     f"{pair.hypothesis[:40]!r}; judge these predictions again"
                 )
-            of_pair += judged_scores(by_key[pair.key], weights.get(pair.reference))
+            judged = by_key[pair.key]
+            scores[pair] += (
+                rubric_scores(judged, notes) if of_rubrics else judged_scores(judged, weights.get(pair.reference))
+            )
     rows = [
-        ReportScore(uid, systems[0], score.metric, score.judge, score.stratum, score.value, score.status)
+        ReportScore(uid, systems[0], score.metric, score.judge, score.stratum, score.value, score.status, score.note)
         for uid, pair in pairs.items()
-        for score in (*scores[pair], *([temporal(pair)] if uid in compared else []))
+        for score in (*scores[pair], *([temporal(pair)] if uid in compared and uid in reports else []))
     ]
     write_rows(out, rows, ReportScore)
     keys = {pair.key for pair in [*scores, *self_pairs(scores)]}
-    own = [judged for by_key in by_judge.values() for key, judged in by_key.items() if key in keys]
-    write_rows(findings, findings_of_pairs(own), JudgedFinding)
+    named = [judged for by_key in by_judge.values() for key, judged in by_key.items() if key in keys]
+    write_rows(findings, findings_of_pairs(named), JudgedFinding)
 
 
 if __name__ == "__main__":

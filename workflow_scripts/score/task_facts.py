@@ -14,7 +14,7 @@ from workflow_scripts.core.rows import MetricValue, Outcome, RowFact
 from workflow_scripts.core.tables import schema_of
 from workflow_scripts.core.tasks import load_part, tasks
 from workflow_scripts.score.statistics import interval, resampled, seed_for, sum_of, sums_by_cluster
-from workflow_scripts.tasks.report.metrics import ReportScores, headline_of
+from workflow_scripts.tasks.judged.scores import ReportScores
 
 FEW_ROWS = 20
 """Below so many rows a number is noted as one of few rows."""
@@ -38,24 +38,27 @@ def facts_of_tasks(
 
     Args:
         tables: outcomes of one system each.
-        report_scores: see `tasks.report.metrics`.
-        rule_based_judges: judges that are no models, see `headline_of`.
+        report_scores: see `tasks.judged.scores`.
+        rule_based_judges: judges that are no models, see `headline_of` of the tasks whose answers are judged.
 
     Raises:
         BadFile: the systems answered different rows, or one system occurs twice.
     """
     by_system = _by_system(tables)
-    headline = headline_of(report_scores, rule_based_judges)
     facts_of = []
     for task in tasks().values():
-        metrics, rows, systems = load_part(task.name, "metrics"), [], {}
+        metrics, systems = load_part(task.name, "metrics"), {}
+        rows = [outcome for outcome in next(iter(by_system.values())) if outcome.task == task.name]
+        if rows and task.judged_by is not None:
+            scores = scores_of(report_scores, {row.uid for row in rows})
+            headline = metrics.headline_of(scores, rule_based_judges)
         for system, outcomes in by_system.items():
             rows = [outcome for outcome in outcomes if outcome.task == task.name]
             if not rows:
                 continue
             answers = [_scored(outcome) for outcome in rows]
-            if task.free_text:
-                systems[system] = metrics.facts(answers, report_scores.get(system, {}), headline)
+            if task.judged_by is not None:
+                systems[system] = metrics.facts(answers, scores.get(system, {}), headline)
             else:
                 systems[system] = metrics.facts(answers)
         if systems:
@@ -69,6 +72,26 @@ def facts_of_tasks(
                 )
             )
     return facts_of
+
+
+def scores_of(report_scores: ReportScores, uids: Collection[str]) -> ReportScores:
+    """The scores of some rows; a column without any of them is left out."""
+    scores: ReportScores = {}
+    for system, columns in report_scores.items():
+        scores[system] = {}
+        for key, by_uid in columns.items():
+            if own := {uid: entry for uid, entry in by_uid.items() if uid in uids}:
+                scores[system][key] = own
+    return scores
+
+
+def subsets_of(metric: Metric, sums: dict[str, Sums]) -> list[str]:
+    """The subsets that a metric is about: those with rows that it counts, where it counts other rows than all.
+
+    A stratum keeps the subsets that have none of it: their mean would be over other subsets than that of all rows.
+    """
+    own = [subset for subset, of_subset in sums.items() if float(of_subset[metric.rows]) > 0]
+    return own if own and metric.stratum is None else list(sums)
 
 
 def _by_system(tables: Sequence[Sequence[Outcome]]) -> dict[str, list[Outcome]]:
@@ -104,6 +127,7 @@ def _scored(outcome: Outcome) -> ScoredAnswer:
         outcome.answer,
         outcome.reference_raw,
         outcome.percent,
+        None if outcome.samples is None else json.loads(outcome.samples),
     )
 
 
@@ -137,13 +161,14 @@ def metric_values(task: TaskFacts, system: str, scoring: Scoring) -> list[Metric
     draws = {subset: facts.unpacked(part.draws) for subset, part in parts.items()}
     pooled_point = facts.unpacked(sum_of(part.point for part in parts.values()))
     pooled_draws = facts.unpacked(sum_of(part.draws for part in parts.values()))
-    clusters = sum(part.clusters for part in parts.values())
     values = []
     with np.errstate(invalid="ignore", over="ignore"):
         for metric in facts.metrics:
-            value_at = {subset: metric.value(points[subset]) for subset in parts}
-            draws_at = {subset: metric.value(draws[subset]) for subset in parts}
-            places = [(subset, value_at[subset], draws_at[subset], parts[subset].clusters) for subset in parts]
+            own = subsets_of(metric, points)
+            value_at = {subset: metric.value(points[subset]) for subset in own}
+            draws_at = {subset: metric.value(draws[subset]) for subset in own}
+            places = [(subset, value_at[subset], draws_at[subset], parts[subset].clusters) for subset in own]
+            clusters = sum(parts[subset].clusters for subset in own)
             mean_draws = np.mean(list(draws_at.values()), axis=0)
             places.append(("macro", np.mean(list(value_at.values())), mean_draws, clusters))
             places.append(("pooled", metric.value(pooled_point), metric.value(pooled_draws), clusters))
@@ -151,7 +176,7 @@ def metric_values(task: TaskFacts, system: str, scoring: Scoring) -> list[Metric
                 sampled = metric.interval and count > 1
                 limits = interval(float(value), resamples, scoring.confidence) if sampled else (None, None)
                 sums = points.get(subset, pooled_point)
-                parts_in = list(points.values()) if subset == "macro" else []
+                parts_in = [points[name] for name in own] if subset == "macro" else []
                 note = _note(metric, sums, parts_in)
                 values.append(_value(task.task, system, subset, metric, float(value), limits, count, sums, note))
     return values

@@ -6,10 +6,12 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.core.config.section import Name, Revision, Section
+from workflow_scripts.core.config.sources.brat import BratDataset
 from workflow_scripts.core.config.sources.dicom import DicomDataset
 from workflow_scripts.core.config.sources.entry import DatasetEntry
 from workflow_scripts.core.config.sources.joined import JoinedDataset
 from workflow_scripts.core.config.sources.nifti import NiftiDataset
+from workflow_scripts.core.config.sources.series import SignalsDataset
 from workflow_scripts.core.config.sources.table import TableDataset
 from workflow_scripts.core.tasks import tasks
 
@@ -48,11 +50,12 @@ class HubDataset(DatasetEntry):
 
 
 Dataset = Annotated[
-    SyntheticDataset | LocalDataset | HubDataset | TableDataset | DicomDataset | NiftiDataset | JoinedDataset,
+    SyntheticDataset | LocalDataset | HubDataset | TableDataset | DicomDataset | NiftiDataset | SignalsDataset
+    | BratDataset | JoinedDataset,
     Field(discriminator="source"),
 ]
 
-PREPARED = (TableDataset, DicomDataset, NiftiDataset)
+PREPARED = (TableDataset, DicomDataset, NiftiDataset, SignalsDataset, BratDataset)
 """Datasets that `data_prepare` lays out as FLARE does before they are converted."""
 
 CONVERTED = (SyntheticDataset, LocalDataset, HubDataset, *PREPARED)

@@ -1,4 +1,4 @@
-"""Judges of report answers: rules, a model loaded here, a model behind a server, or recorded replies."""
+"""Judges of answers in free text: rules, a model loaded here, a model behind a server, or recorded replies."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,9 +6,33 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Discriminator, Field, RootModel, model_validator
 
 from workflow_scripts.core.config.engines import ServerURL
-from workflow_scripts.core.config.section import MovingRevision, Section
+from workflow_scripts.core.config.section import MovingRevision, Section, canonical_json
 
-Formula = Literal["crimson", "green"]
+Formula = Literal["crimson", "green", "rubric"]
+"""CRIMSON and GREEN are of reports; `rubric` grades free responses, each by what its row states."""
+
+AgreementMeasure = Literal["kappa", "linear_kappa", "weighted_kappa"]
+
+
+class Validity(Section):
+    """Recorded human scores that tell how far a judge of rubrics can be relied on."""
+
+    path: str = Field(
+        description="JSON lines: question, reference, hypothesis, rubric as a row states it, and `scores` of one rater "
+        "or more."
+    )
+    at_least: float = Field(
+        0.6, ge=0, le=1, description="Agreement below which the judge's columns are grey and never primary."
+    )
+    measure: AgreementMeasure = Field(
+        "weighted_kappa",
+        description="Which agreement: Cohen's kappa; linear_kappa weighs by distance, weighted_kappa by its square.",
+    )
+
+    @property
+    def file(self) -> Path:
+        """The file, a leading `~` resolved."""
+        return Path(self.path).expanduser()
 
 
 class RuleBasedJudge(Section):
@@ -16,11 +40,18 @@ class RuleBasedJudge(Section):
 
     backend: Literal["rule_based"] = "rule_based"
 
+    def judging_spec(self) -> str:
+        """Canonical JSON of what a judgement depends on."""
+        return self.spec()
+
 
 class _ModelJudge(Section):
     """What every judge that replies in free text has."""
 
-    metric: Formula = Field(description="Whose prompt it answers, and whose formula scores its reply.")
+    metric: Formula = Field(
+        description="Whose prompt it answers, and whose formula scores its reply. CRIMSON and GREEN judge reports; "
+        "`rubric` grades free responses by what each row states."
+    )
     guidelines: bool = Field(
         False, description="CRIMSON's guidelines in the prompt; its own tuned judge was trained without."
     )
@@ -30,10 +61,25 @@ class _ModelJudge(Section):
         True, description="CRIMSON: weigh a reference once, by itself, so that all systems share a denominator."
     )
     max_new_tokens: int = Field(2048, ge=1, description="Most tokens of a reply.")
+    validity: Validity | None = Field(
+        None,
+        description="Of a judge of rubrics: path to recorded human scores, at_least, measure. Without it its columns "
+        "are grey, as those of a judge that agrees too little.",
+    )
+
+    @model_validator(mode="after")
+    def _validity_of_rubrics(self) -> "_ModelJudge":
+        if self.validity is not None and self.metric != "rubric":
+            raise ValueError("`validity` compares a judge of rubrics with human scores; set `metric: rubric`")
+        return self
+
+    def judging_spec(self) -> str:
+        """Canonical JSON of what a judgement depends on: human scores that it is compared with change none."""
+        return canonical_json(self.model_dump(mode="json", exclude={"validity"}))
 
 
 class RecordedJudge(_ModelJudge):
-    """Replies that someone recorded: JSON lines with `reference`, `hypothesis` and `reply`."""
+    """Replies that someone recorded: JSON lines with `reference`, `hypothesis`, `reply`, and `rubric` or `question`."""
 
     backend: Literal["recorded"] = "recorded"
     path: str = Field(description="File of the replies.")

@@ -27,6 +27,10 @@ has 12 MB of them, ten times MedGemma's; a text model has none."""
 
 READS_NO_IMAGES = ("text",)
 
+ONE_IMAGE = ("paligemma2", "llava", "chexagent")
+"""Families that cannot tell whose image is whose: PaliGemma 2 reads all images first, LLaVA learned from one image,
+and CheXagent's context is full with two."""
+
 
 Boxes = Literal["dataset", "native"]
 BOXES = (

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workflow_scripts.core.config.datasets import PREPARED, HubDataset, LocalDataset
-from workflow_scripts.core.config.judges import CheckpointJudge, RecordedJudge
+from workflow_scripts.core.config.judges import CheckpointJudge, RecordedJudge, RuleBasedJudge
 from workflow_scripts.core.config.models import HubModel
+from workflow_scripts.core.config.sources.brat import BratDataset
+from workflow_scripts.core.config.sources.dicom import DicomDataset
 from workflow_scripts.core.config.sources.entry import DatasetEntry
 from workflow_scripts.core.config.sources.joined import faults_of_joins
 from workflow_scripts.core.config.sources.table import TableDataset
+from workflow_scripts.core.config.systems.encoder import EncoderSystem
 from workflow_scripts.core.config.systems.entry import ImportedSystem
 from workflow_scripts.core.manifest import SPLIT_FOLDERS
 
@@ -30,6 +33,7 @@ def faults_of_places(configuration: "Configuration") -> Iterator[str]:
             yield f"datasets.{name}.mirror: {dataset.mirror} is not a directory; {remedy}"
         elif isinstance(dataset, PREPARED):
             yield from _faults_of_source(name, dataset)
+            yield from _faults_of_results(configuration, name, dataset)
     yield from faults_of_joins(configuration.datasets)
     for name, model in configuration.models.items():
         if isinstance(model, HubModel) and configuration.loads(name):  # else it is for the server to find
@@ -42,6 +46,9 @@ def faults_of_places(configuration: "Configuration") -> Iterator[str]:
             yield from _faults_of_checkpoint(f"judges.{name}", judge.checkpoint, judge.revision, "commit, or `main`")
         elif isinstance(judge, RecordedJudge) and not judge.file.is_file():
             yield f"judges.{name}.path: {judge.file} is not a file; give the file of the recorded replies, {RELATIVE}"
+        validity = None if isinstance(judge, RuleBasedJudge) else judge.validity
+        if validity is not None and not validity.file.is_file():
+            yield f"judges.{name}.validity.path: {validity.file} is not a file; give recorded human scores, {RELATIVE}"
     for name, fetched in configuration.checkpoints().items():
         if fetched.family == "adapter" and fetched.revision is None and not fetched.local:
             yield (
@@ -51,6 +58,10 @@ def faults_of_places(configuration: "Configuration") -> Iterator[str]:
     for name, system in configuration.systems.items():
         if isinstance(system, ImportedSystem) and not system.file.is_file():
             yield f"systems.{name}.predictions: {system.file} is not a file; give the file of predictions, {RELATIVE}"
+    for name, system in configuration.systems.items():
+        if isinstance(system, EncoderSystem):
+            read, place = system.encoder, f"systems.{name}.encoder"
+            yield from _faults_of_checkpoint(place, read.checkpoint, read.revision, "commit, or `main`")
     for name, text_encoder in configuration.text_encoders().items():
         place = f"systems.{name}.route.encoder"
         yield from _faults_of_checkpoint(place, text_encoder.checkpoint, text_encoder.revision, "commit, or `main`")
@@ -87,6 +98,19 @@ def _faults_of_source(name: str, entry: DatasetEntry) -> Iterator[str]:
     path = getattr(entry, "path", None)
     if path is None or not Path(path).expanduser().exists():
         yield f"datasets.{name}.path: {path or 'null'} does not exist; give the folder or the file"
+
+
+def _faults_of_results(configuration: "Configuration", name: str, entry: DatasetEntry) -> Iterator[str]:
+    """Results or a store below a folder of DICOM files or of texts, every file of which is one of the source's."""
+    if not isinstance(entry, DicomDataset | BratDataset):
+        return
+    root = Path(entry.path).expanduser().resolve()
+    for key, written in (("results", configuration.results), ("store", configuration.store)):
+        if written is not None and Path(written).expanduser().resolve().is_relative_to(root):
+            yield (
+                f"{key}: {written} lies in {entry.path}, and every file there is taken for one of the files of "
+                f"datasets.{name}; give a folder elsewhere"
+            )
 
 
 def _faults_of_dataset(configuration: "Configuration", name: str, dataset: LocalDataset) -> Iterator[str]:

@@ -15,9 +15,10 @@ from workflow_scripts.core.config.messages import sentence_of
 from workflow_scripts.core.config.models import Checkpoint, HubModel, Model
 from workflow_scripts.core.config.places import faults_of_places
 from workflow_scripts.core.config.recipes import Recipe, Sweep, add_settings
-from workflow_scripts.core.config.report import Publication, Report
+from workflow_scripts.core.config.report import Publication, Report, Saliency
 from workflow_scripts.core.config.scoring import Groups, Published, PublishedName, Scoring
 from workflow_scripts.core.config.section import Name, Section
+from workflow_scripts.core.config.systems.encoder import EncoderSystem
 from workflow_scripts.core.config.systems.entry import System
 from workflow_scripts.core.config.systems.model import ModelSystem
 from workflow_scripts.core.config.systems.routed import RoutedSystem, TextEncoder
@@ -60,6 +61,9 @@ class Configuration(Section):
     groups: Groups = Groups()
     published: dict[PublishedName, Published] = Field({}, description="Numbers of others, by what they are numbers of.")
     report: Report = Report()
+    saliency: dict[Name, Saliency] = Field(
+        {}, description="Explanation maps: what in the images speaks for a system's answers; nothing by default."
+    )
     publish: dict[Name, Publication] = Field(
         {}, description="What `snakemake push` uploads to the hub, by tuned system; nothing by default."
     )
@@ -103,12 +107,12 @@ class Configuration(Section):
             if isinstance(system, RoutedSystem) and (fault := next(system.faults(name, self.systems), None)):
                 raise ValueError(fault)
             if system.train is not None:
-                _known(f"systems.{name}.train", system.train, "splits", self.splits)
-                for use, names in (("evaluate", self.evaluate), ("submit", self.submit)):
-                    if system.train in names:
-                        raise ValueError(f"systems.{name}.train: split {system.train!r} is also in `{use}`")
+                self._check_training_split(f"systems.{name}.train", system.train)
         if both := sorted({*self.published} & {*self.systems}):
             raise ValueError(f"published: {both[0]!r} is a system of this run; call the published one otherwise")
+        for name, maps in self.saliency.items():
+            if fault := maps.fault(name, self.systems, self.models, self.evaluate):
+                raise ValueError(fault)
         for group in self.inference.together:
             self._check_shared_load(group)
         for name in self.publish:
@@ -123,6 +127,10 @@ class Configuration(Section):
                     )
         loaded = [n for n, s in self.systems.items() if isinstance(s, ModelSystem) and s.engine is None]
         full = {name for name, recipe in self.recipes.items() if recipe.weights is not None}
+        for name in self.container.systems:
+            packed = self.systems.get(name)
+            if isinstance(packed, ModelSystem) and (fault := packed.fault_of_packing(name)):
+                raise ValueError(f"container.systems: {fault}")
         for name in sorted({*self.container.systems} - {*loaded}):
             routed = self.systems.get(name)
             if isinstance(routed, RoutedSystem):
@@ -142,13 +150,24 @@ class Configuration(Section):
                 )
         return self
 
+    def _check_training_split(self, place: str, split: str) -> None:
+        _known(place, split, "splits", self.splits)
+        for use, names in (("evaluate", self.evaluate), ("submit", self.submit)):
+            if split in names:
+                raise ValueError(f"{place}: split {split!r} is also in `{use}`")
+
     def _check_model_system(self, name: str, system: ModelSystem) -> None:
         _known(f"systems.{name}.model", system.model, "models", self.models)
         if system.engine is not None:
             _known(f"systems.{name}.engine", system.engine, "engines", self.engines)
         model = self.models[system.model]
-        if fault := system.fault_of_serving(name, model) or system.fault_of_grammar(name, model):
+        faults = (
+            fault(name, model) for fault in (system.fault_of_serving, system.fault_of_grammar, system.fault_of_shots)
+        )
+        if fault := next(filter(None, faults), None):
             raise ValueError(fault)
+        if system.shots is not None:
+            self._check_training_split(f"systems.{name}.shots.train", system.shots.source)
         if system.recipe is None:
             return
         _known(f"systems.{name}.recipe", system.recipe, "recipes", self.recipes)
@@ -263,6 +282,11 @@ class Configuration(Section):
             fetched["encoders/bertscore"] = Checkpoint(
                 family="encoder", checkpoint=encoder.checkpoint, revision=encoder.revision
             )
+        for name, system in self.systems.items():
+            if isinstance(system, EncoderSystem):
+                fetched[f"encoders/systems/{name}"] = Checkpoint(
+                    family="encoder", checkpoint=system.encoder.checkpoint, revision=system.encoder.revision
+                )
         for name, read in self.text_encoders().items():
             fetched[f"encoders/routers/{name}"] = Checkpoint(
                 family="encoder", checkpoint=read.checkpoint, revision=read.revision

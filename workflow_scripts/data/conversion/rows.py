@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from workflow_scripts.core.answers import Answer, AnswersPart, BadAnswer, Conventions
 from workflow_scripts.core.config.sources.entry import Policies
 from workflow_scripts.core.rows import ExpectedFormat, Group, Image, QuarantinedRow, Row
+from workflow_scripts.core.rubrics.stated import BadRubric, stated
 from workflow_scripts.core.tasks import load_part, normalise_task, tasks
 from workflow_scripts.data.conversion.cases import case_of
 from workflow_scripts.data.conversion.images import Index
@@ -175,9 +176,12 @@ def _row(
     images = tuple(_image(probes[path], role) for path, role in zip(paths, _roles(record, paths), strict=True))
     part: AnswersPart = load_part(task, "answers")
     expected = part.expected_format(question, conventions[task])
+    size = (images[0].width, images[0].height) if images else (0, 0)
     if expected.box_convention is not None:
-        expected = expected._replace(width=images[0].width, height=images[0].height)
-    answer, remarks = _answer(part, record.get("Answer"), expected, images[0], policies)
+        if not images:
+            raise Unfit("no_image_named", "boxes lie in an image, and the row has none")
+        expected = expected._replace(width=size[0], height=size[1])
+    answer, remarks = _answer(part, record.get("Answer"), expected, size, policies)
     return Row(
         uid=file.uid(number),
         subset=file.subset,
@@ -185,7 +189,7 @@ def _row(
         folder=file.folder,
         task=task,
         task_raw=record["TaskType"],
-        case_id=_case(record, file, paths[0], pattern),
+        case_id=_case(record, file, number, paths, pattern),
         question=question,
         expected=expected,
         images=images,
@@ -200,6 +204,7 @@ def _row(
         boxes=answer.boxes,
         instances=answer.instances,
         groups=_groups(record.get("Groups", {})),
+        rubric=_rubric(record.get("Rubric"), task),
     )
 
 
@@ -215,11 +220,28 @@ def _roles(record: dict[str, object], paths: Sequence[str]) -> list[str]:
     return roles
 
 
-def _case(record: dict[str, object], file: QuestionFile, path: str, pattern: re.Pattern[str] | None) -> str:
-    """The case that the record names, which ties its rows over subsets, or that of its first image's name."""
+def _case(
+    record: dict[str, object], file: QuestionFile, number: int, paths: Sequence[str], pattern: re.Pattern[str] | None
+) -> str:
+    """The case that the record names, which ties its rows over subsets, or that of its first image's name.
+
+    A row that has neither is a case of its own.
+    """
     if (case := record.get("Case")) is None:
-        return case_of(file.subset, file.folder, path, pattern)
+        return case_of(file.subset, file.folder, paths[0], pattern) if paths else file.uid(number)
     return f"{CASE}{_texts([case], 'Case', 1)[0]}"
+
+
+def _rubric(given: object, task: str) -> str:
+    """What the record states that answers are graded by, as `Row.rubric` holds it."""
+    if given is None or given == "":
+        return ""
+    if tasks()[task].judged_by != "rubrics":
+        raise Unfit("bad_rubric", f"answers of the task {task} are graded by no rubric")
+    try:
+        return stated(given).text()
+    except BadRubric as fault:
+        raise Unfit("bad_rubric", str(fault)) from None
 
 
 def _groups(groups: object) -> tuple[Group, ...]:
@@ -245,8 +267,11 @@ def _image(probe: Probe, role: str) -> Image:
 def _images(record: dict[str, object], index: Index, policies: Policies) -> tuple[list[str], list[str]]:
     """Paths of the record's images, and notes on those that a policy leaves out.
 
-    A record that says its place in a source was prepared and names its images in full: no other will do.
+    A record that says its place in a source was prepared and names its images in full: no other will do, and an
+    empty list of it says that there are none.
     """
+    if record.get("ImageName") == [] and "Place" in record:
+        return [], []
     names = named_images(record)
     if not names:
         raise Unfit("no_image_named", f"ImageName is {record_text(record.get('ImageName'))[:80]}")
@@ -265,11 +290,14 @@ def _images(record: dict[str, object], index: Index, policies: Policies) -> tupl
 
 
 def _answer(
-    part: AnswersPart, raw: object, expected: ExpectedFormat, image: Image, policies: Policies
+    part: AnswersPart, raw: object, expected: ExpectedFormat, size: tuple[int, int], policies: Policies
 ) -> tuple[Answer, list[str]]:
     """The typed answer, repaired where a policy says so, and notes on it.
 
     Where there is none and the policy keeps such rows, an empty one.
+
+    Args:
+        size: width and height of the first image, in pixels; (0, 0) where there is none.
     """
     try:
         answer = part.parse(raw, expected)
@@ -277,7 +305,7 @@ def _answer(
         if error.reason != "no_answer" or policies.no_answer == "quarantine":
             raise
         return Answer(""), [f"kept_defect: no_answer: {error}"]
-    fault = part.fault(answer, expected, image.width, image.height)
+    fault = part.fault(answer, expected, *size)
     if fault is None:
         return answer, []
     policy = getattr(policies, fault.reason, "quarantine")
@@ -285,7 +313,7 @@ def _answer(
         raise Unfit(fault.reason, fault.detail)
     if policy == "keep":
         return answer, [f"kept_defect: {fault.detail}"]
-    repaired = part.repaired(answer, expected, image.width, image.height)
+    repaired = part.repaired(answer, expected, *size)
     if repaired is None:
         raise Unfit(fault.reason, f"{fault.detail}; nothing is left of it in the image")
     return repaired, [f"repaired: {fault.detail}"]

@@ -1,7 +1,7 @@
 """Lays the records of a source out as a FLARE-shaped folder, which the conversion then reads like any other.
 
-Beside FLARE's fields a question has, where the source says so: `Case`, `Groups`, `Roles` of its images, `Place` in the
-source, and `Fault`, with which it goes to quarantine.
+Beside FLARE's fields a question has, where the source says so: `Case`, `Groups`, `Rubric`, `Roles` of its images,
+`Place` in the source, and `Fault`, with which it goes to quarantine.
 """
 
 import json
@@ -156,6 +156,8 @@ def _question(record: SourceRecord) -> str:
         question["Case"] = record.case
     if record.groups:
         question["Groups"] = dict(sorted(record.groups.items()))
+    if record.rubric is not None:
+        question["Rubric"] = record.rubric
     if any(image.role for image in record.images):
         question["Roles"] = [image.role for image in record.images]
     if record.fault:

@@ -35,4 +35,5 @@ class SourceRecord:
     images: tuple[SourceImage, ...] = ()
     case: str = ""  # patient or study; empty: read from the images' names
     groups: Mapping[str, str] = field(default_factory=dict)  # hospital, scanner, sex, age band
+    rubric: Any = None  # what answers are graded by, see `core.rubrics.stated`; None: no rubric
     fault: tuple[str, str] | None = None  # reason of `data.conversion.reasons`, and what is wrong

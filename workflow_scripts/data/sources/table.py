@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from workflow_scripts.core.config.sources.cells import ColumnCell, TextCell
 from workflow_scripts.core.config.sources.table import FOLDER_NAME, FOLDERS, TableDataset
 from workflow_scripts.core.files import BadFile, is_unicode, sha256_of, sha256_of_file
 from workflow_scripts.data.sources.cells import BadCell, Reader, chooser_of, reader_of, text_of
@@ -103,6 +104,8 @@ class TableRows:
         self._task = reader_of(spec.task)
         self._modality, self._subset = reader_of(spec.modality), reader_of(_subset_of(spec))
         self._question = reader_of(spec.question)
+        self._answer = _answer_reader(spec.answer)
+        self._rubric = _rubric_reader(spec)
         self._id = None if spec.id is None else reader_of(spec.id)
         self._case = None if spec.case is None else reader_of(spec.case)
         self._study = None if spec.study is None else reader_of(spec.study)
@@ -140,7 +143,17 @@ class TableRows:
             case = case or _case_of(images)
             place = record.place
             return study, SourceRecord(
-                folder, modality, subset, place, task, question, answer, images=images, case=case, groups=groups
+                folder,
+                modality,
+                subset,
+                place,
+                task,
+                question,
+                answer,
+                images=images,
+                case=case,
+                groups=groups,
+                rubric=self._rubric(row.cells),
             )
         except BadCell as error:
             return row.place, self._faulty(record, row, error.fault)
@@ -206,7 +219,7 @@ class TableRows:
         if spec.labels is not None:
             return spec.labels.task, self._label_question, label_answer(spec.labels, cells)
         question, task = self._question(cells), self._task(cells)
-        answer = _answer(cells.get(spec.answer), spec.answer)
+        answer = self._answer(cells)
         if spec.options:
             options = _options(cells, spec.options)
             if question is not None:
@@ -263,11 +276,44 @@ def _case_of(images: tuple[SourceImage, ...]) -> str:
     return ""
 
 
-def _answer(cell: object, column: str) -> object:
+def _answer_reader(answer: str | ColumnCell) -> Callable[[Cells], object]:
+    """What reads the answer of a row: of a column whatever it holds, else a text."""
+    if isinstance(answer, ColumnCell):
+        return reader_of(answer)
+
+    def read(cells: Cells) -> object:
+        try:
+            return plain(cells.get(answer))
+        except TypeError:
+            raise BadCell("wrong_answer_type", f"{answer} holds bytes") from None
+
+    return read
+
+
+def _rubric_reader(spec: TableDataset) -> Callable[[Cells], object]:
+    """What reads by which rubric a row is graded: a name, what a column holds, or a name and the items of a column."""
+    name, column = _rubric_name_reader(spec.rubric), spec.rubric_items
+    if column is None:
+        return name
+    return lambda row: {"rubric": name(row) or "item_list", "items": _held(row, column)}
+
+
+def _rubric_name_reader(cell: TextCell | None) -> Callable[[Cells], object]:
+    if cell is None:
+        return lambda row: None
+    if cell.column is not None and not (cell.pattern or cell.values or cell.bands):
+        [column, *_] = cell.columns()[0]
+        return lambda row: _held(row, column)
+    return reader_of(cell)
+
+
+def _held(cells: Cells, column: str) -> object:
+    """What a cell holds, lists and objects in a text among them; None where it is empty."""
+    cell = cells.get(column)
     try:
-        return plain(cell)
+        return None if is_missing(cell) else plain(list_in(cell))
     except TypeError:
-        raise BadCell("wrong_answer_type", f"{column} holds bytes") from None
+        raise BadCell("bad_rubric", f"{column} holds bytes") from None
 
 
 def _options(cells: Cells, columns: tuple[str, ...]) -> list[tuple[str, str]]:

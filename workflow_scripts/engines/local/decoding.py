@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from transformers import PreTrainedModel
 
+from workflow_scripts.engines.local.choice import Choose, further, greedily
 from workflow_scripts.engines.local.key_values import KeyValues, Prefix
 from workflow_scripts.engines.local.tokens import common_beginning, up_to_stop
 
@@ -34,24 +35,10 @@ KERNEL_WIDTHS = (16, 32, 64, 128, 256)
 SLOTS = "slots"
 """Name of `engines.local.slot_attention`, which needs a GPU to be imported."""
 
-Choose = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
-"""From logits (rows, vocabulary), each row's place among the prompts, and how many tokens it has, to one token a row
-(rows,)."""
-
 PromptInputs = Callable[[int, int, torch.Tensor, torch.Tensor], dict]
 """What `forward` takes besides, for the prompts from one place up to another, given their ids and masks.
 
 `position_ids` among it, of one or several axes, replace those that simply count."""
-
-
-def greedily(logits: torch.Tensor, rows: Sequence[int], length: int) -> torch.Tensor:
-    """The likeliest token of each row; the lowest of equals."""
-    return logits.argmax(-1)
-
-
-def _further(choose: Choose, some: Sequence[int], tokens: int) -> Choose:
-    """`choose` for some of the rows alone, which have so many tokens before they go on."""
-    return lambda logits, rows, length: choose(logits, [some[row] for row in rows], tokens + length)
 
 
 class Decoder:
@@ -113,10 +100,13 @@ class Decoder:
         accept: Callable[[list[int]], None] | None = None,
         keep: Callable[[list[int]], None] | None = None,
         fixed: bool = False,
+        copies: Sequence[int] | None = None,
     ) -> list[list[int]]:
         """New tokens of each prompt, at most `max_new_tokens`, up to and with the stop token.
 
         Args:
+            copies: how many answers each prompt gets, one after the other; its keys and values are computed once. What
+                is said of rows and prompts elsewhere is then said of answers. None: one each.
             accept: called with the tokens of each step, one a row.
             keep: called with the places, within the last batch, of the rows that stay when others have ended.
             fixed: generate exactly `max_new_tokens` tokens (for timing).
@@ -128,10 +118,18 @@ class Decoder:
         ids = torch.tensor([[self._pad] * (longest + common - len(prompt)) + prompt[common:] for prompt in prompts])
         lead = 0 if self._ranged else common
         start = torch.tensor([longest + common - len(prompt) + lead for prompt in prompts], device=device)[:, None]
-        stretch = self._stretch(len(prompts), lead + longest, max_new_tokens)
+        answered = len(prompts) if copies is None else sum(copies)
+        stretch = self._stretch(answered, lead + longest, max_new_tokens)
         slots = -(-(lead + longest + stretch) // 64) * 64
         cache, step = self._take(len(prompts), slots, prefix)
         logits, after = self._prefill(ids.to(device), start - lead, cache, inputs)
+        if copies is not None:
+            own = torch.repeat_interleave(torch.tensor(copies, device=device))
+            logits, start, after = logits[own], start[own], after[own]
+            cache.select(own, slots)
+            del step
+            step = Step(self._forward, cache)
+            prompts = [prompts[place] for place in own.tolist()]
 
         stops = torch.tensor([] if fixed else sorted(self._stops), dtype=torch.long, device=device)
         answers: list[list[int]] = [[] for _ in prompts]
@@ -161,7 +159,8 @@ class Decoder:
                 answers[row] += tokens
             left = torch.nonzero(~ended)[:, 0]
             if length == max_new_tokens or not len(left):
-                self._last = ((len(prompts), slots, prefix), cache, step) if length == len(taken) else None
+                reusable = copies is None and length == len(taken)
+                self._last = ((len(prompts), slots, prefix), cache, step) if reusable else None
                 break
             del step  # its graph goes, and the memory it holds
             if accept is None and inputs is None:  # others could not be put together anew
@@ -186,7 +185,7 @@ class Decoder:
             some = [row for row in aside[:fitting] if len(answers[row]) == length]
             del aside[: len(some)]
             whole = [prompts[row] + answers[row] for row in some]
-            more = self.generate(whole, max_new_tokens - length, choose=_further(choose, some, length), fixed=fixed)
+            more = self.generate(whole, max_new_tokens - length, choose=further(choose, some, length), fixed=fixed)
             for row, tokens in zip(some, more, strict=True):
                 answers[row] += tokens
         return answers if fixed else [up_to_stop(tokens, self._stops) for tokens in answers]

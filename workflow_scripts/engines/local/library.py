@@ -4,15 +4,27 @@ import sys
 from collections.abc import Callable, Sequence
 
 import torch
-from transformers import PreTrainedModel
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from workflow_scripts.core.command import Refused
+from workflow_scripts.engines.local.choice import Choose
 from workflow_scripts.engines.local.decoding import PromptInputs
 from workflow_scripts.engines.local.tokens import up_to_stop
 
 
+class _Chosen(LogitsProcessor):
+    """Leaves of each row's logits the token that `choose` takes: the library's greedy loop then takes it too."""
+
+    def __init__(self, choose: Choose, prompt: int) -> None:
+        self._choose, self._prompt = choose, prompt
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        token = self._choose(scores, range(len(scores)), input_ids.shape[1] - self._prompt)
+        return torch.full_like(scores, float("-inf")).scatter(1, token[:, None], 0.0)
+
+
 class LibraryDecoder:
-    """Greedy generation as `Decoder` does it, several times slower; prompts are padded on the left.
+    """Generation as `Decoder` does it, several times slower; prompts are padded on the left.
 
     Args:
         model: the network without an adapter's wrapper.
@@ -37,7 +49,7 @@ class LibraryDecoder:
         max_new_tokens: int,
         *,
         inputs: PromptInputs | None = None,
-        choose: Callable | None = None,
+        choose: Choose | None = None,
         accept: Callable | None = None,
         keep: Callable | None = None,
     ) -> list[list[int]]:
@@ -46,7 +58,7 @@ class LibraryDecoder:
         Raises:
             Refused: a grammar is to bound the answers, which the library's loop knows nothing of.
         """
-        if choose is not None:
+        if accept is not None:
             raise Refused("this model is decoded by the library, which no grammar bounds: set `constrained: false`")
         longest = max(map(len, prompts))
         rows = [[self._pad] * (longest - len(prompt)) + prompt for prompt in prompts]
@@ -61,6 +73,7 @@ class LibraryDecoder:
             num_beams=1,
             eos_token_id=self._stops,
             pad_token_id=self._pad,
+            logits_processor=None if choose is None else LogitsProcessorList([_Chosen(choose, longest)]),
             **(inputs(0, len(prompts), ids, mask) if inputs is not None else {}),
         )
         return [up_to_stop(tokens, self._stops) for tokens in out[:, longest:].tolist()]

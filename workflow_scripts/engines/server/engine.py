@@ -12,11 +12,14 @@ from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.files import sha256_of, sha256_of_file
 from workflow_scripts.core.images import BadImage, image_bytes, portable_image
-from workflow_scripts.core.requests import Request, RequestImage, Response
+from workflow_scripts.core.requests import Request, RequestImage, Response, Sampling, seed_of
 from workflow_scripts.engines.server.client import OpenAIServer, ServerFault
 
-SAMPLING = {"temperature": 0.0, "seed": 0}
-"""Greedy decoding."""
+GREEDY: dict[str, Any] = {"temperature": 0.0, "seed": 0}
+"""The likeliest answer."""
+
+SEEDS = 2**31
+"""Below this are the seeds that every server takes."""
 
 FINISHES = ("stop", "length", "content_filter")
 """Ways to end that are an answer; what a filter left of one is recorded as it came."""
@@ -85,7 +88,9 @@ class OpenAIEngine:
 
     def settings(self, request: Request) -> str:
         """Hash of the request's generation settings, 16 digits."""
-        settings = SAMPLING | {"max_tokens": request.max_new_tokens}
+        settings = (GREEDY if request.sampling is None else _drawing(request.sampling)) | {
+            "max_tokens": request.max_new_tokens
+        }
         return hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:16]
 
     def answers(self, requests: Sequence[Request], workers: int) -> Iterator[tuple[Request, Response]]:
@@ -126,22 +131,33 @@ class OpenAIEngine:
             return {"type": "image_url", "image_url": {"url": data_url(self._root, image.path, image.sha256)}}
 
         messages = _messages(request, sent)
-        body = {"model": self._served_as, "messages": messages, "max_tokens": request.max_new_tokens, **SAMPLING}
+        prompt = canonical_json(_messages(request, lambda image: {"type": "image", "sha256": image.sha256}))
+        prompt_hash = hashlib.sha256(prompt.encode()).hexdigest()[:16]
+        uid, draw = request.name
+        how = GREEDY
+        if request.sampling is not None:
+            how = {**_drawing(request.sampling), "seed": seed_of(prompt_hash, draw) % SEEDS}
+        body = {"model": self._served_as, "messages": messages, "max_tokens": request.max_new_tokens, **how}
         answer = self._server.complete(body)
         choice = answer["choices"][0]
         finish_reason = choice.get("finish_reason")
         if finish_reason not in FINISHES:
             expected = ", ".join(FINISHES)
             raise ServerFault(f"{self._server.url} ended the answer with {finish_reason!r}; expected {expected}")
-        prompt = canonical_json(_messages(request, lambda image: {"type": "image", "sha256": image.sha256}))
         return Response(
-            uid=request.uid,
+            uid=uid,
             text=choice["message"]["content"] or "",
             finish_reason=finish_reason,
             prompt_tokens=_count(answer, "prompt_tokens"),
             new_tokens=_count(answer, "completion_tokens"),
-            prompt_hash=hashlib.sha256(prompt.encode()).hexdigest()[:16],
+            prompt_hash=prompt_hash,
+            draw=draw,
         )
+
+
+def _drawing(sampling: Sampling) -> dict[str, Any]:
+    """What a server is told of how an answer is drawn, but for its seed."""
+    return {"temperature": sampling.temperature, "top_p": sampling.top_p}
 
 
 def _messages(request: Request, write: Callable[[RequestImage], dict[str, Any]]) -> list[dict[str, Any]]:

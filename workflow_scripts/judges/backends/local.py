@@ -19,7 +19,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from workflow_scripts.core.config.judges import CheckpointJudge, GreenJudge
 from workflow_scripts.core.files import BadFile, sha256_of
-from workflow_scripts.engines.local.decoding import Decoder, greedily
+from workflow_scripts.core.requests import seed_of
+from workflow_scripts.engines.local.choice import Draws, greedily
+from workflow_scripts.engines.local.decoding import Decoder
 from workflow_scripts.judges import upstream
 from workflow_scripts.judges.judgements import JudgeDied, Judgement, Pair
 from workflow_scripts.judges.prompts import chat_of, checked, prompt_hash
@@ -88,7 +90,9 @@ class Generator:
                 new = self._decoder.generate(
                     [prompts[place] for place in places],
                     max_new_tokens,
-                    choose=greedily if seeds is None else Draws([seeds[place] for place in places], max_new_tokens),
+                    choose=greedily
+                    if seeds is None
+                    else Draws([seeds[place] for place in places], max_new_tokens, TEMPERATURE),
                     fixed=fixed,
                 )
             except torch.OutOfMemoryError:
@@ -121,29 +125,6 @@ class Generator:
         for some in self.batches(prompts, max_new_tokens=max_new_tokens, batch=batch, seeds=seeds, fixed=fixed):
             answers |= some
         return [answers[place] for place in range(len(prompts))]
-
-
-class Draws:
-    """Draws tokens at `TEMPERATURE`, for each row from its own generator: its company in a batch changes no draw."""
-
-    def __init__(self, seeds: Sequence[int], tokens: int) -> None:
-        """Seeds of the rows of a batch, and the most new tokens of each."""
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._shares = torch.stack([torch.rand(tokens, generator=one, dtype=torch.float64) for one in generators])
-
-    def __call__(self, logits: torch.Tensor, rows: Sequence[int], length: int) -> torch.Tensor:
-        """One token a row (rows,): the first up to which the probabilities (rows, vocabulary) sum to more than a share.
-
-        The sums are of double precision, in which no token of a large vocabulary is lost.
-        """
-        summed = torch.softmax(logits.double() / TEMPERATURE, -1).cumsum(-1)
-        shares = self._shares[list(rows), length][:, None].to(summed.device)
-        return torch.searchsorted(summed, shares * summed[:, -1:], right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-
-
-def seed_of(pair: Pair, attempt: int) -> int:
-    """The seed of a pair's reply in a further try, of 60 bits: the reply follows from pair, try and settings alone."""
-    return int(sha256_of(f"{pair.key} {attempt}".encode())[:15], 16)
 
 
 def _cannot_be_loaded(judge: CheckpointJudge, error: Exception) -> BadFile:
@@ -221,7 +202,7 @@ class LoadedJudge:
             [self._ids(pair) for pair in pairs],
             max_new_tokens=self._judge.max_new_tokens,
             batch=self._judge.batch,
-            seeds=[seed_of(pair, attempt) for pair in pairs] if attempt else None,
+            seeds=[seed_of(pair.key, attempt) for pair in pairs] if attempt else None,
         ):
             texts: list[str] = self._tokenizer.batch_decode(list(new.values()), skip_special_tokens=True)
             yield [(pairs[place], text) for place, text in zip(new, texts, strict=True)]
@@ -313,7 +294,7 @@ class TransformersModel:
         try:
             for replies in self._replies(pairs, attempt):
                 for pair, reply in replies:
-                    yield pair, checked(reply, self._judge.metric)
+                    yield pair, checked(reply, self._judge.metric, pair)
         except torch.OutOfMemoryError:
             raise JudgeDied("its memory does not hold a single pair; use a larger GPU") from None
         except BrokenProcessPool:

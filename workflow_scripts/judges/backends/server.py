@@ -1,4 +1,4 @@
-"""A judge behind an OpenAI-compatible server: temperature 0, seed 42, JSON mode for CRIMSON, as upstream asks."""
+"""A judge behind an OpenAI-compatible server: temperature 0, seed 42, as CRIMSON asks; JSON mode, but not for GREEN."""
 
 import sys
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ class Server:
                     yield requests[future], None
                 else:
                     silence, replies = 0, replies + 1
-                    yield requests[future], checked(reply, self._judge.metric)
+                    yield requests[future], checked(reply, self._judge.metric, requests[future])
         finally:
             pool.shutdown(cancel_futures=True)
         if faults and not replies:
@@ -83,7 +83,7 @@ class Server:
             "seed": SEED + attempt,
             "max_tokens": self._judge.max_new_tokens,
         }
-        if self._judge.metric == "crimson":
+        if self._judge.metric in ("crimson", "rubric"):
             body["response_format"] = {"type": "json_object"}
         return body
 

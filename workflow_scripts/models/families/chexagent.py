@@ -5,6 +5,7 @@ square; each patch is a token. Features are stored before the projector, whose o
 """
 
 from collections.abc import Sequence
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.saliency.grids import TokenGrid, whole_image
 from workflow_scripts.models.chexagent.configuration import CheXagentConfig
 from workflow_scripts.models.chexagent.network import CheXagentForConditionalGeneration
 from workflow_scripts.models.chexagent.processor import END, CheXagentProcessor, parts_of, read_processor
@@ -63,6 +65,10 @@ class CheXagent(Family):
 
     def image_tokens(self, processor: CheXagentProcessor, size: Size) -> int:
         return processor.image_tokens
+
+    def token_grids(self, processor: CheXagentProcessor, size: Size) -> list[TokenGrid]:
+        side = isqrt(self.image_tokens(processor, size))
+        return [whole_image(side, side, size)]
 
     def bos_place(self, processor: CheXagentProcessor, sizes: Sequence[Size]) -> None:
         return None

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, PreTrainedModel
 
+from workflow_scripts.core.saliency.grids import TokenGrid
 from workflow_scripts.models.markup import text_ids
 
 Size = tuple[int, int]
@@ -151,6 +152,10 @@ class Family(ABC):
         self, model: PreTrainedModel, processor: Any, features: torch.Tensor, sizes: Sequence[Size]
     ) -> dict[str, Any]:
         """Features of images as arguments of the model's `forward` and `generate`."""
+
+    def token_grids(self, processor: Any, size: Size) -> list[TokenGrid] | None:
+        """Where the tokens of an image of this size lie in it, in their order; None for a family that does not say."""
+        return None
 
     def check_images(self, processor: Any, sizes: Sequence[Size]) -> str | None:
         """Why a row with these images cannot be read; None where it can."""

@@ -6,12 +6,14 @@ smaller than the projector's output, and the projection is one small product.
 """
 
 from collections.abc import Sequence
+from math import isqrt
 
 import torch
 from PIL import Image
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from workflow_scripts.core.saliency.grids import TokenGrid, whole_image
 from workflow_scripts.models.families.family import Chat, Family, Size
 from workflow_scripts.models.markup import chat_ids
 
@@ -29,6 +31,10 @@ class Gemma3(Family):
 
     def image_tokens(self, processor: Gemma3Processor, size: Size) -> int:
         return processor.image_seq_length
+
+    def token_grids(self, processor: Gemma3Processor, size: Size) -> list[TokenGrid]:
+        side = isqrt(self.image_tokens(processor, size))
+        return [whole_image(side, side, size)]
 
     def end_of_answer(self, processor: Gemma3Processor) -> str:
         return END_OF_TURN

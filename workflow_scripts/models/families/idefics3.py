@@ -24,6 +24,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from workflow_scripts.core.saliency.grids import TokenGrid, tile_grids
 from workflow_scripts.models.families.family import Chat, Family, Size, language_targets
 from workflow_scripts.models.markup import chat_ids
 
@@ -67,6 +68,12 @@ class Idefics3(Family):
     def image_tokens(self, processor: Idefics3Processor, size: Size) -> int:
         rows, columns = tiles(processor, size)
         return (rows * columns + 1) * processor.image_seq_len
+
+    def token_grids(self, processor: Idefics3Processor, size: Size) -> list[TokenGrid]:
+        """The tiles row by row, and the image as one tile: each is stretched, none is padded."""
+        side = math.isqrt(processor.image_seq_len)
+        rows, columns = tiles(processor, size)
+        return [*(tile_grids(rows, columns, side, size) if rows else ()), *tile_grids(1, 1, side, size)]
 
     def bos_place(self, processor: Idefics3Processor, sizes: Sequence[Size]) -> int | None:
         """At the beginning, where the chat template writes it."""

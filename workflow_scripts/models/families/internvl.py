@@ -6,6 +6,7 @@ output is smaller than the tower's.
 """
 
 from collections.abc import Sequence
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from transformers import (
     InternVLProcessor,
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
+from workflow_scripts.core.saliency.grids import TokenGrid, tile_grids
 from workflow_scripts.models.families.family import Chat, Family, Size
 from workflow_scripts.models.markup import chat_ids
 
@@ -57,6 +60,15 @@ class InternVL(Family):
 
     def image_tokens(self, processor: InternVLProcessor, size: Size) -> int:
         return self._tiles(processor, size) * processor.image_seq_length
+
+    def token_grids(self, processor: InternVLProcessor, size: Size) -> list[TokenGrid]:
+        """The tiles row by row, and the image as one tile where there are several."""
+        images, side = processor.image_processor, isqrt(processor.image_seq_length)
+        tile = (images.size["height"], images.size["width"])
+        bounds = images.min_patches, images.max_patches
+        columns, rows = get_optimal_tiled_canvas((size[1], size[0]), tile, *bounds)
+        whole = tile_grids(1, 1, side, size)
+        return whole if rows * columns == 1 else [*tile_grids(rows, columns, side, size), *whole]
 
     def _tiles(self, processor: InternVLProcessor, size: Size) -> int:
         width, height = size

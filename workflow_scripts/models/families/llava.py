@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from workflow_scripts.core.saliency.grids import TokenGrid
 from workflow_scripts.models.families.family import Chat, Family, Size
 from workflow_scripts.models.markup import chat_ids
 
@@ -45,6 +46,15 @@ class Llava(Family):
         side = side_of(processor) // processor.patch_size
         first = processor.vision_feature_select_strategy == "default"
         return side**2 + processor.num_additional_image_tokens - first
+
+    def token_grids(self, processor: LlavaProcessor, size: Size) -> list[TokenGrid] | None:
+        """Patches of the square around the image; None where the class token is one of the image's tokens."""
+        side, (width, height) = side_of(processor) // processor.patch_size, size
+        if self.image_tokens(processor, size) != side**2:
+            return None
+        longer = max(size)
+        left, top = (longer - width) // 2, (longer - height) // 2
+        return [TokenGrid(side, side, -left, -top, longer - left, longer - top)]
 
     def bos_place(self, processor: LlavaProcessor, sizes: Sequence[Size]) -> int | None:
         return 0 if processor.tokenizer.bos_token_id in processor.tokenizer("")["input_ids"] else None

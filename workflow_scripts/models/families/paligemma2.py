@@ -6,12 +6,14 @@ the projector: half the width of its output or less, lossless, and the projectio
 """
 
 from collections.abc import Sequence
+from math import isqrt
 
 import torch
 from PIL import Image
 from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from workflow_scripts.core.saliency.grids import TokenGrid, whole_image
 from workflow_scripts.models.families.family import Chat, Family, Size
 from workflow_scripts.models.markup import chat_ids
 
@@ -28,6 +30,10 @@ class PaliGemma2(Family):
 
     def image_tokens(self, processor: PaliGemmaProcessor, size: Size) -> int:
         return processor.image_seq_length
+
+    def token_grids(self, processor: PaliGemmaProcessor, size: Size) -> list[TokenGrid]:
+        side = isqrt(self.image_tokens(processor, size))
+        return [whole_image(side, side, size)]
 
     def bos_place(self, processor: PaliGemmaProcessor, sizes: Sequence[Size]) -> int:
         return sum(self.image_tokens(processor, size) for size in sizes)

@@ -22,6 +22,7 @@ from transformers import (
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
+from workflow_scripts.core.saliency.grids import TokenGrid, whole_image
 from workflow_scripts.models.families.family import Chat, Family, Size
 from workflow_scripts.models.markup import chat_ids
 
@@ -71,6 +72,10 @@ class QwenVL(Family):
     def image_tokens(self, processor: QwenProcessor, size: Size) -> int:
         rows, columns = self.grid(processor, size)
         return rows * columns // processor.image_processor.merge_size**2
+
+    def token_grids(self, processor: QwenProcessor, size: Size) -> list[TokenGrid]:
+        rows, columns = (side // processor.image_processor.merge_size for side in self.grid(processor, size))
+        return [whole_image(rows, columns, size)]
 
     def bos_place(self, processor: QwenProcessor, sizes: Sequence[Size]) -> None:
         return None

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel
 
+from workflow_scripts.core.saliency.grids import TokenGrid
 from workflow_scripts.models.families.family import Chat, Family, Size
 
 RESAMPLING = Image.Resampling.LANCZOS
@@ -34,6 +35,16 @@ def shown_size(size: Size, side: int | None, pad: bool = False) -> Size:
     return (max(size), max(size)) if pad else size
 
 
+def in_original(grid: TokenGrid, size: Size, side: int | None, pad: bool) -> TokenGrid:
+    """A grid over the square that `squared` makes of an image of `size`, in pixels of that image: its inverse."""
+    before = (max(size), max(size)) if pad else size
+    left, top = ((square - own) // 2 for square, own in zip(before, size, strict=True))
+    across, down = (own / shown for own, shown in zip(before, shown_size(size, side, pad), strict=True))
+    return grid._replace(
+        x1=grid.x1 * across - left, y1=grid.y1 * down - top, x2=grid.x2 * across - left, y2=grid.y2 * down - top
+    )
+
+
 class _Squared(Family):
     """Put before a family's class: each image is made a square first, and its size is that of the square."""
 
@@ -52,6 +63,10 @@ class _Squared(Family):
 
     def image_tokens(self, processor: Any, size: Size) -> int:
         return self.plain.image_tokens(processor, shown_size(size, self.side, self.pad))
+
+    def token_grids(self, processor: Any, size: Size) -> list[TokenGrid] | None:
+        grids = self.plain.token_grids(processor, shown_size(size, self.side, self.pad))
+        return None if grids is None else [in_original(grid, size, self.side, self.pad) for grid in grids]
 
     def prompt_ids(self, processor: Any, chat: Chat, sizes: Sequence[Size]) -> list[int]:
         return self.plain.prompt_ids(processor, chat, self._squares(sizes))

@@ -96,15 +96,10 @@ def counted_overlap(task: str) -> float | None:
     return overlap
 
 
-def image_of_boxes(row: Row) -> int:
-    """The place of the image that boxes lie in: the first of the size that the expected format states, or the first."""
-    size = (row.expected.width, row.expected.height)
-    return next((place for place, image in enumerate(row.images) if (image.width, image.height) == size), 0)
-
-
 def _overlap_by_identity(reference: list[LabelledBox], predicted: list[LabelledBox]) -> np.ndarray:
     """Intersection over union [reference × predicted]; zero between identities."""
-    overlap = overlaps([box.corners for box in reference], [box.corners for box in predicted])
+    table = overlaps([box.corners for box in reference], [box.corners for box in predicted])
+    overlap = np.array(table).reshape(len(reference), len(predicted))
     identities = [[one.identity == other.identity for other in predicted] for one in reference]
     return overlap * np.array(identities, dtype=float).reshape(overlap.shape)
 

@@ -77,6 +77,20 @@ const scoresNode = (answer) => {
   return make('details', {}, make('summary', {}, 'All scores of this report'), list);
 };
 
+const MOST_READINGS = 8;
+
+const samplesNode = (answer) => {
+  if (!answer.samples) return null;
+  const total = answer.samples.reduce((sum, [, count]) => sum + count, 0);
+  const shown = answer.samples.slice(0, MOST_READINGS);
+  const line = make('p', { class: 'small samples' }, `${total} answers: `);
+  shown.forEach(([reading, count], place) => {
+    line.append(place ? ', ' : '', reading === null ? make('em', {}, 'not readable') : make('bdi', {}, reading || '(nothing)'), ` × ${count}`);
+  });
+  if (answer.samples.length > shown.length) line.append(` and ${answer.samples.length - shown.length} more readings`);
+  return line;
+};
+
 const SEEN = { 'a row that its training saw': 'seen in training', 'a row whose look-alike its training saw': 'look-alike seen in training' };
 
 const answerNode = (i, one, s) => {
@@ -98,7 +112,7 @@ const answerNode = (i, one, s) => {
   } else card.append(...textNode(answer.text, `Answer of ${SYSTEMS[s]}`));
   if (answer.fault !== undefined) card.append(make('p', { class: 'warning small' }, 'Boxes in the model\'s own form cannot be read: ', make('bdi', {}, answer.fault)));
   if (answer.lenient !== undefined) card.append(make('p', { class: 'small' }, 'Read leniently: ', make('bdi', {}, shownText(answer.lenient))));
-  for (const part of [meantNode(answer.meant), boxWords(one, answer, i), findingsNode(answer, i), scoresNode(answer)]) if (part) card.append(part);
+  for (const part of [samplesNode(answer), meantNode(answer.meant), boxWords(one, answer, i), findingsNode(answer, i), scoresNode(answer)]) if (part) card.append(part);
   return card;
 };
 

@@ -8,6 +8,7 @@ const sideColour = (side) => (side === REFERENCE ? INDEX.referenceColour : INDEX
 const sideDash = (side) => (side === REFERENCE ? 'none' : DASHES[side % DASHES.length]);
 const drawnSides = new Set([REFERENCE, ...new Set([FROM, TO])]);
 let zoom = 'fit';
+let shownMap = ''; // the name of the explanation map that lies over images, as far as a case has it
 
 const imageAddress = (number) => {
   const inside = element(`image-${number}`);
@@ -84,6 +85,10 @@ const imageNode = (i, one, place) => {
     }
     frame.append(svg, layer);
   }
+  for (const [of, label, data, description] of one.maps ?? []) {
+    if (of !== place) continue;
+    frame.append(make('img', { class: 'overlay', 'data-map': label, src: `data:image/png;base64,${data}`, alt: description }));
+  }
   const name = one.images.length > 1 ? `Image ${place + 1} of ${one.images.length}, ` : '';
   const caption = make('figcaption', {}, ...(role ? [make('strong', {}, role), ', '] : []), `${role ? '' : name}${width} × ${height} pixels`);
   return make('figure', { class: 'shot' }, make('div', { class: 'pan', tabindex: '0', role: 'group', 'aria-label': `Image ${place + 1}` }, frame), caption);
@@ -100,9 +105,41 @@ const imagesNode = (i, one) => {
   }
   container.append(shots, tools);
   if (one.boxes) container.append(legendNode(container));
+  if (one.maps?.length) container.append(mapsNode(container, one));
+  if (one.fills?.length) container.append(fillsNode(one));
   setZoom(container, zoom);
   showSides(container);
+  showMap(container);
   return container;
+};
+
+// Explanation maps: one of them at a time lies over the images, in colours that the bar explains.
+const showMap = (container) => {
+  for (const node of container.querySelectorAll('.overlay, .map-words')) {
+    node.toggleAttribute('hidden', node.dataset.map !== shownMap);
+  }
+  const mapped = container.querySelector('.overlay:not([hidden])') !== null;
+  container.querySelector('.map-bar')?.toggleAttribute('hidden', !mapped);
+  for (const frame of container.querySelectorAll('.frame')) frame.classList.toggle('mapped', mapped);
+};
+
+const fillsNode = (one) => {
+  const list = make('ul', { class: 'fills' }, ...one.fills.map((words) => make('li', {}, words)));
+  return make('div', {}, make('h5', {}, 'The answer once a region is filled'), list);
+};
+
+const mapsNode = (container, one) => {
+  const labels = [...new Set(one.maps.map(([, label]) => label))];
+  const select = make('select', { id: 'case-map' }, make('option', { value: '' }, 'none'), ...labels.map((label) => make('option', { value: label }, label)));
+  select.value = labels.includes(shownMap) ? shownMap : '';
+  select.addEventListener('change', () => {
+    shownMap = select.value;
+    showMap(container);
+  });
+  const ends = [make('span', {}, 'against'), make('span', { class: 'ramp', 'aria-hidden': 'true' }), make('span', {}, 'for the answer')];
+  const bar = make('p', { class: 'map-bar small' }, ...ends);
+  const texts = labels.map((label) => make('p', { class: 'map-words small', 'data-map': label }, one.maps.find((map) => map[1] === label)[4]));
+  return make('div', { class: 'maps' }, make('label', {}, 'Explanation map ', select), bar, ...texts);
 };
 
 const legendNode = (container) => {

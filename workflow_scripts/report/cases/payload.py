@@ -8,9 +8,10 @@ chunks of `CHUNK` cases, gzip in base64, which the browser unpacks when a case i
 import base64
 import gzip
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from markupsafe import Markup
@@ -19,7 +20,8 @@ from workflow_scripts.core.answers import final_answer
 from workflow_scripts.core.pages import cut, script_json
 from workflow_scripts.core.pages.texts import metric_label
 from workflow_scripts.core.rows import JudgedFinding, Outcome, Row
-from workflow_scripts.report.cases.boxes import RowBoxes, has_boxes, image_of_boxes, reference_boxes, row_boxes
+from workflow_scripts.core.saliency.boxes import image_of_boxes
+from workflow_scripts.report.cases.boxes import RowBoxes, has_boxes, reference_boxes, row_boxes
 from workflow_scripts.report.cases.findings import ReportDetails
 from workflow_scripts.report.cases.images import StoredImages
 from workflow_scripts.report.cases.scores import LEVELS, Key, RowScores
@@ -66,6 +68,7 @@ class CaseData:
     scores: RowScores
     details: ReportDetails
     seen: SeenRows
+    maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by uid, see report.saliency.overlays
 
     def outcome(self, row: Row, system: str) -> Outcome:
         """What became of a system's answer to a row."""
@@ -236,6 +239,8 @@ def _case(data: CaseData, row: Row, numbers: Mapping[str, int]) -> tuple[dict[st
             "boxed": image_of_boxes(row),
             "boxes": [[_name_or_none(box.identity), *map(_rounded, box.corners)] for box in reference_boxes(row)],
         }
+    if row.uid in data.maps:
+        case |= data.maps[row.uid]
     if row.notes:
         case["notes"] = [_name(note) for note in row.notes]
     return case, signs
@@ -255,6 +260,8 @@ def _answer(
         answer["lenient"] = _text(outcome.lenient)
     if meant := _meant(row, outcome.strict and json.loads(outcome.strict)):
         answer["meant"] = meant
+    if outcome.samples is not None:
+        answer["samples"] = _samples(json.loads(outcome.samples))
     if boxes is not None:
         answer["boxes"] = [
             [_name_or_none(one.box.identity), *map(_rounded, one.box.corners), round(one.overlap, 3), one.matched]
@@ -274,6 +281,12 @@ def _answer(
             for score in shown
         ]
     return answer
+
+
+def _samples(values: Sequence[object]) -> list[list[Any]]:
+    """What several answers are read as and how many so, the commonest first; None: cannot be read."""
+    read = (None if value is None else value if isinstance(value, str) else json.dumps(value) for value in values)
+    return [[_name_or_none(value), count] for value, count in Counter(read).most_common()]
 
 
 def _text_for_readers(outcome: Outcome) -> str | None:

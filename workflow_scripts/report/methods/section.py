@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from workflow_scripts.core.config.datasets import HubDataset, SyntheticDataset
-from workflow_scripts.core.config.judges import CheckpointJudge, RecordedJudge, RuleBasedJudge, ServerJudge
+from workflow_scripts.core.config.judges import CheckpointJudge, RecordedJudge, RuleBasedJudge, ServerJudge, Validity
 from workflow_scripts.core.config.models import HubModel
 from workflow_scripts.core.config.recipes import Recipe
+from workflow_scripts.core.config.systems.encoder import EncoderSystem
 from workflow_scripts.core.config.systems.entry import BaselineSystem, ImportedSystem
 from workflow_scripts.core.config.systems.model import ModelSystem
 from workflow_scripts.core.config.systems.routed import RoutedSystem, TextEncoder
@@ -34,6 +35,8 @@ from workflow_scripts.report.methods.words import (
     listed,
     number_of,
     object_of,
+    samples_words,
+    shots_words,
     software_words,
     training_words,
 )
@@ -75,7 +78,9 @@ def methods_text(results: Path, split: str, systems: Sequence[str], stands_on: M
             "run the workflow again"
         ) from None
     facts = _Facts(results, configuration, stands_on["revisions"])
-    training_splits = sorted({entry.train for name in systems if (entry := configuration.systems[name]).train})
+    entries = [configuration.systems[name] for name in systems]
+    shots = {entry.shots.source for entry in entries if isinstance(entry, ModelSystem) and entry.shots is not None}
+    training_splits = sorted(shots | {entry.train for entry in entries if entry.train})
     paragraphs = {
         "Data": facts.data_of(split, training_splits),
         "Systems": [facts.system(name) for name in systems],
@@ -179,12 +184,16 @@ class _Facts:
             return f"`{name}` stands for imported predictions; how they were generated is {UNKNOWN} here."
         if isinstance(entry, RoutedSystem):
             return self._route(name, entry)
+        if isinstance(entry, EncoderSystem):
+            return self._encoder(name, entry)
         text = f"`{name}` is {self._model(entry.model)}"
         prompt = entry.prompt.system
         worded = "without a system prompt" if prompt is None else f"with the system prompt “{markdown_cell(prompt)}”"
         if entry.prompt.by_task:
             named = listed(task.replace("_", " ") for task in entry.prompt.by_task)
             worded += f" and system prompts of their own for {named}"
+        if entry.shots is not None:
+            worded += f", {shots_words(entry.shots)}"
         if entry.adapter is not None:
             return f"{text}, with {self._published(name)}, {worded}; nothing of it was tuned here."
         if entry.recipe is None:
@@ -212,6 +221,24 @@ class _Facts:
             f"{text}by the {route.on} that a linear classifier on {reader}, learned from the questions of "
             f"`{route.train}`, reads off the question; below a probability of {route.threshold:g}, `{route.default}` "
             "answers."
+        )
+
+    def _encoder(self, name: str, entry: EncoderSystem) -> str:
+        """Which encoder was tuned, for which tasks, on what and how."""
+        commit = self.revisions.get(f"encoders/systems/{name}") or entry.encoder.revision or UNKNOWN
+        local = Path(entry.encoder.checkpoint).expanduser().is_dir()
+        read = "of a local folder" if local else markdown_cell(entry.encoder.checkpoint)
+        heads = object_of(self.results / f"systems/{name}/encoder/encoder.json").get("heads", {})
+        tuned_for = listed(f"{task.replace('_', ' ')} ({head['rows']:,} rows)" for task, head in sorted(heads.items()))
+        tuning = entry.tuning
+        return (
+            f"`{name}` is the text encoder {read} ({commit}), which writes no text: "
+            f"its tags, classes, numbers and places become answers. For each task a network of its own, all weights of "
+            f"it, was tuned on `{entry.train}`: {tuned_for or UNKNOWN}. Optimiser AdamW, peak learning rate "
+            f"{tuning.learning_rate:g}, linear schedule after a warm-up of {tuning.warmup:.0%} of the steps, weight "
+            f"decay {tuning.weight_decay:g}, gradient norm clipped at {tuning.max_grad_norm:g}, batches of "
+            f"{tuning.batch} windows of at most {entry.encoder.length} tokens, {tuning.epochs:g} passes over the rows, "
+            f"seed {tuning.seed}."
         )
 
     def _model(self, model: str) -> str:
@@ -267,18 +294,24 @@ class _Facts:
         """How answers were generated, and within which limits."""
         entries = {name: self.configuration.systems[name] for name in systems}
         models = {name: entry for name, entry in entries.items() if isinstance(entry, ModelSystem)}
+        encoders = [f"`{name}`" for name, entry in entries.items() if isinstance(entry, EncoderSystem)]
+        tagged = f"Answers of {listed(encoders)} were composed of what its heads say; no text was generated. "
         if not models:
-            return "No model answered here."
-        local = [f"`{name}`" for name, entry in models.items() if entry.engine is None]
-        remote = [f"`{name}`" for name, entry in models.items() if entry.engine is not None]
+            return tagged.strip() if encoders else "No model answered here."
+        several = {name: entry.samples for name, entry in models.items() if entry.samples is not None}
+        local = [f"`{name}`" for name, entry in models.items() if entry.engine is None and name not in several]
+        remote = [f"`{name}`" for name, entry in models.items() if entry.engine is not None and name not in several]
         with_grammar = [f"`{name}`" for name, entry in models.items() if entry.constrained]
-        text = ""
+        text = tagged if encoders else ""
         if local:
             text += f"Answers of {listed(local)} were decoded greedily, with the base at its own precision and any "
             text += "adapter beside it. "
         if remote:
             text += f"{listed(remote)} answered behind an OpenAI-compatible server at temperature 0; the server's "
             text += f"software is {UNKNOWN}. "
+        text += "".join(
+            samples_words(name, samples, models[name].engine is not None) for name, samples in several.items()
+        )
         if with_grammar:
             text += f"A grammar of the expected format bounded the answers of {listed(with_grammar)}. "
         limits = self.configuration.inference.max_new_tokens
@@ -294,9 +327,12 @@ class _Facts:
                 f"Reports were judged by `{name}`, deterministic rules over a vocabulary of chest X-ray findings: it "
                 "is neither CRIMSON's nor GREEN's own judge."
             )
-        settings = (
-            f"prompt and formula of {entry.metric.upper()}, up to {entry.retries} further tries of an invalid reply"
-        )
+        tries = f"up to {entry.retries} further tries of an invalid reply"
+        if entry.metric == "rubric":
+            what = "Free responses were graded"
+            settings = f"a prompt that holds each row's rubric, {tries}{self._validity_of(entry.validity)}"
+        else:
+            what, settings = "Reports were judged", f"prompt and formula of {entry.metric.upper()}, {tries}"
         if isinstance(entry, ServerJudge):
             model = f"{markdown_cell(entry.model)} (revision {markdown_cell(entry.revision)}) behind a server"
         elif isinstance(entry, RecordedJudge):
@@ -307,7 +343,15 @@ class _Facts:
             local = Path(entry.checkpoint).expanduser().is_dir()
             checkpoint = "a local checkpoint" if local else markdown_cell(entry.checkpoint)
             model = f"{checkpoint} ({'hash' if local else 'commit'} {revision})"
-        return f"Reports were judged by `{name}`: {model}; {settings}."
+        return f"{what} by `{name}`: {model}; {settings}."
+
+    @staticmethod
+    def _validity_of(validity: Validity | None) -> str:
+        """How a judge of rubrics was compared with people."""
+        if validity is None:
+            return "; it was not compared with human scores, and its columns decide nothing"
+        measure = validity.measure.replace("_", " ")
+        return f"; it is relied on where its {measure} with human scores is {validity.at_least:g} or more"
 
     def statistics(self) -> str:
         """Intervals and tests."""

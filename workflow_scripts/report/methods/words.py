@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from workflow_scripts.core.config.recipes import Recipe
 from workflow_scripts.core.config.scoring import Groups, Scoring
+from workflow_scripts.core.config.systems.model import Samples, Shots
 from workflow_scripts.report.escaping import markdown_cell
 from workflow_scripts.report.lineage import read_object
 
@@ -33,6 +34,26 @@ def training_words(recipe: Recipe) -> str:
     return (
         f"{text}low-rank adapters of rank {lora.r} (alpha {lora.alpha}, dropout {lora.dropout:g}) were trained on "
         f"{TARGETS[lora.targets]}"
+    )
+
+
+def shots_words(shots: Shots) -> str:
+    """What stands before questions, and how it is drawn."""
+    sets = {"task": "task", "subset": "task and subset", "question": "task, subset and wording of the question"}
+    text = f"shown {number_of(shots.count, 'answered row')} of `{shots.source}` before each question"
+    text += "" if shots.images else ", without their images"
+    text += f" (one set for each {sets[shots.by]}, drawn with seed {shots.seed}"
+    text += ", classes of the answers in turn" if shots.balance else ""
+    return f"{text}; none shares a case or an image with the evaluated rows)"
+
+
+def samples_words(name: str, samples: Samples, served: bool) -> str:
+    """How several answers to a row were drawn, and which counts."""
+    where = f", behind an OpenAI-compatible server whose software is {UNKNOWN}," if served else ""
+    nucleus = f" from the likeliest tokens of a probability of {samples.top_p:g}" if samples.top_p < 1 else ""
+    return (
+        f"`{name}` answered each row {samples.draws:,} times{where} at temperature {samples.temperature:g}{nucleus}; "
+        "the answer that counts is the commonest reading, or of numbers the lower median. "
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from workflow_scripts.core.rows import Outcome, Row
 from workflow_scripts.core.tasks import tasks
 
-KINDS = ("instances", "boxes", "number", "labels", "class", "text")
-"""What an answer may be: the typed columns of `Row`; a class is one label, and free text has no column."""
+KINDS = ("instances", "boxes", "number", "labels", "places", "class", "text")
+"""What an answer may be: the typed columns of `Row`; places are of words in a text, a class is one label, and free text
+has no column."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,17 @@ def kind_of(rows: Sequence[Row], references: Sequence[object]) -> str:
         "instances": any(row.instances is not None for row in rows),
         "boxes": any(row.boxes is not None for row in rows),
         "number": any(row.number is not None for row in rows),
-        "labels": any(isinstance(reference, list) for reference in references),
-        "class": not tasks()[rows[0].task].free_text,
+        "labels": any(isinstance(reference, list) for reference in references)
+        and any(row.labels is not None for row in rows),
+        "places": any(isinstance(reference, list) for reference in references),
+        "class": not tasks()[rows[0].task].free_text and any(_is_bounded(row) for row in rows),
     }
     return next((kind for kind, present in columns.items() if present), "text")
+
+
+def _is_bounded(row: Row) -> bool:
+    """Whether the answers that a row admits are known: of an open question they are not, and it has no classes."""
+    return bool(row.expected.options or row.expected.labels)
 
 
 def _value(outcome: Outcome) -> object:

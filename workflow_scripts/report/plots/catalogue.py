@@ -8,7 +8,7 @@ from workflow_scripts.core.files import BadFile, read_json, write_json
 
 CATALOGUE = "figures.json"
 
-SECTIONS = ("overview", "groups", "tasks", "reports", "training", "cost")
+SECTIONS = ("overview", "groups", "tasks", "reports", "validity", "training", "cost")
 """In the order of display."""
 
 

@@ -31,7 +31,7 @@ class Caution:
 def judge_cautions(values: Iterable[MetricValue], rows: Sequence[Row], rule_based: Collection[str]) -> list[Caution]:
     """That a judge is a set of rules, and that reports outside chest X-ray are judged by metrics made for these."""
     judges = {value.judge for value in values if value.judge and value.metric in JUDGED}
-    reports = [row for row in rows if tasks()[row.task].free_text]
+    reports = [row for row in rows if tasks()[row.task].judged_by == "reports"]
     about = reports[0].task if reports else None
     cautions = [
         Caution(

@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from workflow_scripts.core.metrics import NOTES
+from workflow_scripts.core.metrics import NOTES, UNRELIABLE
 from workflow_scripts.core.pages.texts import number_text
 from workflow_scripts.core.rows import Comparison, MetricValue, Row
+from workflow_scripts.core.rubrics.stated import NAMES as RUBRICS
 from workflow_scripts.report.summary.verdict import Change, change_of, comparison_of
 from workflow_scripts.report.tables import JUDGED, HeadlineRow, cell_parts, headline, judged_share
 
@@ -168,9 +169,15 @@ class JudgedScore:
     lowest: MetricValue | None
     highest: MetricValue | None
 
+    @property
+    def caution(self) -> str:
+        """Why the judge is not relied on, in words; empty where it is."""
+        notes = (self.value.note or "").split("; ")
+        return next((NOTES[note] for note in UNRELIABLE if note in notes), "")
+
 
 def judged_scores(values: Iterable[MetricValue], systems: Sequence[str]) -> list[JudgedScore]:
-    """CRIMSON and GREEN over all subsets, by judge, each with the systems in their order."""
+    """CRIMSON, GREEN and rubrics over all subsets, by judge, each with the systems in their order."""
     judged = {
         (value.judge, value.metric, value.system): value
         for value in values
@@ -183,7 +190,7 @@ def judged_scores(values: Iterable[MetricValue], systems: Sequence[str]) -> list
             judged.get((judge, f"{metric}_highest", system)),
         )
         for judge in sorted({str(name) for name, _, _ in judged})
-        for metric in JUDGED
+        for metric in (*JUDGED, *RUBRICS)
         for system in systems
         if (judge, metric, system) in judged
     ]

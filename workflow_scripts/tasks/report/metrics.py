@@ -5,26 +5,22 @@ the table of `ReportScore` rows.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
-from workflow_scripts.core.metrics import Facts, Metric, Note, ScoredAnswer, Sums, count_facts, ratio
-
-
-class ScoreKey(NamedTuple):
-    """What tells one column of report scores from another; see `core.rows.ReportScore`."""
-
-    metric: str
-    judge: str | None = None
-    stratum: str | None = None
-
-
-Scores = Mapping[ScoreKey, Mapping[str, tuple[float | None, str]]]
-"""One system's scores: key → uid → (value, status)."""
-ReportScores = dict[str, dict[ScoreKey, dict[str, tuple[float | None, str]]]]
-"""system → key → uid → (value, status)."""
+from workflow_scripts.core.metrics import Facts, Metric, ScoredAnswer, Sums, count_facts, ratio
+from workflow_scripts.tasks.judged.scores import (
+    Bound,
+    ReportScores,
+    ScoreKey,
+    Scores,
+    definition_of,
+    in_order,
+    names,
+    read_share,
+    score_metrics,
+)
 
 DEFINITIONS = {
     "crimson": "the judge's",
@@ -39,13 +35,6 @@ DEFINITIONS = {
     "temporal_f1": "Libra",
 }
 """Whose definition each score follows."""
-
-
-class Bound(NamedTuple):
-    """A mean in which every row without a judgement takes an end of the score's range."""
-
-    metric: str
-    value: float
 
 
 BOUNDS = {
@@ -73,9 +62,11 @@ def facts(answers: Sequence[ScoredAnswer], scores: Scores, headline: ScoreKey | 
     row_values = [by_uid.get(answer.uid, (None, ""))[0] for answer in answers]
     row_scores = np.array([np.nan if value is None else min(max(value, 0.0), 1.0) for value in row_values])
     metrics: list[Metric] = []
-    for key in sorted(scores, key=_in_order):
+    for key in sorted(scores, key=in_order):
         if key.metric not in EFFICACY_COUNTS:
-            metrics += _score(columns, key, answers, scores[key], primary=key == headline)
+            definition = definition_of(key, DEFINITIONS, __name__)
+            bounds = BOUNDS.get(key.metric, ())
+            metrics += score_metrics(columns, key, answers, scores[key], definition, bounds, primary=key == headline)
         elif key.metric == "efficacy_hits":
             metrics += _efficacy(columns, key.judge, answers, scores)
     return Facts(
@@ -113,102 +104,19 @@ def headline_of(scores: ReportScores, rule_based_judges: Collection[str]) -> Sco
         rule_based_judges: names of the judges that are rules and no models.
     """
     keys = {key for columns in scores.values() for key in columns if key.stratum is None}
-    judged = sorted((key for key in keys if key.metric in ("crimson", "green") and key.judge), key=_in_order)
+    judged = sorted((key for key in keys if key.metric in ("crimson", "green") and key.judge), key=in_order)
     by_model = [key for key in judged if key.judge not in rule_based_judges]
     by_rules = [key for key in judged if key.metric == "crimson"]
     candidates = [*(by_model or by_rules), ScoreKey("rouge_l"), ScoreKey("chrf")]
-    return next((key for key in candidates if _read_share(scores, key) >= 0.5), None)
-
-
-def _read_share(scores: ReportScores, key: ScoreKey) -> float:
-    """Share of the records of a column that have a value; 0 where there is no record."""
-    values = [value for columns in scores.values() for value, _ in columns.get(key, {}).values()]
-    return sum(value is not None for value in values) / len(values) if values else 0.0
-
-
-def _in_order(key: ScoreKey) -> tuple[str, str, str]:
-    return (key.metric, key.judge or "", key.stratum or "")
-
-
-def _score(
-    columns: dict[str, np.ndarray],
-    key: ScoreKey,
-    answers: Sequence[ScoredAnswer],
-    by_uid: Mapping[str, tuple[float | None, str]],
-    *,
-    primary: bool,
-) -> list[Metric]:
-    """The mean of a score over the rows that have a value, and its bounds over all rows that have a record.
-
-    A row is valid if its answer is, and if the judge, where there is one, gave its judgement.
-    """
-    if key.metric not in DEFINITIONS:
-        raise ValueError(f"report scores hold the metric {key.metric!r}, which tasks.report.metrics does not define")
-    records = [by_uid[answer.uid] for answer in answers if answer.uid in by_uid]
-    total, scored, without, value, valid = _names(key, "rows", "scored", "without", "sum", "valid")
-    columns[total] = np.array([answer.uid in by_uid for answer in answers], dtype=float)
-    present = columns[total] == 1
-    columns[scored] = _spread(present, [value is not None for value, _ in records])
-    columns[without] = columns[total] - columns[scored]
-    columns[value] = _spread(present, [0.0 if value is None else value for value, _ in records])
-    columns[valid] = columns["valid"] * columns[scored if key.judge else total]
-    of_status: dict[str, str] = {}
-    for status in ("abstained", "invalid", "unreadable_script"):
-        if any(other == status for _, other in records):
-            (of_status[status],) = _names(key, status)
-            columns[of_status[status]] = _spread(present, [other == status for _, other in records])
-
-    def caution(s: Sums) -> Note | None:
-        name = of_status.get("unreadable_script")
-        return "unreadable_script" if name is not None and s[name] > 0 else None
-
-    def metric(name: str, finish: Callable[[Sums], np.ndarray], *, primary: bool = False) -> Metric:
-        return Metric(
-            name,
-            finish,
-            direction="higher",
-            definition=DEFINITIONS[key.metric],
-            primary=primary,
-            judge=key.judge,
-            stratum=key.stratum,
-            rows=total,
-            unread=without,
-            valid=valid,
-            abstained=of_status.get("abstained"),
-            invalid=of_status.get("invalid"),
-            caution=caution,
-        )
-
-    def bounded(end: float) -> Callable[[Sums], np.ndarray]:
-        return lambda s: ratio(s[value] + end * s[without], s[total])
-
-    bounds = BOUNDS.get(key.metric, ()) if key.stratum is None else ()
-    return [
-        metric(key.metric, lambda s: ratio(s[value], s[scored]), primary=primary),
-        *(metric(bound.metric, bounded(bound.value)) for bound in bounds),
-    ]
-
-
-def _names(key: ScoreKey, *facts: str) -> list[str]:
-    """Names of a column's facts; judges' names hold no spaces, so that no two columns share one."""
-    judge = f" by {key.judge}" if key.judge else ""
-    stratum = f" of {key.stratum}" if key.stratum else ""
-    return [f"{fact} {key.metric}{judge}{stratum}" for fact in facts]
-
-
-def _spread(present: np.ndarray, values: Sequence[float]) -> np.ndarray:
-    """The values in the rows that are present, zero in the others."""
-    column = np.zeros(len(present))
-    column[present] = values
-    return column
+    return next((key for key in candidates if read_share(scores, key) >= 0.5), None)
 
 
 def _efficacy(
     columns: dict[str, np.ndarray], judge: str | None, answers: Sequence[ScoredAnswer], scores: Scores
 ) -> list[Metric]:
     """Clinical efficacy: micro precision, recall and F1 over the finding classes that a rule-based judge reads."""
-    total, scored, without, valid = _names(ScoreKey("efficacy", judge), "rows", "scored", "without", "valid")
-    hits, reference, predicted = (_names(ScoreKey(count, judge), "sum")[0] for count in EFFICACY_COUNTS)
+    total, scored, without, valid = names(ScoreKey("efficacy", judge), "rows", "scored", "without", "valid")
+    hits, reference, predicted = (names(ScoreKey(count, judge), "sum")[0] for count in EFFICACY_COUNTS)
     for name, count in zip((hits, reference, predicted), EFFICACY_COUNTS, strict=True):
         by_uid = scores[ScoreKey(count, judge)]
         columns[name] = np.array([by_uid.get(answer.uid, (0.0, ""))[0] or 0.0 for answer in answers])

@@ -1,7 +1,7 @@
 """A table of questions or of labels: JSONL, JSON, CSV or Parquet, on disk or on the hub."""
 
 import re
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,6 +10,7 @@ from workflow_scripts.core.config.sources.cells import Cell, ColumnCell, TextCel
 from workflow_scripts.core.config.sources.entry import DatasetEntry
 from workflow_scripts.core.config.sources.presets import PRESETS, Preset, keys_of
 from workflow_scripts.core.manifest import SPLIT_FOLDERS
+from workflow_scripts.core.rubrics.stated import NAMES, OF_ITEMS
 from workflow_scripts.core.tasks import normalise_task, tasks
 
 FOLDERS = tuple(dict.fromkeys(SPLIT_FOLDERS.values()))
@@ -82,6 +83,7 @@ class FurtherTable(Section):
 class TableDataset(DatasetEntry):
     """A table whose rows are questions or labels; its columns are named here, or by a preset."""
 
+    presets: ClassVar[tuple[str, ...]] = PRESETS
     source: Literal["table"] = "table"
     preset: Preset | None = Field(
         None, description="A published table whose keys are known; what is set here goes first."
@@ -109,7 +111,10 @@ class TableDataset(DatasetEntry):
         description="The question: a column, a text with columns in it, or a mapping of `text` or `column` with "
         "`pattern`, `bands`, `values` and `otherwise`; so too the other cells below.",
     )
-    answer: str = Field("answer", description="Column of the answer.")
+    answer: str | ColumnCell = Field(
+        "answer",
+        description="Column of the answer, which may be a list or a number; or a mapping as above, for one in a text.",
+    )
     answer_is: Literal["written", "index"] = Field("written", description="index: the option's number, from 0.")
     options: tuple[str, ...] = Field(
         (), description="Columns of the options in their order, or the one that lists them."
@@ -117,7 +122,8 @@ class TableDataset(DatasetEntry):
     labels: TableLabels | None = Field(None, description="Instead of question and answer: columns of labels.")
     images: tuple[TableImage, ...] = Field(
         (TableImage(column="image"),),
-        description="Images of a row: paths, bytes as `datasets` stores them, or lists; `role`, `optional`.",
+        description="Images of a row: paths, bytes as `datasets` stores them, or lists; `role`, `optional`. []: rows "
+        "have none.",
     )
     images_in: tuple[str, ...] = Field(
         ("",),
@@ -128,6 +134,14 @@ class TableDataset(DatasetEntry):
     study: ColumnCell | None = Field(None, description="Rows of one value become one row with the images of all.")
     task: TextCell = Field(
         TextCell(text="open vqa"), description="The task, by a spelling of it: a text, or a mapping as above."
+    )
+    rubric: TextCell | None = Field(
+        None,
+        description="What free responses are graded by: a name of a rubric that all rows have, or a mapping as above; "
+        "a column may also hold items.",
+    )
+    rubric_items: str | None = Field(
+        None, description="Column that lists the weighted items of each row's `rubric`; by itself: of `item_list`."
     )
     modality: TextCell = Field(TextCell(text="Image"), description="The modality.")
     subset: TextCell | None = Field(None, description="The subset; null: the dataset's name.")
@@ -166,7 +180,7 @@ class TableDataset(DatasetEntry):
     @classmethod
     def _of_preset(cls, given: Any) -> Any:
         """Fill in a preset's keys; a path takes the place of its repository."""
-        if not isinstance(given, dict) or given.get("preset") not in PRESETS:
+        if not isinstance(given, dict) or given.get("preset") not in cls.presets:
             return given
         keys = keys_of(given["preset"])
         if given.get("path") is not None:
@@ -189,6 +203,8 @@ class TableDataset(DatasetEntry):
                 _known_folder("split", str(named))
         for spelling in {*self.task.values.values(), self.task.otherwise, self.task.constant()} - {None}:
             _known_task("task", str(spelling))
+        if self.rubric is not None and (rubric := self.rubric.constant()) is not None:
+            _known_rubric(rubric, items=self.rubric_items is not None)
         if self.labels is not None:
             _known_task("labels.task", self.labels.task)
         elif self.study is not None:
@@ -225,8 +241,10 @@ class TableDataset(DatasetEntry):
             **{f"groups.{name}": cell for name, cell in self.groups.items()},
         }
         if self.labels is None:
-            cells |= {"question": self.question, "task": self.task}
-            named |= {"answer": [(self.answer,)], "options": [(column,) for column in self.options]}
+            cells |= {"question": self.question, "task": self.task, "rubric": self.rubric}
+            named |= {} if self.rubric_items is None else {"rubric_items": [(self.rubric_items,)]}
+            named["answer"] = [(self.answer,)] if isinstance(self.answer, str) else self.answer.columns()
+            named["options"] = [(column,) for column in self.options]
         elif self.labels.listed_in is not None:
             named["labels.listed_in"] = [(self.labels.listed_in,)]
         else:
@@ -259,3 +277,12 @@ def _known_task(place: str, spelling: str) -> None:
     if normalise_task(spelling) is None:
         spellings = ", ".join(task.spellings[0] for task in tasks().values())
         raise ValueError(f"{place}: {spelling!r} is not a task; allowed: {spellings}")
+
+
+def _known_rubric(name: str, *, items: bool) -> None:
+    """Raises ValueError unless a rubric has this name, and `rubric_items` where each case has items of its own."""
+    if name not in NAMES:
+        raise ValueError(f"rubric: {name!r} is no rubric; allowed: {', '.join(NAMES)}")
+    if items != (name in OF_ITEMS):
+        wanted = "names a column of the items of each row" if name in OF_ITEMS else "does not go with it"
+        raise ValueError(f"rubric: {name!r}: `rubric_items` {wanted}")

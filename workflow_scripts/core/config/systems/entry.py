@@ -1,4 +1,4 @@
-"""What is compared: a model, a router, a baseline, or imported predictions."""
+"""What is compared: a model, an encoder, a router, a baseline, or imported predictions."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from workflow_scripts.core.config.section import Name, Section
+from workflow_scripts.core.config.systems.encoder import EncoderSystem
 from workflow_scripts.core.config.systems.model import ModelSystem
 from workflow_scripts.core.config.systems.routed import RoutedSystem
 
@@ -45,7 +46,7 @@ class ImportedSystem(Section):
 
 def _kind(value: object) -> str:
     has = value.__contains__ if isinstance(value, dict) else lambda key: hasattr(value, key)
-    kinds = {"baseline": "baseline", "predictions": "imported", "route": "routed"}
+    kinds = {"baseline": "baseline", "predictions": "imported", "route": "routed", "encoder": "encoder"}
     return next((kind for key, kind in kinds.items() if has(key)), "model")
 
 
@@ -53,6 +54,7 @@ System = Annotated[
     Annotated[ModelSystem, Tag("model")]
     | Annotated[BaselineSystem, Tag("baseline")]
     | Annotated[ImportedSystem, Tag("imported")]
-    | Annotated[RoutedSystem, Tag("routed")],
+    | Annotated[RoutedSystem, Tag("routed")]
+    | Annotated[EncoderSystem, Tag("encoder")],
     Discriminator(_kind),
 ]

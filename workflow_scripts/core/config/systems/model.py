@@ -1,10 +1,11 @@
 """A model that is compared: as it is, tuned by a recipe, or with a published adapter."""
 
 import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from workflow_scripts.core.config.models import Checkpoint, HubModel, Model
+from workflow_scripts.core.config.models import ONE_IMAGE, Checkpoint, HubModel, Model
 from workflow_scripts.core.config.section import MOVING, Name, Section
 from workflow_scripts.core.tasks import tasks
 
@@ -35,6 +36,44 @@ class Prompt(Section):
         return tuple(text for text in (self.system, *self.by_task.values()) if text is not None)
 
 
+class Shots(Section):
+    """Answered rows of a training split that stand before the question: few-shot prompts."""
+
+    count: int = Field(ge=1, le=64, description="Rows that are shown.")
+    train: Name | None = Field(
+        None, description="Split that they are drawn from; null: the `train` that stands beside `shots`."
+    )
+    seed: int = Field(0, ge=0, description="Of the draw: another one shows other rows.")
+    by: Literal["task", "subset", "question"] = Field(
+        "subset",
+        description="What has one fixed set of shots. task: all rows of a task. subset: those of a task in a subset. "
+        "question: those that ask the same, letter case, digits and spaces aside.",
+    )
+    balance: bool = Field(
+        False, description="Take the answers' classes in turn; rows whose answer is no label are drawn as without it."
+    )
+    images: bool = Field(True, description="Show their images; false: their texts alone.")
+
+    @property
+    def source(self) -> str:
+        """The split that they are drawn from."""
+        assert self.train is not None
+        return self.train
+
+
+class Samples(Section):
+    """Several answers to each row, of which the commonest counts: self-consistency."""
+
+    draws: int = Field(ge=2, le=1000, description="Answers to each row.")
+    temperature: float = Field(0.7, gt=0, le=5, description="Of the draws; 1 is the model's own distribution.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Draw from the likeliest tokens up to so much probability.")
+
+
+def _count_alone(given: Any) -> Any:
+    """`shots: 5` is `shots: {count: 5}`."""
+    return {"count": given} if isinstance(given, int) and not isinstance(given, bool) else given
+
+
 _ON_THE_HUB = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)@(?P<revision>[0-9a-f]{40}|main)")
 
 
@@ -43,16 +82,45 @@ class ModelSystem(Section):
 
     model: Name = Field(description="Name from `models`.")
     recipe: Name | None = Field(None, description="Name from `recipes`; null is the base model.")
-    train: Name | None = Field(None, description="Split to tune on; needed with a recipe.")
+    train: Name | None = Field(
+        None, description="Split to tune on, needed with a recipe; or, with `shots`, that they are drawn from."
+    )
     adapter: str | None = Field(
         None,
         description="Published LoRA adapter, in place of a recipe: OWNER/NAME@REVISION on the hub, REVISION being a "
         "full commit, or `main`, which is resolved and recorded; or a local folder.",
     )
     prompt: Prompt = Prompt()
+    shots: Annotated[
+        Shots | None, BeforeValidator(_count_alone, json_schema_input_type=Annotated[int, Field(ge=1)] | Shots | None)
+    ] = Field(None, description="Answered rows before the question: a mapping, or their number alone; null for none.")
+    samples: Samples | None = Field(
+        None, description="Several answers to each row, of which the commonest counts; null: one, the likeliest."
+    )
     constrained: bool = Field(False, description="Let a grammar of the expected format bound every answer.")
     engine: Name | None = Field(None, description="Name from `engines`; null loads the model in the job itself.")
     served_as: str | None = Field(None, description="What the engine's server calls this model or adapter.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_of_shots(cls, given: Any) -> Any:
+        """Beside `shots`, `train` is the split that they are drawn from: nothing is tuned."""
+        if not isinstance(given, dict) or given.get("shots") is None or given.get("recipe") is not None:
+            return given
+        shots = _count_alone(given["shots"])
+        if not isinstance(shots, dict) or shots.get("train") is not None or given.get("train") is None:
+            return given
+        return given | {"shots": shots | {"train": given["train"]}, "train": None}
+
+    @model_validator(mode="after")
+    def _shots_of_a_split(self) -> "ModelSystem":
+        if self.shots is None:
+            return self
+        if self.recipe is not None:
+            raise ValueError("shots are for a model that is not tuned here, since training shows none: leave out one")
+        if self.shots.train is None:
+            raise ValueError("shots: name the split that they are drawn from, shots: {count: …, train: SPLIT}")
+        return self
 
     @model_validator(mode="after")
     def _tuned_on_something(self) -> "ModelSystem":
@@ -111,6 +179,25 @@ class ModelSystem(Section):
                 f"models.{self.model}.revision: `{MOVING}` moves, and answers behind a server are those of a commit; "
                 "write the full commit of what it holds"
             )
+        return None
+
+    def fault_of_shots(self, name: str, model: Model) -> str | None:
+        """Why `model` cannot be shown the shots of the system `name`; None where it can."""
+        if self.shots is None or not self.shots.images or model.family not in ONE_IMAGE:
+            return None
+        return (
+            f"systems.{name}.shots: family {model.family} reads no images beside a question's own; set "
+            "`shots.images: false` to show texts alone, or name a model of another family"
+        )
+
+    def fault_of_packing(self, name: str) -> str | None:
+        """Why no container can answer as the system `name`; None where one can."""
+        if self.shots is not None:
+            return (
+                f"{name!r} shows rows of {self.shots.source!r}, which no container holds; pack a system without shots"
+            )
+        if self.samples is not None:
+            return f"{name!r} answers each row {self.samples.draws} times; pack a system without samples"
         return None
 
     def fault_of_grammar(self, name: str, model: Model) -> str | None:

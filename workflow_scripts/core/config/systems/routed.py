@@ -124,6 +124,8 @@ class RoutedSystem(Section):
         for expert, entry in experts.items():
             if not isinstance(entry, ModelSystem) or entry.engine is not None:
                 return f"{name!r} routes to {expert!r}, which loads no model in its job; leave that expert out"
+            if fault := entry.fault_of_packing(expert):
+                return f"{name!r} routes to an expert that cannot be packed: {fault}"
             if entry.recipe in full:
                 return f"{name!r} routes to {expert!r}, whose weights were trained in full: a load holds no others"
         models = sorted({entry.model for entry in experts.values() if isinstance(entry, ModelSystem)})

@@ -1,4 +1,4 @@
-"""Published tables whose files and columns are known: one YAML file each, of the keys of a `table` dataset."""
+"""Published tables whose files and columns are known: one YAML file each, of the keys of `table` or `signals`."""
 
 from functools import cache
 from pathlib import Path
@@ -6,14 +6,35 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-Preset = Literal["vqa-rad", "slake", "path-vqa", "chexpert", "chestx-ray14", "chestx-ray14-expert", "mimic-cxr"]
+Preset = Literal[
+    "vqa-rad",
+    "slake",
+    "path-vqa",
+    "chexpert",
+    "chestx-ray14",
+    "chestx-ray14-expert",
+    "mimic-cxr",
+    "nejm-cpc",
+    "nejm-cpc-next-test",
+    "nejm-healer",
+    "grey-matters",
+    "probability-cases",
+    "mimic-cdm",
+    "wearable-activity",
+    "wearable-level",
+]
+
+SignalPreset = Literal["interbeat-af", "icbhi-cycles", "heart-sounds-2016"]
 
 PRESETS: tuple[str, ...] = get_args(Preset)
-"""Names of the files in this folder."""
+"""Names of the files of tables in this folder."""
+
+SIGNAL_PRESETS: tuple[str, ...] = get_args(SignalPreset)
+"""Names of the files of signals."""
 
 
 def keys_of(preset: str) -> dict[str, Any]:
-    """The keys of a `table` dataset that a preset sets."""
+    """The keys that a preset sets."""
     return dict(_read(preset))
 
 

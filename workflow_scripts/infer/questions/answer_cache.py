@@ -1,8 +1,8 @@
 """Caches answers as they come, by what was asked: a killed job, a changed row or a second checkout asks none again.
 
 Below the store lies one folder for each answerer: the model's files, the adapter, what they run on, the step's code.
-In it, records under the hash of the request: words, images, limit of new tokens, grammar. Names of rows, splits and
-systems are no part of it.
+In it, records under the hash of the request: words, images, limit of new tokens, grammar, draw. Names of rows, splits
+and systems are no part of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,18 +17,19 @@ from workflow_scripts.core.requests import Request, Response
 
 
 def key_of(request: Request) -> str:
-    """Cache key of a request: words, images by their content, limit of new tokens, and the grammar of the answer."""
+    """Cache key of a request: words and images, by their content, limit of new tokens, grammar of the answer, draw."""
     return cache_key(
         "answer",
         chat=request.chat,
         images=[image.sha256 for image in request.images],
         max_new_tokens=request.max_new_tokens,
         grammar=None if request.grammar is None else [request.grammar, version("llguidance")],
+        **({} if request.sampling is None else {"sampling": request.sampling._asdict()}),
     )
 
 
 class Progress:
-    """An answerer's stored answers to `requests`, in `rows` by uid; new ones are flushed as they come.
+    """An answerer's stored answers to `requests`, in `rows` by their names; new ones are flushed as they come.
 
     Args:
         store: folder of cached answers, shared by shards, splits, systems and checkouts.
@@ -40,9 +41,11 @@ class Progress:
     def __init__(self, store: Path, code: str, answerer: Mapping[str, object], requests: Sequence[Request]) -> None:
         about = {"code": code, **answerer}
         self._records = RecordStore(store / cache_key("answerer", **about), about)
-        self._keys = {request.uid: key_of(request) for request in requests}
+        self._keys = {request.name: key_of(request) for request in requests}
         stored = self._records.read(set(self._keys.values()))
-        self.rows: dict[str, dict[str, Any]] = {uid: stored[key] for uid, key in self._keys.items() if key in stored}
+        self.rows: dict[tuple[str, int], dict[str, Any]] = {
+            name: stored[key] for name, key in self._keys.items() if key in stored
+        }
 
     def __enter__(self) -> "Progress":
         return self
@@ -56,6 +59,6 @@ class Progress:
         """Flush answers to the disk; `columns` are the same for all of them."""
         for response in responses:
             row = {**vars(response), **columns}
-            uid = row.pop("uid")
-            self.rows[uid] = row
-            self._records.put(self._keys[uid], row)
+            name = row.pop("uid"), row.pop("draw")
+            self.rows[name] = row
+            self._records.put(self._keys[name], row)

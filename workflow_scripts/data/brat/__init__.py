@@ -1,0 +1,1 @@
+"""Texts with annotations beside them in brat's standoff format."""

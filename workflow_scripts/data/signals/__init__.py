@@ -1,0 +1,1 @@
+"""Signals of rows: read from cells and files, checked, and shown as text, plots and spectrograms."""
