@@ -69,10 +69,22 @@ def test_what_a_question_says_of_its_answer_is_read():
     assert convention_in("Give [x, y, w, h]") == "xywh"
 
 
-@pytest.mark.parametrize("answer", ["K", "k", "Option 10", "K) Option 10", "K."])
-def test_letters_up_to_k_and_texts_are_options(tmp_path, answer):
+@pytest.mark.parametrize(
+    ("written", "read"), [("K", "K"), ("k", "K"), ("Option 10", "Option 10"), ("K) Option 10", "K"), ("K.", "K")]
+)
+def test_letters_up_to_k_and_texts_are_options(tmp_path, written, read):
     listed = " ".join(f"{letter}) Option {i}" for i, letter in enumerate("ABCDEFGHIJK"))
-    assert one(tmp_path, f"Which? {listed}", answer).labels == (answer,)
+    assert one(tmp_path, f"Which? {listed}", written).labels == (read,)
+
+
+@pytest.mark.parametrize(("usual", "read"), [("B", "B"), ("Right", "Right")])
+def test_every_form_of_an_option_is_written_as_its_subset_does(tmp_path, usual, read):
+    question = "Which side? A) Left B) Right"
+    forms = ["B", "b", "B)", "B) Right", "(B) Right", "Right"]
+    answers = enumerate([*[usual] * 9, *forms])
+    rows = [row(f"imagesTr/{i % 4}.png", f"Image {i}. {question}", written) for i, written in answers]
+    typed = convert_rows(tmp_path, rows)
+    assert not typed.quarantine and {entry.answer for entry in typed.rows} == {read}
 
 
 def test_words_are_answers_as_well(tmp_path):

@@ -2,7 +2,7 @@
 
 A row's uid, source file and image paths begin with its dataset's name; images stay where they are, below links. Cases
 and subsets are called as they were, so that rows of one patient stay on one side of a split, whichever dataset they
-came from.
+came from. The group `dataset` says which it is, so that tables can tell them apart and a holdout can leave one out.
 """
 
 import os
@@ -13,8 +13,11 @@ from pathlib import Path
 
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.rows import Convention, ImageFacts, QuarantinedRow, Row
+from workflow_scripts.core.rows import Convention, Group, ImageFacts, QuarantinedRow, Row
 from workflow_scripts.core.tables import read_rows, write_rows
+
+DATASET = "dataset"
+"""The group that names a row's dataset."""
 
 
 def join(
@@ -75,6 +78,7 @@ def _moved(row: Row, name: str) -> Row:
         uid=f"{name}/{row.uid}",
         source_file=f"{name}/{row.source_file}",
         images=tuple(image._replace(path=f"{name}/{image.path}") for image in row.images),
+        groups=tuple(sorted({Group(DATASET, name), *(group for group in row.groups if group.name != DATASET)})),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workflow_scripts.core.config.datasets import PREPARED, HubDataset, LocalDataset
 from workflow_scripts.core.config.judges import CheckpointJudge, RecordedJudge
 from workflow_scripts.core.config.models import HubModel
+from workflow_scripts.core.config.sources.dicom import DicomDataset
 from workflow_scripts.core.config.sources.entry import DatasetEntry
 from workflow_scripts.core.config.sources.joined import faults_of_joins
 from workflow_scripts.core.config.sources.table import TableDataset
@@ -30,6 +31,7 @@ def faults_of_places(configuration: "Configuration") -> Iterator[str]:
             yield f"datasets.{name}.mirror: {dataset.mirror} is not a directory; {remedy}"
         elif isinstance(dataset, PREPARED):
             yield from _faults_of_source(name, dataset)
+            yield from _faults_of_results(configuration, name, dataset)
     yield from faults_of_joins(configuration.datasets)
     for name, model in configuration.models.items():
         if isinstance(model, HubModel) and configuration.loads(name):  # else it is for the server to find
@@ -87,6 +89,19 @@ def _faults_of_source(name: str, entry: DatasetEntry) -> Iterator[str]:
     path = getattr(entry, "path", None)
     if path is None or not Path(path).expanduser().exists():
         yield f"datasets.{name}.path: {path or 'null'} does not exist; give the folder or the file"
+
+
+def _faults_of_results(configuration: "Configuration", name: str, entry: DatasetEntry) -> Iterator[str]:
+    """Results or a store below a folder of DICOM files, every file of which is one of the source's."""
+    if not isinstance(entry, DicomDataset):
+        return
+    root = Path(entry.path).expanduser().resolve()
+    for key, written in (("results", configuration.results), ("store", configuration.store)):
+        if written is not None and Path(written).expanduser().resolve().is_relative_to(root):
+            yield (
+                f"{key}: {written} lies in {entry.path}, and every file there is taken for one of the files of "
+                f"datasets.{name}; give a folder elsewhere"
+            )
 
 
 def _faults_of_dataset(configuration: "Configuration", name: str, dataset: LocalDataset) -> Iterator[str]:

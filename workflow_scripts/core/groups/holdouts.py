@@ -36,6 +36,7 @@ class Holdout(Section):
     only: tuple[str, ...] = Field((), description="Subsets to keep; empty means all.")
     exclude: tuple[str, ...] = Field((), description="Subsets to leave out.")
     tasks: tuple[str, ...] = Field((), description="Tasks to keep; empty means all.")
+    limit: int | None = Field(None, ge=1, description="Most rows of each of the splits, whole cases.")
 
     @field_validator("values", mode="before")
     @classmethod
@@ -59,7 +60,7 @@ class Holdout(Section):
 
         A row of which the source does not state the group is in none of them.
         """
-        shared = self.model_dump(include={"dataset", "folder", "only", "exclude", "tasks"})
+        shared = self.model_dump(include={"dataset", "folder", "only", "exclude", "tasks", "limit"})
         splits = {}
         for own, value in self.values.items():
             evaluated, trained = self.names(name, own)

@@ -104,7 +104,8 @@ def image_of_boxes(row: Row) -> int:
 
 def _overlap_by_identity(reference: list[LabelledBox], predicted: list[LabelledBox]) -> np.ndarray:
     """Intersection over union [reference × predicted]; zero between identities."""
-    overlap = overlaps([box.corners for box in reference], [box.corners for box in predicted])
+    table = overlaps([box.corners for box in reference], [box.corners for box in predicted])
+    overlap = np.array(table).reshape(len(reference), len(predicted))
     identities = [[one.identity == other.identity for other in predicted] for one in reference]
     return overlap * np.array(identities, dtype=float).reshape(overlap.shape)
 

@@ -70,9 +70,14 @@ def kind_of(rows: Sequence[Row], references: Sequence[object]) -> str:
         "boxes": any(row.boxes is not None for row in rows),
         "number": any(row.number is not None for row in rows),
         "labels": any(isinstance(reference, list) for reference in references),
-        "class": not tasks()[rows[0].task].free_text,
+        "class": not tasks()[rows[0].task].free_text and any(_is_bounded(row) for row in rows),
     }
     return next((kind for kind, present in columns.items() if present), "text")
+
+
+def _is_bounded(row: Row) -> bool:
+    """Whether the answers that a row admits are known: of an open question they are not, and it has no classes."""
+    return bool(row.expected.options or row.expected.labels)
 
 
 def _value(outcome: Outcome) -> object:

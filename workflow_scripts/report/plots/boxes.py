@@ -27,7 +27,7 @@ from workflow_scripts.report.plots.style import (
     system_scale,
     task_name,
 )
-from workflow_scripts.tasks.boxes.matching import matched, overlaps
+from workflow_scripts.tasks.boxes.matching import matched, overlaps, turned
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """Overlaps above which a pair of boxes matches."""
@@ -67,7 +67,7 @@ def curve_of(pairs: Iterable[tuple[Boxes, Boxes]], *, turns: str = "reference") 
     hits, reference, predicted = np.zeros(len(THRESHOLDS)), 0, 0
     for truth, guess in pairs:
         shared = overlaps(truth, guess)
-        shared = shared if turns == "reference" else shared.T
+        shared = shared if turns == "reference" else turned(shared)
         hits += [matched(shared, threshold) for threshold in THRESHOLDS]
         reference += len(truth)
         predicted += len(guess)

@@ -37,15 +37,16 @@ def _total(hits: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def coordinate_facts(pairs: Sequence[Sequence[Pair]]) -> dict[str, np.ndarray]:
     """Per row and coordinate: number of pairs, absolute and squared error, reference value and its square (pixels)."""
-    facts = {name: np.zeros((len(pairs), 4)) for name in ("pairs", "distance", "square", "place", "place_square")}
-    for row, of_row in enumerate(pairs):
-        for reference, predicted in of_row:
-            truth, guess = np.array(_sized(reference)), np.array(_sized(predicted))
-            facts["pairs"][row] += 1
-            facts["distance"][row] += np.abs(truth - guess)
-            facts["square"][row] += (truth - guess) ** 2
-            facts["place"][row] += truth
-            facts["place_square"][row] += truth**2
+    rows = [row for row, of_row in enumerate(pairs) for _ in of_row]
+    truth, guess = (
+        np.array([_sized(pair[side]) for of_row in pairs for pair in of_row]).reshape(-1, 4) for side in (0, 1)
+    )
+    distance = np.abs(truth - guess)
+    values = {"pairs": np.ones_like(truth), "distance": distance, "square": distance**2}
+    values |= {"place": truth, "place_square": truth**2}
+    facts = {name: np.zeros((len(pairs), 4)) for name in values}
+    for name, of_pairs in values.items():
+        np.add.at(facts[name], rows, of_pairs)
     return facts
 
 

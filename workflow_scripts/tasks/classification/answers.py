@@ -1,17 +1,23 @@
 """Classes as a source writes them: an option's letter, or words."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 from workflow_scripts.core.answers import Answer, BadAnswer, Conventions, Fault, Learned, SourceAnswer
 from workflow_scripts.core.rows import ExpectedFormat, FormatSource
 from workflow_scripts.tasks.language.text import squeezed
-from workflow_scripts.tasks.options import NOTHING, answer_by, is_letter, misfit, options_of, source_text
-from workflow_scripts.tasks.questions import choices_in, options_in
-
-_LETTERED = re.compile(r"^\(?([A-Za-z])[).:](?:\s|$)")
+from workflow_scripts.tasks.options import (
+    NOTHING,
+    answer_by,
+    in_expected_form,
+    is_letter,
+    letter_before,
+    misfit,
+    options_of,
+    source_text,
+)
+from workflow_scripts.tasks.questions import choices_in
 
 MOST_WORDS = 60
 """A question without options that has more distinct answers than this is an open one: any words will do."""
@@ -24,9 +30,9 @@ def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:
     for row in rows:
         if not isinstance(row.raw, str) or not row.raw.strip():
             continue
-        listed = bool(options_in(row.question))
-        by_letter[listed][is_letter(row.raw)] += 1
-        if not listed:
+        options = options_of(row.question)
+        by_letter[bool(options)][is_letter(row.raw) or letter_before(row.raw.strip(), options) is not None] += 1
+        if not options:
             words.setdefault(squeezed(row.question), Counter())[row.raw.strip()] += 1
     learned = []
     for listed, votes in by_letter.items():
@@ -71,9 +77,8 @@ def parse(raw: object, expected: ExpectedFormat) -> Answer:
     if nothing and not named:
         raise BadAnswer("no_answer", f"the answer is {json.dumps(raw)}")
     text = source_text(raw)
-    lettered = _LETTERED.match(text)
-    if lettered and expected.answer_by == "letter" and misfit([text], expected) is None:
-        text = lettered.group(1).upper()  # `D.` and `D) Melanoma` are the letter D
+    if expected.options:
+        text = in_expected_form(text, expected)  # `D.` and `D) Melanoma` are the letter D, or the words Melanoma
     return Answer(text, labels=(text,))
 
 

@@ -1,19 +1,17 @@
 """Closed answers of visual question answering as a source writes them: yes or no, or an alternative of the question."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from workflow_scripts.core.answers import Answer, BadAnswer, Conventions, Fault, Known, Learned, SourceAnswer
-from workflow_scripts.core.rows import ExpectedFormat, FormatSource, Option
+from workflow_scripts.core.rows import ExpectedFormat, FormatSource
 from workflow_scripts.tasks.language.text import squeezed
-from workflow_scripts.tasks.options import answer_by, is_letter, misfit, options_of
+from workflow_scripts.tasks.options import answer_by, in_expected_form, is_letter, letter_before, misfit, options_of
 from workflow_scripts.tasks.questions import choices_in
 from workflow_scripts.tasks.vqa.alternatives import alternatives_in
 from workflow_scripts.tasks.vqa.sources import short_answer
 from workflow_scripts.tasks.vqa.yes_no import YES_NO, is_copular, is_polar
 
-_LETTERED = re.compile(r"^\(?([A-Za-z])[).:](?:\s|$)")
 BY_FORM = "task default"
 """The source of labels that the question's form gives: yes and no, or alternatives that it names."""
 _SPELLED = "yes or no"
@@ -38,7 +36,7 @@ def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:
         except BadAnswer:
             continue
         if options := options_of(row.question):
-            lettered[is_letter(answer) or _letter_before(answer, options) is not None] += 1
+            lettered[is_letter(answer) or letter_before(answer, options) is not None] += 1
             continue
         words.setdefault(squeezed(row.question), Counter())[answer] += 1
         if squeezed(answer) in YES_NO:
@@ -122,28 +120,8 @@ def parse(raw: object, expected: ExpectedFormat) -> Answer:
     """
     text = short_answer(raw)
     if expected.options:
-        text = _in_form(text, expected)
+        text = in_expected_form(text, expected)
     return Answer(text, labels=(text,))
-
-
-def _in_form(text: str, expected: ExpectedFormat) -> str:
-    """The letter or the words of the option that a text names in whatever form; the text itself where it names none."""
-    texts = {squeezed(option.text): option for option in expected.options}
-    by_letter = {option.letter.upper(): option for option in expected.options}
-    letter = text.upper() if is_letter(text) else _letter_before(text, expected.options)
-    candidates = [texts.get(squeezed(text)), by_letter.get(letter or "")]
-    option = next(filter(None, candidates if expected.answer_by == "words" else candidates[::-1]), None)
-    if option is None:
-        return text
-    return option.letter.upper() if expected.answer_by == "letter" else option.text
-
-
-def _letter_before(text: str, options: tuple[Option, ...]) -> str | None:
-    """The letter of `D.` and `D) Left`, where that is an option, and no option's own words begin so."""
-    lettered = _LETTERED.match(text)
-    if lettered is None or squeezed(text) in {squeezed(option.text) for option in options}:
-        return None
-    return lettered[1].upper() if misfit([text.lstrip("(")], ExpectedFormat(options=options)) is None else None
 
 
 def fault(answer: Answer, expected: ExpectedFormat, width: int, height: int) -> Fault | None:

@@ -21,7 +21,7 @@ from workflow_scripts.core.metrics import (
     ratio,
     wrong_format,
 )
-from workflow_scripts.tasks.boxes.matching import matched, overlaps
+from workflow_scripts.tasks.boxes.matching import matched, overlaps, turned
 from workflow_scripts.tasks.boxes.metrics import (
     coordinate_facts,
     coordinate_metrics,
@@ -57,7 +57,9 @@ def facts(answers: Sequence[ScoredAnswer]) -> Facts:
         metrics += of_reading(_metrics(f"hits {reading}", f"predicted {reading}"), reading)
         if reading == "lenient":
             # FLARE 2025 reads leniently and gives the turns to the predicted boxes.
-            columns["hits 2025"] = np.array([matched(overlaps(*pair).T, ROW_OVERLAP) for pair in pairs], dtype=float)
+            columns["hits 2025"] = np.array(
+                [matched(turned(overlaps(*pair)), ROW_OVERLAP) for pair in pairs], dtype=float
+            )
             metrics += of_reading(_metrics_2025(), "lenient")
     single = [
         [(answer.reference[0], answer.lenient[0])]

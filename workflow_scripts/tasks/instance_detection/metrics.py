@@ -17,7 +17,7 @@ from workflow_scripts.core.metrics import (
     ratio,
     wrong_format,
 )
-from workflow_scripts.tasks.boxes.matching import matched, overlaps
+from workflow_scripts.tasks.boxes.matching import matched, overlaps, turned
 from workflow_scripts.tasks.boxes.metrics import Pair, coordinate_facts, f1_of, pooled_r2, row_f1, share_of
 from workflow_scripts.tasks.instance_detection.identities import identity_order
 
@@ -35,6 +35,7 @@ def facts(answers: Sequence[ScoredAnswer]) -> Facts:
     references = [cast(ByIdentity, answer.reference) for answer in answers]
     columns = count_facts(answers)
     identities = sorted({identity for reference in references for identity in reference}, key=identity_order)
+    columns_of = {identity: column for column, identity in enumerate(identities)}
     columns["reference"] = _sizes(references, identities)
     columns["reference_all"] = columns["reference"].sum(axis=1)
     metrics: list[Metric] = []
@@ -46,10 +47,9 @@ def facts(answers: Sequence[ScoredAnswer]) -> Facts:
         predictions = [cast(ByIdentity, value or {}) for value in values]
         hits = np.zeros((len(OVERLAPS), len(answers), len(identities)))
         for row, (reference, boxes) in enumerate(zip(references, predictions, strict=True)):
-            for column, identity in enumerate(identities):
-                shared = overlaps(reference.get(identity, []), boxes.get(identity, []))
-                if shared.size:
-                    hits[:, row, column] = [matched(shared.T, threshold) for threshold in OVERLAPS]
+            for identity in reference.keys() & boxes.keys():
+                shared = turned(overlaps(reference[identity], boxes[identity]))
+                hits[:, row, columns_of[identity]] = [matched(shared, threshold) for threshold in OVERLAPS]
         columns[f"predicted {reading}"] = _sizes(predictions, identities)
         # Identities that no reference has count as predicted too.
         columns[f"predicted_all {reading}"] = np.array(
