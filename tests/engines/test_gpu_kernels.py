@@ -92,7 +92,7 @@ def test_attention_to_prompts_is_attention_under_a_mask(heads, kv_heads, width, 
 def test_norm_and_rotation_in_one_pass_are_the_models(heads, width):
     from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm, apply_rotary_pos_emb
 
-    from workflow_scripts.models.inference_kernels import norm_rope
+    from workflow_scripts.models.fused.heads import norm_rope
 
     torch.manual_seed(0)
     x = torch.randn(3, 50, heads * width, device="cuda", dtype=torch.bfloat16)
@@ -107,12 +107,49 @@ def test_norm_and_rotation_in_one_pass_are_the_models(heads, width):
 
 
 def test_the_gated_unit_in_one_pass_is_the_models():
-    from workflow_scripts.models.inference_kernels import gelu_gate_
+    from workflow_scripts.models.fused.gemma3_inference import gelu_gate_
 
     torch.manual_seed(0)
     gate, up = (torch.randn(5, 1000, device="cuda", dtype=torch.bfloat16) * 3 for _ in range(2))
     wanted = torch.nn.functional.gelu(gate, approximate="tanh") * up
-    torch.testing.assert_close(gelu_gate_(gate.clone(), up), wanted, atol=2e-2, rtol=2e-2)
+    got = gelu_gate_(torch.cat([gate, up], -1))[:, :1000]
+    torch.testing.assert_close(got, wanted, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize(
+    "names", [(), ("q_proj", "v_proj"), ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")]
+)
+def test_joint_products_with_adapters_are_the_sums_of_the_plain_ones(names):
+    from peft import LoraConfig, get_peft_model
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    from workflow_scripts.models.kernels import speed_up_inference
+
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=97, hidden_size=320, intermediate_size=520, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=64, sliding_window=32, query_pre_attn_scalar=64,
+    )  # fmt: skip
+    model = Gemma3ForCausalLM(config).to("cuda", torch.bfloat16).eval()
+    if names:
+        model = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=list(names))).eval()
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.data.normal_(0, 0.2)
+    ids = torch.randint(3, 97, (3, 70), device="cuda")
+    with torch.inference_mode():
+        exact = model.double()(input_ids=ids).logits
+        plain = model.bfloat16()(input_ids=ids).logits
+        said = speed_up_inference(model)
+        fast = model(input_ids=ids).logits
+    assert "one pass" in said
+    assert (fast - exact).norm() < 1.1 * (plain - exact).norm()
+    if names:
+        base = model.unload()
+        with torch.inference_mode():
+            speed_up_inference(base)
+            unloaded = base(input_ids=ids).logits
+        assert (unloaded - exact).norm() > (fast - exact).norm()
 
 
 @pytest.mark.parametrize("shape", ["gemma3", "llama", "llama with a common beginning"])

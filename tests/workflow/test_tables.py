@@ -73,6 +73,8 @@ def test_the_shipped_configurations_plan_without_token_or_network(folder):
     assert "Joining all" in output and "Tuning tuned on stored features" in output
     plan = planned(folder, "--configfile", "config/xray-labels.yaml")
     assert plan["data_prepare"] == 4 and plan["data_join"] == 1 and "data_download_tables" not in plan
+    plan = planned(folder, "--configfile", "config/hospitals.yaml")
+    assert (plan["train_tune"], plan["report_holdouts"], plan["infer_baseline"]) == (3, 1, 6)
 
 
 def test_a_folder_that_is_not_there_and_a_join_of_nothing_are_one_sentence(folder):

@@ -71,7 +71,7 @@ def _fuse_layers(base: PreTrainedModel, *, training: bool) -> str:
             apply = getattr(liger_kernel.transformers, f"apply_liger_kernel_to_{LIGER[text_model_type][0]}")
             apply(fused_linear_cross_entropy=False, model=base.get_decoder())
         if text_model_type == "gemma3_text" and not training:
-            from workflow_scripts.models.inference_kernels import fuse_attention_and_gate
+            from workflow_scripts.models.fused.gemma3_inference import fuse_layers_for_inference
 
-            fuse_attention_and_gate(base)
+            fuse_layers_for_inference(base)
     return layers_in_use(base.device.type, text_model_type, training=training)

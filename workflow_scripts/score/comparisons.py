@@ -5,7 +5,7 @@
 """
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -30,7 +30,7 @@ from workflow_scripts.score.statistics import (
     sum_of,
     sums_by_cluster,
 )
-from workflow_scripts.score.task_facts import TaskFacts, facts_of_tasks, parts_of, subsets_of
+from workflow_scripts.score.task_facts import Part, TaskFacts, facts_of_tasks, parts_of, subsets_of
 from workflow_scripts.tasks.judged.scores import ReportScores, ScoreKey
 from workflow_scripts.tasks.report.metrics import EFFICACY_COUNTS
 
@@ -50,17 +50,22 @@ def pairs_to_compare(systems: Iterable[str], baselines: Collection[str]) -> list
     ]
 
 
-def compare(task: TaskFacts, first: str, second: str, scoring: Scoring) -> list[Comparison]:
+def compare(
+    task: TaskFacts, of_systems: Mapping[str, Mapping[str, Part]], first: str, second: str, scoring: Scoring
+) -> list[Comparison]:
     """Two systems on a task's primary metric: each subset, macro and pooled. `p_holm` is open.
 
     The test exchanges the answers of whole cases at random, and turns the signs of their influences on the difference;
     the larger p counts (`statistics.paired_p`).
+
+    Args:
+        of_systems: sums by system and subset: see `task_facts.parts_of`.
     """
     one, two = task.systems[first], task.systems[second]
     metric = next((metric for metric in one.metrics if metric.primary), None)
     if metric is None or metric.key not in {other.key for other in two.metrics}:
         return []
-    parts = parts_of(task, first, scoring), parts_of(task, second, scoring)
+    parts = of_systems[first], of_systems[second]
     own = subsets_of(metric, {subset: one.unpacked(part.point) for subset, part in parts[0].items()})
 
     def difference(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -309,8 +314,9 @@ def write_comparisons(
     comparisons = [
         comparison
         for task in tasks
+        for of_systems in [parts_of(task, scoring)]
         for pair in pairs_to_compare(task.systems, baselines)
-        for comparison in compare(task, *pair, scoring)
+        for comparison in compare(task, of_systems, *pair, scoring)
     ]
     write_rows(out, corrected(comparisons), Comparison)
     rows = agreements(scores, baselines)

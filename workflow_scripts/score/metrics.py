@@ -15,7 +15,7 @@ from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.metrics import NOTES, Note
 from workflow_scripts.core.rows import MetricValue, Outcome, ReportScore, RowFact
 from workflow_scripts.core.tables import read_rows, write_rows, write_table
-from workflow_scripts.score.task_facts import facts_of_tasks, metric_values, row_facts
+from workflow_scripts.score.task_facts import facts_of_tasks, metric_values, parts_of, row_facts
 from workflow_scripts.tasks.judged.scores import ReportScores, ScoreKey
 
 
@@ -71,7 +71,12 @@ def write_metrics(
     if facts is not None:
         parts = [row_facts(task, system) for task in tasks for system in task.systems]
         write_table(facts, pa.concat_tables(parts), RowFact)
-    values = [value for task in tasks for system in task.systems for value in metric_values(task, system, scoring)]
+    values = [
+        value
+        for task in tasks
+        for system, of_system in parts_of(task, scoring).items()
+        for value in metric_values(task, system, of_system, scoring)
+    ]
     write_rows(out, values, MetricValue)
 
 

@@ -1,7 +1,7 @@
 """Every metric of every system, task and subset, with its bootstrap interval clustered by case."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,23 +140,29 @@ class Part:
     clusters: int
 
 
-def parts_of(task: TaskFacts, system: str, scoring: Scoring) -> dict[str, Part]:
-    """Sums and resampled sums of each subset. Draws depend on seed, task and subset, not on the system."""
-    packed = task.systems[system].packed()
-    parts = {}
+def parts_of(task: TaskFacts, scoring: Scoring) -> dict[str, dict[str, Part]]:
+    """Sums and resampled sums by system and subset. Draws depend on seed, task and subset: all systems share them."""
+    packed = {system: facts.packed() for system, facts in task.systems.items()}
+    widths = np.cumsum([facts.shape[1] for facts in packed.values()])[:-1]
+    together = np.concatenate(list(packed.values()), axis=1)
+    parts: dict[str, dict[str, Part]] = {system: {} for system in packed}
     for subset in sorted(set(task.subsets)):
         here = task.subsets == subset
         names, codes = np.unique(task.cases[here], return_inverse=True)
-        sums = sums_by_cluster(packed[here], codes)
+        sums = sums_by_cluster(together[here], codes)
         draws = resampled(sums, scoring.resamples, seed_for(scoring.seed, task.task, subset))
-        parts[str(subset)] = Part(packed[here].sum(axis=0), draws, len(names))
+        for system, own in zip(packed, np.split(draws, widths, axis=1), strict=True):
+            parts[system][str(subset)] = Part(packed[system][here].sum(axis=0), own, len(names))
     return parts
 
 
-def metric_values(task: TaskFacts, system: str, scoring: Scoring) -> list[MetricValue]:
-    """The metrics of one system on one task: each subset, the mean over subsets (macro) and all rows (pooled)."""
+def metric_values(task: TaskFacts, system: str, parts: Mapping[str, Part], scoring: Scoring) -> list[MetricValue]:
+    """The metrics of one system on one task: each subset, the mean over subsets (macro) and all rows (pooled).
+
+    Args:
+        parts: the system's, by subset: see `parts_of`.
+    """
     facts = task.systems[system]
-    parts = parts_of(task, system, scoring)
     points = {subset: facts.unpacked(part.point) for subset, part in parts.items()}
     draws = {subset: facts.unpacked(part.draws) for subset, part in parts.items()}
     pooled_point = facts.unpacked(sum_of(part.point for part in parts.values()))

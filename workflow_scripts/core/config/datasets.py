@@ -50,8 +50,15 @@ class HubDataset(DatasetEntry):
 
 
 Dataset = Annotated[
-    SyntheticDataset | LocalDataset | HubDataset | TableDataset | DicomDataset | NiftiDataset | SignalsDataset
-    | BratDataset | JoinedDataset,
+    SyntheticDataset
+    | LocalDataset
+    | HubDataset
+    | TableDataset
+    | DicomDataset
+    | NiftiDataset
+    | SignalsDataset
+    | BratDataset
+    | JoinedDataset,
     Field(discriminator="source"),
 ]
 

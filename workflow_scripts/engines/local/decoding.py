@@ -9,6 +9,7 @@ leave, and the buffers grow for the rows that are left. The arithmetic is the mo
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import torch
 from transformers import PreTrainedModel
@@ -226,7 +227,7 @@ class Decoder:
         if last and len(last.tokens) * 8 >= len(tokens) * 7 and tokens[: len(last.tokens)] == last.tokens:
             return last
         self._prefix = self._last = None  # before the next ones are computed
-        cache = KeyValues(1, len(tokens), self._model.device)
+        cache = KeyValues(1, len(tokens), self._config.num_hidden_layers, self._model.device)
         ids = torch.tensor([tokens], device=self._model.device)
         self._prefill(ids, torch.zeros(1, 1, dtype=torch.long, device=ids.device), cache, None)
         prefix = cache.as_prefix(tokens)
@@ -239,7 +240,7 @@ class Decoder:
         if last is not None and last[0][:2] == (rows, slots) and last[0][2] is prefix:
             return last[1:]
         del last  # before new buffers are allocated
-        cache = KeyValues(rows, slots, self._model.device, prefix, apart=self._ranged)
+        cache = KeyValues(rows, slots, self._config.num_hidden_layers, self._model.device, prefix, apart=self._ranged)
         return cache, Step(self._forward, cache)
 
     def _prefill(
@@ -258,15 +259,33 @@ class Decoder:
         common = len(cache.prefix.tokens) if cache.prefix is not None else 0
         slots = torch.arange(tokens, device=ids.device)
         size = max(1, PREFILL_TOKENS // tokens)
-        parts = [(first, min(first + size, rows)) for first in range(0, rows, size)]
         logits, after = [], []
         own = slots >= start
+        last_token = torch.tensor([tokens - 1], device=ids.device)
+        beside = torch.cuda.Stream() if inputs is not None and ids.is_cuda else None
+        if beside is not None:
+            beside.wait_stream(torch.cuda.current_stream())
+        # The first part is then a small one: nothing is computed before its inputs are read.
+        starts = [0, *range(size if beside is None else max(1, size // 4), rows, size)]
+        parts = list(zip(starts, [*starts[1:], rows], strict=True))
+
+        def read(first: int, last: int) -> dict:
+            if inputs is None:
+                return {}
+            with torch.inference_mode(), nullcontext() if beside is None else torch.cuda.stream(beside):
+                read_inputs = inputs(first, last, ids[first:last], own[first:last].long())
+            if beside is not None:
+                beside.synchronize()
+            return read_inputs
+
         with ThreadPoolExecutor(1) as reader:
-            read = torch.inference_mode()(inputs or (lambda first, last, ids, mask: {}))
-            ahead = (reader.submit(read, first, last, ids[first:last], own[first:last].long()) for first, last in parts)
+            ahead = (reader.submit(read, first, last) for first, last in parts)
             waiting = next(ahead)
             for first, last in parts:
                 extra, waiting = waiting.result(), next(ahead, waiting)
+                for tensor in extra.values():
+                    if beside is not None and isinstance(tensor, torch.Tensor):
+                        tensor.record_stream(torch.cuda.current_stream())  # so that its memory is not taken too soon
                 positions = (slots - start[first:last]).clamp(min=0) + common + self._first
                 extra = {"position_ids": positions} | extra
                 cache.filling = slice(first, last)
@@ -275,7 +294,7 @@ class Decoder:
                     attention_mask=self._of_prompts(own[first:last], common, text=inputs is None),
                     past_key_values=cache,
                     use_cache=True,
-                    logits_to_keep=1,
+                    logits_to_keep=last_token,  # as an index: of a slice, frozen heads are multiplied row by row
                     **extra,
                 )
                 logits.append(out.logits[:, -1])

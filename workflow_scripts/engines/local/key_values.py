@@ -22,14 +22,23 @@ class KeyValues(Cache):
     to slot `place`.
 
     Args:
+        layers: how many the model has, whose heads are alike.
         prefix: what all rows begin with.
         apart: attention takes the prefix beside the rows' own slots; otherwise each row's first `lead` slots hold it.
     """
 
     def __init__(
-        self, rows: int, slots: int, device: torch.device, prefix: Prefix | None = None, *, apart: bool = False
+        self,
+        rows: int,
+        slots: int,
+        layers: int,
+        device: torch.device,
+        prefix: Prefix | None = None,
+        *,
+        apart: bool = False,
     ) -> None:
         super().__init__(layers=[])
+        self._layers = layers
         self.prefix, self._apart = prefix, apart
         self.lead = len(prefix.tokens) if prefix is not None and not apart else 0
         self.rows, self.slots = rows, slots
@@ -43,14 +52,16 @@ class KeyValues(Cache):
 
         Beside a prefix that stays apart, each is a pair: the rows' own ones, and the prefix's.
         """
-        if layer_idx == len(self._keys):
+        if not self._keys:
             _, heads, _, width = key_states.shape
+            # All at once: taken one by one, they would lie in the gaps between what a layer computes, and leave
+            # others. Zeros, since a masked slot still takes part in products: 0 × NaN is NaN.
             for layers in (self._keys, self._values):
-                # Zeros, since a masked slot still takes part in products: 0 × NaN is NaN.
-                layers.append(key_states.new_zeros(self.rows, heads, self.slots, width))
+                layers += [key_states.new_zeros(self.rows, heads, self.slots, width) for _ in range(self._layers)]
             if self.prefix is not None and self.lead:
-                self._keys[layer_idx][:, :, : self.lead] = self.prefix.keys[layer_idx]
-                self._values[layer_idx][:, :, : self.lead] = self.prefix.values[layer_idx]
+                for layer in range(self._layers):
+                    self._keys[layer][:, :, : self.lead] = self.prefix.keys[layer]
+                    self._values[layer][:, :, : self.lead] = self.prefix.values[layer]
         keys, values = self._keys[layer_idx], self._values[layer_idx]
         if self.filling is None:
             keys.index_copy_(2, self.place, key_states)

@@ -1,4 +1,4 @@
-"""Gemma's norms in training on a GPU, one pass forward and one backward each; the norms' weights are frozen.
+"""Gemma's norms on a GPU, one pass forward and, in training, one backward each; the norms' weights are frozen.
 
 A layer's norms, residual sums and rotary embedding read and write its whole state some fourteen times; beside the
 matrix products that is what a step's time goes into. Values are rounded where the model rounds.
@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from workflow_scripts.models.inference_kernels import norm_rope
+from workflow_scripts.models.fused.heads import norm_rope
 
 
 @triton.jit
@@ -24,7 +24,9 @@ def _norm_gradient(gradient, x, inverse, size):
 
 
 @triton.jit
-def _add_norm(residual, x, weight, next_weight, total, normed, size, eps, NEXT: tl.constexpr, BLOCK: tl.constexpr):
+def _add_norm(
+    residual, x, weight, next_weight, total, normed, size, step, eps, NEXT: tl.constexpr, BLOCK: tl.constexpr
+):
     column = tl.arange(0, BLOCK)
     inside = column < size
     start = tl.program_id(0).to(tl.int64) * size
@@ -37,7 +39,31 @@ def _add_norm(residual, x, weight, next_weight, total, normed, size, eps, NEXT: 
     if NEXT:
         value = value.to(tl.float32)
         scale = 1 + tl.load(next_weight + column, inside, 0.0).to(tl.float32)
-        tl.store(normed + start + column, value * _inverse_root(value, size, eps) * scale, inside)
+        normed += tl.program_id(0).to(tl.int64) * step
+        tl.store(normed + column, value * _inverse_root(value, size, eps) * scale, inside)
+
+
+def add_norm(
+    residual: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    next_weight: torch.Tensor | None,
+    eps: float,
+    extra: int = 0,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """`total = residual + norm(x)` and, where there is a next norm, `norm(total)`; (…, size) each, contiguous.
+
+    Args:
+        extra: columns that are left after those of the next norm's, with anything in them.
+    """
+    size = x.shape[-1]
+    total = torch.empty_like(x)
+    normed = None if next_weight is None else x.new_empty(*x.shape[:-1], size + extra)
+    _add_norm[(x.numel() // size,)](
+        residual, x, weight, weight if next_weight is None else next_weight, total, total if normed is None else normed,
+        size, size + extra, eps, next_weight is not None, triton.next_power_of_2(size), num_warps=8,
+    )  # fmt: skip
+    return total, normed
 
 
 @triton.jit
@@ -67,13 +93,7 @@ class AddNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, residual, x, weight, next_weight, eps):
         residual, x = residual.contiguous(), x.contiguous()
-        size = x.shape[-1]
-        total = torch.empty_like(x)
-        normed = torch.empty_like(x) if next_weight is not None else total
-        _add_norm[(x.numel() // size,)](
-            residual, x, weight, weight if next_weight is None else next_weight, total, normed, size, eps,
-            next_weight is not None, triton.next_power_of_2(size), num_warps=8,
-        )  # fmt: skip
+        total, normed = add_norm(residual, x, weight, next_weight, eps)
         ctx.save_for_backward(x, total if next_weight is not None else x, weight, next_weight)
         ctx.eps = eps
         return (total, normed) if next_weight is not None else total

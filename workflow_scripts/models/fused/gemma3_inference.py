@@ -1,0 +1,127 @@
+"""Gemma 3 layers with fewer passes over memory, for inference on a GPU: the sums are the model's own.
+
+Beside the matrix products, a prompt's time goes into copies: heads are normed, transposed, rotated and transposed
+again, one kernel each. Here queries and keys take one pass from the projection's layout to the attention's, residual
+sums and norms one, and the gated unit one in place. Projections of one input are one product, adapters inside it.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from transformers import PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from workflow_scripts.models.fused.heads import norm_rope
+from workflow_scripts.models.fused.joint import JointProjection, can_be_joined
+from workflow_scripts.models.fused.norms import add_norm
+
+
+@triton.jit
+def _gelu_gate(both, width, BLOCK: tl.constexpr):
+    place = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = place < width
+    gate = both + tl.program_id(0).to(tl.int64) * 2 * width + place
+    x = tl.load(gate, inside).to(tl.float32)
+    # x/2 · (1 + tanh z) = x · sigmoid(2 z)
+    z = 0.7978845608028654 * (x + 0.044715 * x * x * x)
+    act = (x * tl.sigmoid(2 * z)).to(both.dtype.element_ty).to(tl.float32)
+    tl.store(gate, act * tl.load(gate + width, inside).to(tl.float32), inside)
+
+
+def gelu_gate_(both: torch.Tensor) -> torch.Tensor:
+    """`gelu_tanh(gate) · up` of gate and up side by side, written over `gate`; contiguous, (…, 2 × width)."""
+    width = both.shape[-1] // 2
+    _gelu_gate[(both.numel() // both.shape[-1], triton.cdiv(width, 2048))](both, width, 2048, num_warps=4)
+    return both
+
+
+class _Attention:
+    """`Gemma3Attention.forward` with one product for queries, keys and values, then a pass for norm and rotation.
+
+    Its input is (rows, tokens, width and the columns that its adapters need beside).
+    """
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self._module = module
+        self.inputs = JointProjection(module.q_proj, module.k_proj, module.v_proj)
+        self._output = JointProjection(module.o_proj)
+
+    def __call__(self, x, position_embeddings, attention_mask=None, past_key_values=None, **kwargs):
+        module, config = self._module, self._module.config
+        rows, tokens = x.shape[:2]
+        cos, sin = (part.expand(rows, -1, -1) for part in position_embeddings)
+        eps, kv_heads = config.rms_norm_eps, config.num_key_value_heads
+        query, key, value = self.inputs.in_place(x).split(self.inputs.sizes, -1)
+        # The kernels' output is laid out as the query is: so, heads need not be put together again.
+        query = norm_rope(query, module.q_norm.weight, eps, cos, sin, config.num_attention_heads, turned=False)
+        key = norm_rope(key, module.k_norm.weight, eps, cos, sin, kv_heads)
+        value = value.unflatten(-1, (kv_heads, module.head_dim)).transpose(1, 2)
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, module.layer_idx)
+        out, _ = ALL_ATTENTION_FUNCTIONS[config._attn_implementation](
+            *(module, query, key, value, attention_mask),
+            dropout=0.0,
+            scaling=module.scaling,
+            sliding_window=module.sliding_window,
+        )
+        return self._output(out.reshape(rows, tokens, -1))
+
+
+class _Layer:
+    """`Gemma3DecoderLayer.forward`: sums and norms between its parts in one pass, up to the next layer's first norm."""
+
+    def __init__(self, layer: torch.nn.Module, before: "_Layer | None") -> None:
+        self._layer = layer
+        self._attention = _Attention(layer.self_attn)
+        self._inner = JointProjection(layer.mlp.gate_proj, layer.mlp.up_proj)
+        self._down = JointProjection(layer.mlp.down_proj)
+        self._given: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._next: _Layer | None = None
+        if before is not None:
+            before._next = self
+
+    @property
+    def _extra(self) -> int:
+        return self._attention.inputs.extra
+
+    def __call__(self, hidden_states, position_embeddings=None, attention_mask=None, **kwargs):
+        layer, eps = self._layer, self._layer.config.rms_norm_eps
+        given, self._given = self._given, None
+        if given is not None and given[0] is hidden_states:
+            normed = given[1]
+        else:
+            normed = torch.nn.functional.pad(layer.input_layernorm(hidden_states), (0, self._extra))
+        out = self._attention(normed, position_embeddings, attention_mask, kwargs.get("past_key_values"))
+        total, normed = add_norm(
+            *(hidden_states.contiguous(), out),
+            layer.post_attention_layernorm.weight,
+            layer.pre_feedforward_layernorm.weight,
+            eps,
+            self._inner.extra,
+        )
+        out = self._down.in_place(gelu_gate_(self._inner.in_place(normed)))
+        following = self._next
+        weight = None if following is None else following._layer.input_layernorm.weight
+        extra = 0 if following is None else following._extra
+        total, normed = add_norm(total, out, layer.post_feedforward_layernorm.weight, weight, eps, extra)
+        if following is not None:
+            following._given = total, normed
+        return total
+
+
+def fuse_layers_for_inference(base: PreTrainedModel) -> int:
+    """Give the language layers of a Gemma 3, adapted or not, these forwards; for inference alone.
+
+    Returns:
+        How many layers have them: not those of quantised weights, or with a bias.
+    """
+    before, fused = None, 0
+    for layer in base.get_decoder().layers:
+        attention, unit = layer.self_attn, layer.mlp
+        projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+        if can_be_joined(*projections, unit.gate_proj, unit.up_proj, unit.down_proj):
+            before = layer.forward = _Layer(layer, before)
+            fused += 1
+        else:
+            before = None
+    return fused
