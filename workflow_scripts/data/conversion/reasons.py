@@ -54,8 +54,8 @@ REASONS: dict[str, str] = {
     "unreadable_text": "a text, or its file of annotations, is empty or not UTF-8",
     "bad_annotation": "a line of annotations is none of brat's standoff format, or names what is not there",
     "annotation_off_text": "an annotation's places leave the text, or hold other words than it quotes",
-    "unused_annotation": "no task asks about the annotation: an event, a note, a type that is not listed, or a relation "
-    "over two windows",
+    "unused_annotation": "no task asks about the annotation: an event, a note, a type that is not listed, or a "
+    "relation over two windows",
     "no_text": "a question about a text holds none after a line `Text:`",
     "bad_rubric": "what the row is to be graded by is no rubric, or its task is graded by none",
     "no_answer": "the answer is null, empty or None",
