@@ -45,7 +45,7 @@ NAVIGATION = {
         "Start": ["What it is <../README>", "tutorial", "course/index"],
         "How to": [
             *("howto/own-data", "howto/own-model", "howto/own-judge", "howto/sweeps", "howto/groups", "howto/cluster"),
-            "howto/explanation-maps",
+            *("howto/rubrics", "howto/few-shot", "howto/explanation-maps"),
             *("howto/volumes", "howto/dicom", "howto/signals", "howto/clinical", "howto/clinical-text"),
             *("howto/limited-disk", "howto/offline", "running", "cluster", "serving", "routing", "predictions"),
             *("submission", "publishing", "extending"),

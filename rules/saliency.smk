@@ -1,24 +1,5 @@
 # explanation maps: what in the images speaks for a system's answers, and how faithful the maps are
 
-# By split, the entries of `saliency` that are computed on it.
-EXPLAINED = {
-    split: [
-        name for name, maps in CONFIG.saliency.items() if maps.split in (None, split) and on_split([maps.system], split)
-    ]
-    for split in CONFIG.evaluate
-}
-EXPLAINED = {split: names for split, names in EXPLAINED.items() if names}
-
-
-def maps_on_split(table):
-    """For input: `table` of each entry of `saliency` on a job's split; nothing where there is none."""
-    return with_signature(
-        lambda w: [
-            f"{R}/saliency/{w.split}/{CONFIG.saliency[name].system}/{name}/{table}.parquet"
-            for name in EXPLAINED.get(w.split, ())
-        ]
-    )
-
 
 rule saliency_map:
     """Explain a system's answers to some rows of a split, and measure how faithful the maps are."""

@@ -212,3 +212,23 @@ def trained_on(path):
     if not ALONE:
         return expand(path, trained=TRAINING_SPLITS)
     return lambda w: expand(path, trained=[name for name in TRAINING_SPLITS if HELD_OUT.get(name, w.split) == w.split])
+
+
+# By split, the entries of `saliency` that are computed on it.
+EXPLAINED = {
+    split: [
+        name for name, maps in CONFIG.saliency.items() if maps.split in (None, split) and on_split([maps.system], split)
+    ]
+    for split in CONFIG.evaluate
+}
+EXPLAINED = {split: names for split, names in EXPLAINED.items() if names}
+
+
+def maps_on_split(table):
+    """For input: `table` of each entry of `saliency` on a job's split; nothing where there is none."""
+    return with_signature(
+        lambda w: [
+            f"{R}/saliency/{w.split}/{CONFIG.saliency[name].system}/{name}/{table}.parquet"
+            for name in EXPLAINED.get(w.split, ())
+        ]
+    )

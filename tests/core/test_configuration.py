@@ -41,8 +41,11 @@ def test_a_shipped_configuration_is_valid(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     raw = yaml.safe_load(path.read_text())
     for entry in raw["datasets"].values():
-        if entry["source"] in ("table", "dicom", "nifti", "signals") and "path" in entry:  # data of the user's own
+        if entry["source"] in ("table", "dicom", "nifti", "signals", "brat") and "path" in entry:
             (tmp_path / entry["path"]).mkdir(parents=True, exist_ok=True)
+    for system in raw["systems"].values():
+        if "encoder" in system:  # a checkpoint that the user converts
+            (tmp_path / system["encoder"]["checkpoint"]).mkdir(parents=True)
     for judge in raw.get("judges", {}).values():
         if judge.get("validity"):  # scores of the user's own people
             (tmp_path / judge["validity"]["path"]).parent.mkdir(parents=True, exist_ok=True)

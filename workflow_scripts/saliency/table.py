@@ -1,11 +1,12 @@
 """Step: what explanation maps measure over rows, with intervals, as a table and for the page."""
 
+import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from csv import writer as writer_of
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy.stats import norm
 
 from workflow_scripts.core.command import run_step
@@ -36,10 +37,19 @@ def write_table(*, names: list[str], facts: list[Path], table: Path, csv: Path) 
     tables = zip(names, facts, strict=True)
     values = [value for name, path in tables for value in values_of(name, read_rows(path, SaliencyFact))]
     write_rows(table, values, SaliencyValue)
-    columns = list(SaliencyValue.__dataclass_fields__)
-    frame = pd.DataFrame([[getattr(value, column) for column in columns] for value in values], columns=columns)
+    write_text(csv, _csv_text(values))
+
+
+def _csv_text(values: Sequence[SaliencyValue]) -> str:
     # Names and measures are this project's words, and names of entries hold letters, digits, _ and - alone.
-    write_text(csv, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    stream = io.StringIO()
+    columns = list(SaliencyValue.__dataclass_fields__)
+    writer = writer_of(stream, lineterminator="\n")
+    writer.writerow(columns)
+    for value in values:
+        cells = (getattr(value, column) for column in columns)
+        writer.writerow(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in cells)
+    return stream.getvalue()
 
 
 def values_of(name: str, facts: Sequence[SaliencyFact]) -> list[SaliencyValue]:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from workflow_scripts.engines.local.choice import Choose, further, greedily
 from workflow_scripts.engines.local.key_values import KeyValues, Prefix
+from workflow_scripts.engines.local.step import Step
 from workflow_scripts.engines.local.tokens import common_beginning, up_to_stop
 
 PREFILL_TOKENS = 1 << 15
@@ -234,7 +235,7 @@ class Decoder:
         self._prefix = prefix
         return prefix
 
-    def _take(self, rows: int, slots: int, prefix: Prefix | None) -> tuple[KeyValues, "Step"]:
+    def _take(self, rows: int, slots: int, prefix: Prefix | None) -> tuple[KeyValues, Step]:
         """Buffers and step of the last batch, where they fit this one, or new ones."""
         last, self._last = self._last, None
         if last is not None and last[0][:2] == (rows, slots) and last[0][2] is prefix:
@@ -360,53 +361,3 @@ class Decoder:
             return seen
         dtype = self._model.dtype
         return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill(~seen, torch.finfo(dtype).min)
-
-
-class Step:
-    """One decoding step of a batch on its buffers, captured in a CUDA graph at the second call."""
-
-    def __init__(self, forward: Callable, cache: KeyValues) -> None:
-        device = cache.place.device
-        self._forward, self._cache = forward, cache
-        self._start, self._token, self._position = (
-            torch.zeros(cache.rows, 1, dtype=torch.long, device=device) for _ in range(3)
-        )
-        self._warm = False
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._logits: torch.Tensor | None = None
-
-    def begin(self, start: torch.Tensor, place: int, position: torch.Tensor) -> None:
-        """Set out from slot `place`.
-
-        Args:
-            start: first slot of each row, (rows, 1).
-            position: position of each row's next token, (rows, 1).
-        """
-        self._cache.place.fill_(place)
-        self._start.copy_(start)
-        self._position.copy_(position)
-
-    def skip(self, ended: torch.Tensor) -> None:
-        """Spend no attention on rows that have ended (rows,): each of them sees its newest slot alone."""
-        self._start.masked_fill_(ended[:, None], torch.iinfo(self._start.dtype).max)
-
-    def __call__(self, token: torch.Tensor) -> torch.Tensor:
-        """Logits after `token` (rows,). The next call may write over them."""
-        self._token.copy_(token[:, None])
-        if self._graph is not None:
-            self._graph.replay()
-        elif self._warm and token.device.type == "cuda":
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
-                self._logits = self._advance()
-            self._graph.replay()
-        else:
-            self._logits = self._advance()
-            self._warm = True
-        return self._logits
-
-    def _advance(self) -> torch.Tensor:
-        logits = self._forward(self._token, self._position, self._start, self._cache)
-        self._position += 1
-        self._cache.place += 1
-        return logits

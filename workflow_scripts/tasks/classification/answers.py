@@ -32,7 +32,7 @@ def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:
             continue
         options = options_of(row.question)
         by_letter[bool(options)][is_letter(row.raw) or letter_before(row.raw.strip(), options) is not None] += 1
-        if not options:
+        if not options and not choices_in(row.question):  # else the question says what its words are
             words.setdefault(squeezed(row.question), Counter())[row.raw.strip()] += 1
     learned = []
     for listed, votes in by_letter.items():

@@ -38,6 +38,8 @@ def conventions(rows: Sequence[SourceAnswer]) -> list[Learned]:
         if options := options_of(row.question):
             lettered[is_letter(answer) or letter_before(answer, options) is not None] += 1
             continue
+        if choices_in(row.question):  # it says itself what its words are
+            continue
         words.setdefault(squeezed(row.question), Counter())[answer] += 1
         if squeezed(answer) in YES_NO:
             spelled[answer] += 1

@@ -1,7 +1,7 @@
 """Relations for an encoder: each two entities that may be related, marked in their text, are one example.
 
-The marks are those of GatorTron's relation extraction (Yang et al. 2022): [S1] head [E1], [S2] tail [E2]. Which types
-of entities may be related, and at which distance, training rows show.
+Marks stand around both, as is usual for clinical relation extraction: [S1] head [E1], [S2] tail [E2]. Which types of
+entities may be related, and at which distance, training rows show.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -31,7 +31,7 @@ class TunedEncoder(TextEncoder):
 
 
 class EncoderTuning(Section):
-    """How an encoder and its heads are tuned. The defaults are those of GatorTron's authors for their tasks."""
+    """How an encoder and its heads are tuned. Rate, epochs and batch are what is reported of GatorTron's tasks."""
 
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate; it falls to 0 in a straight line.")
     epochs: float = Field(10.0, gt=0, description="Passes over the rows.")
