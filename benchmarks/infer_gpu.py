@@ -32,7 +32,7 @@ from workflow_scripts.core.requests import Request, RequestImage
 from workflow_scripts.core.rows import ExpectedFormat, Image, Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.core.training_rows import FeaturePlace
-from workflow_scripts.engines.local.engine import TransformersEngine, vision_source
+from workflow_scripts.engines.local.engine import Query, TransformersEngine, vision_source
 from workflow_scripts.features import extract
 from workflow_scripts.models.kernels import speed_up_inference
 from workflow_scripts.models.loading import Loaded, load
@@ -84,7 +84,7 @@ def report_row(number: int, question: str, image: Image) -> Row:
     )
 
 
-def prompts(loaded: Loaded, images: list[Image], count: int, new: int) -> list[tuple[Request, list[int]]]:
+def prompts(loaded: Loaded, images: list[Image], count: int, new: int) -> list[Query]:
     """`count` requests of random tokens, with their ids."""
     generator = torch.Generator().manual_seed(0)
     requests = []
@@ -92,13 +92,13 @@ def prompts(loaded: Loaded, images: list[Image], count: int, new: int) -> list[t
         ids = random_ids(loaded, PROMPT, generator)
         image = images[number % len(images)]
         shown = RequestImage(image.sha256, image.path, image.width, image.height)
-        requests.append((Request(str(number), [], (shown,), new), ids))
+        requests.append(Query(Request(str(number), [], (shown,), new), ids))
     return requests
 
 
 def rates(loaded: Loaded, root: Path, index: Path, images: list[Image], batches: list[int], system: str, note) -> None:
     """Rows/s by batch and by new tokens, after one answer to warm up."""
-    engine = TransformersEngine(loaded, vision_source(loaded, root, index), 1)
+    engine = TransformersEngine(loaded, vision_source(loaded, root, [index]), 1)
     for size in batches:
         for new in (64, 8):
             batch = prompts(loaded, images, size, new)
@@ -197,10 +197,10 @@ def constrained_and_stable(loaded: Loaded, root: Path, index: Path, images: list
     """Rows/s of 16 tokens under a grammar and without; share of answers that another batch changes in bf16."""
     processor = copy(loaded.processor)
     processor.tokenizer = widened(processor.tokenizer)
-    engine = TransformersEngine(replace(loaded, processor=processor), vision_source(loaded, root, index), 1)
+    engine = TransformersEngine(replace(loaded, processor=processor), vision_source(loaded, root, [index]), 1)
     free = prompts(loaded, images, 768, 16)
     grammar = "start: NUMBER\nNUMBER: /[1-9][0-9]{11,20}/\n"
-    for name, batch in (("free", free), ("constrained", [(replace(r, grammar=grammar), ids) for r, ids in free])):
+    for name, batch in (("free", free), ("constrained", [Query(replace(r, grammar=grammar), ids) for r, ids in free])):
         engine.generate(batch[:64])
         start = time.perf_counter()
         engine.generate(batch)
@@ -217,7 +217,7 @@ def constrained_and_stable(loaded: Loaded, root: Path, index: Path, images: list
 
 def profile(loaded: Loaded, root: Path, index: Path, images: list[Image], size: int) -> None:
     """Where the GPU's time goes: the prompts alone, then eight tokens."""
-    engine = TransformersEngine(loaded, vision_source(loaded, root, index), 1)
+    engine = TransformersEngine(loaded, vision_source(loaded, root, [index]), 1)
     for new in (1, 24):
         batch = prompts(loaded, images, size, new)
         engine.generate(batch)
