@@ -74,4 +74,6 @@ def test_the_page_states_the_bounds():
 
 def test_the_example_of_the_page_is_json():
     (example,) = re.findall(r"```json\n(.*?)```", PAGE, re.S)
-    assert {"TaskType", "ImageName", "Question", "Answer"} == set.union(*map(set, json.loads(example)))
+    assert {"TaskType", "ImageName", "Question", "Answer", "Place", "Rubric"} == set.union(
+        *map(set, json.loads(example))
+    )

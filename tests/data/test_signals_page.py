@@ -23,7 +23,7 @@ PAGE = (ROOT / "docs/howto/signals.md").read_text(encoding="utf-8")
 EXAMPLES = {
     title: (next(iter(yaml.safe_load(entry)["datasets"].values())), form, rows)
     for title, entry, form, rows in re.findall(
-        r"^### (.+?)\n\n```yaml\n(datasets:.+?)```\n\n```(json|csv)\n(.+?)```", PAGE, re.DOTALL | re.MULTILINE
+        r"^### (.+?)\n\n```yaml\n(datasets:.+?)```\n\n```(json|text)\n(.+?)```", PAGE, re.DOTALL | re.MULTILINE
     )
 }
 """An entry, and its table, by what it is about."""
@@ -56,11 +56,11 @@ def recordings() -> dict[str, bytes]:
 def test_an_entry_of_the_page_reads_its_table(tmp_path, monkeypatch, title):
     monkeypatch.setenv(ENVIRONMENT, "0123456789abcdef-of-tests")
     entry, form, rows = EXAMPLES[title]
-    source = written(tmp_path / entry["path"], recordings() | {f"rows.{form.replace('json', 'jsonl')}": rows})
+    source = written(tmp_path / entry["path"], recordings() | {f"rows.{'jsonl' if form == 'json' else 'csv'}": rows})
     shutil.copy(str(get_testdata_file("waveform_ecg.dcm")), source / "e1.dcm")
     keys = {key: value for key, value in entry.items() if key != "source"} | {"path": str(source)}
     done = signals_of(tmp_path / "work", source, **keys)
-    assert not done.faults and len(done.result.rows) == len(rows.strip().splitlines()) - (form == "csv")
+    assert not done.faults and len(done.result.rows) == len(rows.strip().splitlines()) - (form == "text")
     row = done.row()
     lines = row.question.splitlines()
     for start in SERIES_IN_QUESTIONS.get(title, []):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import make_row
-from tests.score.conftest import box, one_of_each, row
+from tests.score.conftest import DECISION, box, one_of_each, row
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.rows import ExpectedFormat, Image, Outcome, Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
@@ -47,7 +47,7 @@ def test_nothing_is_said_where_a_task_has_an_empty_answer():
         "classification": "B", "multi_label": "None", "detection": "[]", "instance_detection": "{}",
         "counting": "12", "regression": "33.5%", "report": "", "open_vqa": "", "closed_vqa": "no",
         "free_response": "", "entities": "none", "relations": "none", "entailment": "neutral", "similarity": "3.5",
-        "span_qa": "unanswerable",
+        "span_qa": "unanswerable", "probability": "", "clinical_decision": "",
     }  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def test_the_constant_is_the_whole_image_and_a_normal_report():
         "instance_detection": '{"x": [[0, 0, 100, 80]]}', "counting": "12", "regression": "33.5%",
         "report": NORMAL_REPORT, "open_vqa": "left lower lobe", "closed_vqa": "no",
         "free_response": UNDECIDED, "entities": "none", "relations": "none", "entailment": "neutral",
-        "similarity": "3.5", "span_qa": "unanswerable",
+        "similarity": "3.5", "span_qa": "unanswerable", "probability": "0.5", "clinical_decision": DECISION,
     }  # fmt: skip
 
 
@@ -90,7 +90,8 @@ def test_every_answer_of_every_baseline_is_read_strictly_but_the_empty_text(base
     write_baseline(baseline=baseline, train=rows, split=rows, system="base", out=tmp_path / "answers")
     write_outcomes(split=rows, predictions=tmp_path / "answers", system="base", out=tmp_path / "outcomes")
     outcomes = {row.task: row.outcome for row in read_rows(tmp_path / "outcomes", Outcome)}
-    empty = dict.fromkeys(("report", "open_vqa", "free_response"), "malformed") if baseline == "empty" else {}
+    texts = ("report", "open_vqa", "free_response", "probability", "clinical_decision")
+    empty = dict.fromkeys(texts, "malformed") if baseline == "empty" else {}
     assert outcomes == dict.fromkeys(tasks(), "valid") | empty
 
 

@@ -198,6 +198,10 @@ def test_the_metrics_of_an_oracle_are_those_of_its_best_answers_computed_anew(ro
 def test_an_oracle_is_no_worse_than_any_expert_in_any_task(oracle):
     primary = {(v.task, v.system): v for v in oracle[2] if v.primary and v.subset == "macro"}
     for task in tasks():
+        if (
+            task == "similarity"
+        ):  # a correlation is no mean over rows: the best answer to each need not be the best of it
+            continue
         best = primary[task, "oracle"]
         for expert in EXPERTS:
             other = primary[task, expert].value

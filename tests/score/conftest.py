@@ -44,6 +44,9 @@ RELATED = ExpectedFormat(
 )
 
 
+DECISION = "Final Diagnosis: Acute appendicitis\nTreatment: antibiotics"
+
+
 def one_of_each() -> list[Row]:
     """One row for each task."""
     return [
@@ -74,6 +77,8 @@ def one_of_each() -> list[Row]:
         row(11, "entailment", "neutral", expected=ExpectedFormat(answer_by="words", labels=("neutral", "entailment"))),
         row(12, "similarity", "3.5", number=3.5),
         row(13, "span_qa", "81 mg", expected=ExpectedFormat(text="He takes 81 mg of aspirin.")),
+        row(15, "probability", "33.5%", answer_raw='"25-42%"', expected=ExpectedFormat(percent=True)),
+        row(16, "clinical_decision", DECISION, answer_raw='{"pathology": "appendicitis"}'),
     ]
 
 

@@ -60,7 +60,12 @@ def scored(tmp_path_factory):
     """Outcomes and report scores of two systems over a few rows of each task: the arguments of the later steps."""
     folder = tmp_path_factory.mktemp("scored")
     rows = [
-        replace(entry, uid=f"{copy}-{entry.uid}", case_id=f"{copy}-{entry.case_id}")
+        replace(
+            entry,
+            uid=f"{copy}-{entry.uid}",
+            case_id=f"{copy}-{entry.case_id}",
+            **({"number": copy / 2, "answer": str(copy / 2)} if entry.task == "similarity" else {}),
+        )
         for copy in range(6)
         for entry in one_of_each()
     ]
@@ -96,7 +101,8 @@ def test_every_task_gets_its_primary_metric_for_every_system(scored, tmp_path):
             assert {v.subset for v in primary} == {f"{task}-set", "macro", "pooled"}
             assert len({(v.metric, v.judge) for v in primary}) == 1
             for v in primary:
-                assert v.low <= v.value <= v.high
+                if task != "similarity":  # a correlation of six rows has resamples without one
+                    assert v.low <= v.value <= v.high
                 assert v.rows == 6
     keys = Counter((v.system, v.task, v.subset, v.metric, v.reading, v.judge, v.stratum) for v in values)
     assert set(keys.values()) == {1}
@@ -343,7 +349,9 @@ def test_outcomes_hold_plain_json(tables, tmp_path):
     rows = one_of_each()
     split, answers = tables(rows, [prediction(r.uid, r.answer) for r in rows])
     for r in read_rows(outcomes_file(tmp_path, split, answers, "base"), Outcome):
-        assert json.loads(r.strict) == json.loads(r.lenient) == json.loads(r.reference)
+        assert json.loads(r.strict) == json.loads(r.lenient)
+        if r.task not in ("span_qa", "probability", "clinical_decision"):  # references of another form
+            assert json.loads(r.strict) == json.loads(r.reference)
 
 
 def test_a_rule_based_judge_heads_no_run_that_has_a_model_judge_even_where_that_one_scored_nothing():

@@ -161,7 +161,7 @@ def test_pairs_that_do_not_fit_together_are_asked_in_smaller_batches(checkpoint,
 
 
 def test_the_same_pairs_load_no_model_again(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr("workflow_scripts.judges.backends.local.checked", lambda reply, _: Judgement("valid", reply))
+    monkeypatch.setattr("workflow_scripts.judges.backends.local.checked", lambda reply, *_: Judgement("valid", reply))
     first = model(checkpoint)
     judgements = judge_pairs(PAIRS, Store(tmp_path, first.identity), first, 0)
     assert first.loaded.generator.calls == 2

@@ -26,6 +26,7 @@ class Task:
     max_new_tokens: int  # default limit of an answer
     package: str  # of its parts
     free_text: bool = False  # answers are texts without a form, and equal questions may have several
+    open_ended: bool = False  # answers are of any wording: there are no classes to be confused
     judged_by: Literal["reports", "rubrics"] | None = None  # judges of reports, or of rows' rubrics
 
 
@@ -47,6 +48,7 @@ BUILT_IN = (
         ("open vqa", "open ended vqa", "vqa open", "open visual question answering"),
         64,
         "workflow_scripts.tasks.open_vqa",
+        open_ended=True,
     ),
     Task(
         "closed_vqa",
@@ -66,9 +68,27 @@ BUILT_IN = (
     Task("relations", ("relations", "relation extraction"), 1024, "workflow_scripts.tasks.relations"),
     Task("entailment", ("entailment", "natural language inference", "nli"), 16, "workflow_scripts.tasks.entailment"),
     Task("similarity", ("similarity", "semantic textual similarity", "sts"), 16, "workflow_scripts.tasks.similarity"),
-    Task("span_qa", ("span qa", "extractive question answering"), 64, "workflow_scripts.tasks.span_qa"),
-    Task("probability", ("probability", "probability estimate"), 64, "workflow_scripts.tasks.probability"),
-    Task("clinical_decision", ("clinical decision",), 256, "workflow_scripts.tasks.clinical_decision"),
+    Task(
+        "span_qa",
+        ("span qa", "extractive question answering"),
+        128,
+        "workflow_scripts.tasks.span_qa",
+        open_ended=True,
+    ),
+    Task(
+        "probability",
+        ("probability", "probability estimate"),
+        64,
+        "workflow_scripts.tasks.probability",
+        open_ended=True,
+    ),
+    Task(
+        "clinical_decision",
+        ("clinical decision",),
+        256,
+        "workflow_scripts.tasks.clinical_decision",
+        open_ended=True,
+    ),
 )
 
 

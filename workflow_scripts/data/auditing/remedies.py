@@ -58,9 +58,9 @@ REMEDIES: dict[str, str] = {
     "unused_annotation": "Nothing is to be done, or list the type in `types`, or give longer windows by `window`.",
     "no_text": "Write the text below a line `Text:` in the question.",
     "bad_rubric": "Name a shipped rubric, or give items with points; a report is graded by none.",
-    "bad_span": "Correct the answer's places, or quote the text's own words.",
     "no_answer": "Add the answer. The policy no_answer: keep lets the row into splits that are submitted.",
     "wrong_answer_type": "Write the answer in the type of its task, or correct TaskType.",
+    "bad_span": "Correct the answer's places, or quote the text's own words.",
     "answer_not_an_option": "Correct the answer or the options. The policy answer_not_an_option: keep takes it as is.",
     "invalid_number": "Correct the number; a count is a whole number from 0.",
     "invalid_box": "Correct the corners. The policy invalid_box: repair puts them in order and cuts them to the image. "

@@ -66,6 +66,7 @@ def answers_of(rows: Iterable[Row], outcomes: Iterable[Outcome], systems: Sequen
 
 def kind_of(rows: Sequence[Row], references: Sequence[object]) -> str:
     """The kind of answer that rows of one task have, by their typed columns and the references as they are read."""
+    task = tasks()[rows[0].task]
     columns: Mapping[str, bool] = {
         "instances": any(row.instances is not None for row in rows),
         "boxes": any(row.boxes is not None for row in rows),
@@ -73,14 +74,9 @@ def kind_of(rows: Sequence[Row], references: Sequence[object]) -> str:
         "labels": any(isinstance(reference, list) for reference in references)
         and any(row.labels is not None for row in rows),
         "places": any(isinstance(reference, list) for reference in references),
-        "class": not tasks()[rows[0].task].free_text and any(_is_bounded(row) for row in rows),
+        "class": not (task.free_text or task.open_ended),
     }
     return next((kind for kind, present in columns.items() if present), "text")
-
-
-def _is_bounded(row: Row) -> bool:
-    """Whether the answers that a row admits are known: of an open question they are not, and it has no classes."""
-    return bool(row.expected.options or row.expected.labels)
 
 
 def _value(outcome: Outcome) -> object:
