@@ -265,6 +265,7 @@ def main() -> None:
             print(speed_up_inference(loaded.model))
             if "rates" in given.parts:
                 rates(loaded, root, index, images, given.batches, system, note)
+                free()
             if "constrained" in given.parts and system == "base":
                 constrained_and_stable(loaded, root, index, images, note)
             if "profile" in given.parts:

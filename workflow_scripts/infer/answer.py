@@ -4,6 +4,7 @@ A shared-load group is one system, or several of one model that one load of it a
 the other, one in memory at a time.
 """
 
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -135,6 +136,7 @@ def answer(
                 check_requests(waiting, loaded, 0 if member.shots is None else member.shots.shots.count)
                 vision = vision_source(loaded, root, indexes)
                 batch = _generate(TransformersEngine(loaded, vision, batch), member, waiting, progress)
+                gc.collect()  # an engine's buffers fill the memory, and its parts name each other
     predictions = [
         Prediction(uid=row.uid, system=member.system, **progress.rows[row.uid, number])
         for member, _, _, progress in work
