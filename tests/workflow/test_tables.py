@@ -73,6 +73,7 @@ def test_the_shipped_configurations_plan_without_token_or_network(folder):
     assert "Joining all" in output and "Tuning tuned on stored features" in output
     plan = planned(folder, "--configfile", "config/xray-labels.yaml")
     assert plan["data_prepare"] == 4 and plan["data_join"] == 1 and "data_download_tables" not in plan
+    assert (plan["saliency_map"], plan["saliency_table"]) == (2, 1)
     plan = planned(folder, "--configfile", "config/hospitals.yaml")
     assert (plan["train_tune"], plan["report_holdouts"], plan["infer_baseline"]) == (3, 1, 6)
 
