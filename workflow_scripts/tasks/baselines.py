@@ -25,6 +25,21 @@ def commonest(rows: Sequence[Row]) -> str:
     return min(counted, key=lambda answer: (-counted[answer], answer))
 
 
+def commonest_answer(rows: Sequence[Row]) -> Answer:
+    """The commonest answer, to every row."""
+    return always(commonest(rows))
+
+
+def no_text(rows: Sequence[Row]) -> Answer:
+    """An empty answer."""
+    return always("")
+
+
+def own_answer(row: Row, asking: Row) -> str:
+    """The answer of a training row, as it is, as the answer to another row."""
+    return row.answer
+
+
 def median_number(rows: Sequence[Row]) -> float:
     """The median of the rows' numbers."""
     return statistics.median(row.number for row in rows if row.number is not None)

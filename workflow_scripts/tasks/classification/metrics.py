@@ -14,7 +14,6 @@ import numpy as np
 from workflow_scripts.core.metrics import (
     Facts,
     Metric,
-    Note,
     Reading,
     ScoredAnswer,
     Sums,
@@ -23,6 +22,7 @@ from workflow_scripts.core.metrics import (
     ratio,
     wrong_format,
 )
+from workflow_scripts.tasks.agreement import class_facts, one_hot, single_class
 
 
 def facts(answers: Sequence[ScoredAnswer]) -> Facts:
@@ -31,21 +31,14 @@ def facts(answers: Sequence[ScoredAnswer]) -> Facts:
     A row's score is 1 for an exact match.
     """
     references = [str(answer.reference).strip().lower() for answer in answers]
-    classes = {name: place for place, name in enumerate(sorted(set(references)))}
-    truth = np.array([classes[name] for name in references], dtype=int)
-    exact = [None if answer.text is None else answer.text.strip().lower() for answer in answers]
-    meant = [None if answer.lenient is None else str(answer.lenient).strip().lower() for answer in answers]
-    columns = count_facts(answers) | {"support": _one_hot(truth, len(classes))}
-    metrics: list[Metric] = []
-    readings: tuple[tuple[Reading, list[str | None]], ...] = (("strict", exact), ("lenient", meant))
-    for reading, names in readings:
-        places = np.array([-1 if name is None else classes.get(name, -1) for name in names], dtype=int)
-        columns[f"named {reading}"] = _one_hot(places, len(classes))
-        columns[f"hits {reading}"] = _one_hot(np.where(places == truth, places, -1), len(classes))
-        metrics += of_reading(_metrics(f"named {reading}", f"hits {reading}"), reading)
-    columns |= _official_facts(answers)
-    row_scores = columns["hits strict"].sum(axis=1)
-    return Facts(columns, [*metrics, _official_metric(), wrong_format()], row_scores)
+    named: dict[Reading, list[str | None]] = {
+        "strict": [None if answer.text is None else answer.text.strip().lower() for answer in answers],
+        "lenient": [None if answer.lenient is None else str(answer.lenient).strip().lower() for answer in answers],
+    }
+    columns, exact = class_facts(references, named)
+    metrics = [metric for reading in named for metric in of_reading(_metrics(reading), reading)]
+    columns = count_facts(answers) | columns | _official_facts(answers)
+    return Facts(columns, [*metrics, _official_metric(), wrong_format()], exact)
 
 
 def _official_facts(answers: Sequence[ScoredAnswer]) -> dict[str, np.ndarray]:
@@ -60,8 +53,8 @@ def _official_facts(answers: Sequence[ScoredAnswer]) -> dict[str, np.ndarray]:
     truth = np.array([-1 if pair is None else classes[pair[0]] for pair in pairs], dtype=int)
     hits = np.array([pair is not None and pair[0] == pair[1] for pair in pairs], dtype=bool)
     return {
-        "support official": _one_hot(truth, len(classes)),
-        "hits official": _one_hot(np.where(hits, truth, -1), len(classes)),
+        "support official": one_hot(truth, len(classes)),
+        "hits official": one_hot(np.where(hits, truth, -1), len(classes)),
         "unread_official": np.array([pair is None for pair in pairs], dtype=float),
     }
 
@@ -77,16 +70,8 @@ def _official_metric() -> Metric:
         direction="higher",
         definition="FLARE 2026",
         unread="unread_official",
-        caution=lambda s: _single_class(s["support official"]),
+        caution=lambda s: single_class(s["support official"]),
     )
-
-
-def _one_hot(places: np.ndarray, width: int) -> np.ndarray:
-    """One row each with a one at its place; a place of -1 gives zeros."""
-    matrix = np.zeros((len(places), width))
-    known = places >= 0
-    matrix[np.flatnonzero(known), places[known]] = 1
-    return matrix
 
 
 def _balanced(hits: np.ndarray, support: np.ndarray) -> np.ndarray:
@@ -95,11 +80,9 @@ def _balanced(hits: np.ndarray, support: np.ndarray) -> np.ndarray:
     return ratio(np.where(present, ratio(hits, support), 0).sum(axis=-1), present.sum(axis=-1))
 
 
-def _single_class(support: np.ndarray) -> Note | None:
-    return "single_class" if (support > 0).sum() == 1 else None
+def _metrics(reading: Reading) -> list[Metric]:
+    named, hits = f"named {reading}", f"hits {reading}"
 
-
-def _metrics(named: str, hits: str) -> list[Metric]:
     def balanced(s: Sums) -> np.ndarray:
         return _balanced(s[hits], s["support"])
 
@@ -128,4 +111,4 @@ def _metrics(named: str, hits: str) -> list[Metric]:
         Metric("weighted_precision", precision, direction="higher", definition="flarebench (after FLARE 2025)"),
         Metric("weighted_recall", accuracy, direction="higher", definition="flarebench (after FLARE 2025)"),
     ]
-    return [replace(metric, caution=lambda s: _single_class(s["support"])) for metric in metrics]
+    return [replace(metric, caution=lambda s: single_class(s["support"])) for metric in metrics]

@@ -1,26 +1,7 @@
 """Baselines that answer from training rows alone."""
 
-from collections.abc import Sequence
+from workflow_scripts.tasks.baselines import commonest_answer, no_text, own_answer
 
-from workflow_scripts.core.rows import Row
-from workflow_scripts.tasks.baselines import Answer, always, commonest
-
-
-def majority(rows: Sequence[Row]) -> Answer:
-    """The commonest decision."""
-    return always(commonest(rows))
-
-
-def empty(rows: Sequence[Row]) -> Answer:
-    """No text."""
-    return always("")
-
-
-def constant(rows: Sequence[Row]) -> Answer:
-    """The commonest decision."""
-    return majority(rows)
-
-
-def answer_of(row: Row, asking: Row) -> str:
-    """The decision of a training row as that of another."""
-    return row.answer
+majority = constant = commonest_answer
+empty = no_text
+answer_of = own_answer

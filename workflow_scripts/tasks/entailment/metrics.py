@@ -19,39 +19,31 @@ from workflow_scripts.core.metrics import (
     ratio,
     wrong_format,
 )
+from workflow_scripts.tasks.agreement import class_facts, single_class
 from workflow_scripts.tasks.language.text import squeezed
 
 
 def facts(answers: Sequence[ScoredAnswer]) -> Facts:
     """Support, hits and predictions of each class of the references. A row's score is 1 for the right class."""
-    references = [squeezed(str(answer.reference)) for answer in answers]
-    classes = {name: place for place, name in enumerate(sorted(set(references)))}
-    truth = np.array([classes[name] for name in references], dtype=int)
-    columns = count_facts(answers) | {"support": _one_hot(truth, len(classes))}
-    metrics: list[Metric] = []
-    readings: tuple[tuple[Reading, list[object]], ...] = (
-        ("strict", [answer.strict for answer in answers]),
-        ("lenient", [answer.lenient for answer in answers]),
-    )
-    for reading, values in readings:
-        names = [None if value is None else squeezed(str(value)) for value in values]
-        places = np.array([-1 if name is None else classes.get(name, -1) for name in names], dtype=int)
-        columns[f"named {reading}"] = _one_hot(places, len(classes))
-        columns[f"hits {reading}"] = _one_hot(np.where(places == truth, places, -1), len(classes))
-        metrics += of_reading(_metrics(f"named {reading}", f"hits {reading}"), reading)
-    return Facts(columns, [*metrics, wrong_format()], columns["hits strict"].sum(axis=1))
+    named: dict[Reading, list[str | None]] = {
+        "strict": [_name(answer.strict) for answer in answers],
+        "lenient": [_name(answer.lenient) for answer in answers],
+    }
+    columns, right = class_facts([squeezed(str(answer.reference)) for answer in answers], named)
+    metrics = [metric for reading in named for metric in of_reading(_metrics(reading), reading)]
+    return Facts(count_facts(answers) | columns, [*metrics, wrong_format()], right)
 
 
-def _one_hot(places: np.ndarray, classes: int) -> np.ndarray:
-    """Rows × classes; a place of -1 is no class."""
-    return np.asarray(places[:, None] == np.arange(classes)[None, :], dtype=float)
+def _name(value: object) -> str | None:
+    return None if value is None else squeezed(str(value))
 
 
-def _single_class(s: Sums) -> Note | None:
-    return "single_class" if (s["support"] > 0).sum() == 1 else None
+def _metrics(reading: Reading) -> list[Metric]:
+    named, hits = f"named {reading}", f"hits {reading}"
 
+    def caution(s: Sums) -> Note | None:
+        return single_class(s["support"])
 
-def _metrics(named: str, hits: str) -> list[Metric]:
     def macro_f1(s: Sums) -> np.ndarray:
         """Mean over the classes that some reference has."""
         present = s["support"] > 0
@@ -65,7 +57,7 @@ def _metrics(named: str, hits: str) -> list[Metric]:
             direction="higher",
             definition="MedNLI",
             primary=True,
-            caution=_single_class,
+            caution=caution,
         ),
-        Metric("entailment_macro_f1", macro_f1, direction="higher", definition="flarebench", caution=_single_class),
+        Metric("entailment_macro_f1", macro_f1, direction="higher", definition="flarebench", caution=caution),
     ]

@@ -6,7 +6,7 @@ entities of all rows. Overlapping (n2c2's "lenient"): of one type, with a charac
 in the order of the text. An answer that cannot be read names no entity.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -21,10 +21,8 @@ from workflow_scripts.core.metrics import (
     ratio,
     wrong_format,
 )
+from workflow_scripts.tasks.agreement import MOST_TYPES, f1_of, ratio_of, row_f1, set_facts, values_of
 from workflow_scripts.tasks.entities.mentions import Entity, entity_of
-
-MOST_TYPES = 60
-"""Types of entities that have metrics of their own; of more, none has."""
 
 
 def facts(answers: Sequence[ScoredAnswer]) -> Facts:
@@ -32,47 +30,24 @@ def facts(answers: Sequence[ScoredAnswer]) -> Facts:
 
     A row's score is its strict F1.
     """
-    references = [frozenset(_values(answer.reference)) for answer in answers]
-    types = sorted({entity_of(value).type for values in references for value in values})
+    references = [values_of(answer.reference) for answer in answers]
+    types = sorted({_type_of(value) for values in references for value in values})
+    named: dict[Reading, list[frozenset[str]]] = {
+        "strict": [values_of(answer.strict) for answer in answers],
+        "lenient": [values_of(answer.lenient) for answer in answers],
+    }
     columns = count_facts(answers)
     metrics: list[Metric] = []
-    scores = np.zeros(len(answers))
-    readings: tuple[tuple[Reading, list[frozenset[str]]], ...] = (
-        ("strict", [frozenset(_values(answer.strict)) for answer in answers]),
-        ("lenient", [frozenset(_values(answer.lenient)) for answer in answers]),
-    )
-    for reading, predicted in readings:
-        pairs = list(zip(references, predicted, strict=True))
-        counts = {
-            "hits": np.array([len(reference & named) for reference, named in pairs], dtype=float),
-            "reference": np.array([len(reference) for reference, _ in pairs], dtype=float),
-            "predicted": np.array([len(named) for _, named in pairs], dtype=float),
-            "overlaps": np.array([overlaps(reference, named) for reference, named in pairs], dtype=float),
-        }
-        columns |= {f"{name} {reading}": column for name, column in counts.items()}
-        if types and len(types) <= MOST_TYPES:
-            columns |= {
-                f"{name} of_type {reading}": np.array([_by_type(values, types) for values in sets], dtype=float)
-                for name, sets in (
-                    ("hits", [reference & named for reference, named in pairs]),
-                    ("reference", references),
-                    ("predicted", predicted),
-                )
-            }
+    for reading, predicted in named.items():
+        columns |= set_facts(reading, references, predicted, _type_of, types)
+        pairs = zip(references, predicted, strict=True)
+        columns[f"overlaps {reading}"] = np.array([overlaps(*pair) for pair in pairs], dtype=float)
         metrics += of_reading(_metrics(reading, types), reading)
-        if reading == "strict":
-            size = counts["reference"] + counts["predicted"]
-            scores = ratio(2 * counts["hits"], size, empty=1.0) * (1 - columns["unread"])
-    return Facts(columns, [*metrics, wrong_format()], scores)
+    return Facts(columns, [*metrics, wrong_format()], row_f1(columns))
 
 
-def _values(value: object) -> list[str]:
-    return value if isinstance(value, list) else []
-
-
-def _by_type(values: Iterable[str], types: Sequence[str]) -> list[int]:
-    named = [entity_of(value).type for value in values]
-    return [named.count(name) for name in types]
+def _type_of(value: str) -> str:
+    return entity_of(value).type
 
 
 def overlaps(reference: Iterable[str], predicted: Iterable[str]) -> int:
@@ -91,21 +66,6 @@ def _share(one: Entity, other: Entity) -> bool:
     return any(start < stop and begin < end for start, end in one.spans for begin, stop in other.spans)
 
 
-def f1_of(counts: Sequence[str], place: int | None = None) -> Callable[[Sums], np.ndarray]:
-    """F1 over sums, 1 where nothing is to be named and nothing is; of a class, where its place is given.
-
-    Args:
-        counts: facts that count hits, references and answers.
-        place: of the class in these facts.
-    """
-
-    def value(s: Sums) -> np.ndarray:
-        hits, reference, predicted = (s[name] if place is None else s[name][..., place] for name in counts)
-        return ratio(2 * hits, reference + predicted, empty=1.0 if place is None else np.nan)
-
-    return value
-
-
 def _metrics(reading: Reading, types: Sequence[str]) -> list[Metric]:
     hits, reference, predicted, close = (f"{name} {reading}" for name in ("hits", "reference", "predicted", "overlaps"))
     metrics = [
@@ -114,13 +74,13 @@ def _metrics(reading: Reading, types: Sequence[str]) -> list[Metric]:
         ),
         Metric(
             "entity_precision",
-            lambda s: ratio(s[hits], s[predicted], empty=0.0),
+            ratio_of(hits, predicted),
             direction="higher",
             definition="CoNLL 2003",
         ),
         Metric(
             "entity_recall",
-            lambda s: ratio(s[hits], s[reference], empty=0.0),
+            ratio_of(hits, reference),
             direction="higher",
             definition="CoNLL 2003",
         ),

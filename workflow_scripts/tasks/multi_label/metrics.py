@@ -21,6 +21,7 @@ from workflow_scripts.core.metrics import (
     ratio,
     wrong_format,
 )
+from workflow_scripts.tasks.agreement import f1_of, ratio_of
 from workflow_scripts.tasks.language.text import squeezed
 from workflow_scripts.tasks.multi_label.label_sets import FIVE, MOST_LABELS, THREE, conditions, decisions, mean_f1
 
@@ -162,20 +163,20 @@ def _metrics(reading: Reading) -> list[Metric]:
     return [
         Metric(
             "micro_f1",
-            lambda s: ratio(2 * s[hits], s[reference] + s[predicted], empty=1.0),
+            f1_of((hits, reference, predicted)),
             direction="higher",
             definition="flarebench (after FLARE 2026)",
             primary=True,
         ),
         Metric(
             "micro_precision",
-            lambda s: ratio(s[hits], s[predicted], empty=0.0),
+            ratio_of(hits, predicted),
             direction="higher",
             definition="flarebench (after FLARE 2026)",
         ),
         Metric(
             "micro_recall",
-            lambda s: ratio(s[hits], s[reference], empty=0.0),
+            ratio_of(hits, reference),
             direction="higher",
             definition="flarebench (after FLARE 2026)",
         ),

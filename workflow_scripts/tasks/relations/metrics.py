@@ -5,8 +5,6 @@ The entities are given, as in relation extraction of n2c2 2018. An answer that c
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from workflow_scripts.core.metrics import (
     Facts,
     Metric,
@@ -14,10 +12,9 @@ from workflow_scripts.core.metrics import (
     ScoredAnswer,
     count_facts,
     of_reading,
-    ratio,
     wrong_format,
 )
-from workflow_scripts.tasks.entities.metrics import MOST_TYPES, f1_of
+from workflow_scripts.tasks.agreement import MOST_TYPES, f1_of, ratio_of, row_f1, set_facts, values_of
 from workflow_scripts.tasks.relations.lines import relation_of
 
 
@@ -26,40 +23,22 @@ def facts(answers: Sequence[ScoredAnswer]) -> Facts:
 
     A row's score is its strict F1.
     """
-    references = [frozenset(_values(answer.reference)) for answer in answers]
-    types = sorted({relation_of(value).type for values in references for value in values})
+    references = [values_of(answer.reference) for answer in answers]
+    types = sorted({_type_of(value) for values in references for value in values})
+    named: dict[Reading, list[frozenset[str]]] = {
+        "strict": [values_of(answer.strict) for answer in answers],
+        "lenient": [values_of(answer.lenient) for answer in answers],
+    }
     columns = count_facts(answers)
     metrics: list[Metric] = []
-    scores = np.zeros(len(answers))
-    readings: tuple[tuple[Reading, list[object]], ...] = (
-        ("strict", [answer.strict for answer in answers]),
-        ("lenient", [answer.lenient for answer in answers]),
-    )
-    for reading, values in readings:
-        predicted = [frozenset(_values(value)) for value in values]
-        sets = {
-            "hits": [reference & named for reference, named in zip(references, predicted, strict=True)],
-            "reference": references,
-            "predicted": predicted,
-        }
-        for name, listed in sets.items():
-            columns[f"{name} {reading}"] = np.array([len(values) for values in listed], dtype=float)
-            if types and len(types) <= MOST_TYPES:
-                columns[f"{name} of_type {reading}"] = np.array([_by_type(v, types) for v in listed], dtype=float)
+    for reading, predicted in named.items():
+        columns |= set_facts(reading, references, predicted, _type_of, types)
         metrics += of_reading(_metrics(reading, types), reading)
-        if reading == "strict":
-            size = columns["reference strict"] + columns["predicted strict"]
-            scores = ratio(2 * columns["hits strict"], size, empty=1.0) * (1 - columns["unread"])
-    return Facts(columns, [*metrics, wrong_format()], scores)
+    return Facts(columns, [*metrics, wrong_format()], row_f1(columns))
 
 
-def _values(value: object) -> list[str]:
-    return value if isinstance(value, list) else []
-
-
-def _by_type(values: frozenset[str], types: Sequence[str]) -> list[int]:
-    named = [relation_of(value).type for value in values]
-    return [named.count(name) for name in types]
+def _type_of(value: str) -> str:
+    return relation_of(value).type
 
 
 def _metrics(reading: Reading, types: Sequence[str]) -> list[Metric]:
@@ -68,13 +47,13 @@ def _metrics(reading: Reading, types: Sequence[str]) -> list[Metric]:
         Metric("relation_f1", f1_of(names), direction="higher", definition="n2c2 2018", primary=True),
         Metric(
             "relation_precision",
-            lambda s: ratio(s[hits], s[predicted], empty=0.0),
+            ratio_of(hits, predicted),
             direction="higher",
             definition="n2c2 2018",
         ),
         Metric(
             "relation_recall",
-            lambda s: ratio(s[hits], s[reference], empty=0.0),
+            ratio_of(hits, reference),
             direction="higher",
             definition="n2c2 2018",
         ),
