@@ -71,6 +71,13 @@ def test_the_shipped_configurations_plan_without_token_or_network(folder):
         assert f"Downloading {name} from the hub" in output
         assert f"Preparing {name}: results/vqa/data/{name}/download" in output
     assert "Joining all" in output and "Tuning tuned on stored features" in output
+    plan = planned(folder, "--configfile", "config/medical-questions.yaml")
+    assert (plan["data_download_tables"], plan["data_prepare"], plan["data_join"], plan["infer_answer"]) == (
+        5,
+        5,
+        1,
+        20,
+    )
     plan = planned(folder, "--configfile", "config/xray-labels.yaml")
     assert plan["data_prepare"] == 4 and plan["data_join"] == 1 and "data_download_tables" not in plan
     assert (plan["saliency_map"], plan["saliency_table"]) == (2, 1)

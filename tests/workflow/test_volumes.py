@@ -8,9 +8,13 @@ import pytest
 import yaml
 
 from tests.data.phantom import phantom, write_nifti
+from tests.data.roots import converted
 from tests.workflow.runs import ROOT, checkout, planned, snakemake
+from workflow_scripts.core.config.sources.nifti import NiftiDataset
 from workflow_scripts.core.rows import Outcome, Prediction, QuarantinedRow, Row
 from workflow_scripts.core.tables import read_rows
+from workflow_scripts.data.sources.folder import write_folder
+from workflow_scripts.data.sources.nifti import records
 
 pytestmark = pytest.mark.workflow
 CONFIG, RESULTS = ("--configfile", "config/volumes.yaml"), "results/volumes"
@@ -41,6 +45,9 @@ def write_ct_rate(folder, *, train, valid, slices=SLICES):
             metadata.append({"VolumeName": volume, **about, "RescaleSlope": "1", "RescaleIntercept": "-1024"})
         write_table(folder / f"radiology_text_reports/{name}_reports.csv", reports)
         write_table(folder / f"metadata/{name}_metadata.csv", metadata)
+        labels = yaml.safe_load((ROOT / "config/volume-labels.yaml").read_text())["datasets"]["ct_train"]["labels"]
+        absent = [{"VolumeName": row["VolumeName"], **dict.fromkeys(labels["conditions"], "0")} for row in reports]
+        write_table(folder / f"multi_abnormality_labels/{part}_predicted_labels.csv", absent)
     (folder / "train_fixed/train_1/train_1_a/cut.nii.gz").write_bytes(b"\x1f\x8b")
 
 
@@ -50,6 +57,23 @@ def test_the_shipped_configuration_is_planned(tmp_path):
     jobs = planned(folder, *CONFIG)
     assert (jobs["data_prepare"], jobs["data_convert"], jobs["train_tune"], jobs["infer_answer"]) == (2, 2, 1, 2)
     assert {"features_extract", "score_judge", "report_tables", "report_page"} <= jobs.keys()
+
+
+def test_the_configuration_of_labels_is_planned(tmp_path):
+    folder = checkout(tmp_path / "labels")
+    write_ct_rate(folder / "data/ct-rate", train=1, valid=1, slices=2)
+    jobs = planned(folder, "--configfile", "config/volume-labels.yaml")
+    assert (jobs["data_prepare"], jobs["train_tune"], jobs["infer_answer"], jobs["report_groups"]) == (2, 1, 2, 1)
+
+
+def test_the_labels_of_a_volume_are_one_question_about_its_slices(tmp_path):
+    write_ct_rate(tmp_path / "ct-rate", train=2, valid=1, slices=4)
+    keys = yaml.safe_load((ROOT / "config/volume-labels.yaml").read_text())["datasets"]["ct_train"]
+    spec = NiftiDataset.model_validate(keys | {"path": str(tmp_path / "ct-rate")})
+    write_folder(records(spec, tmp_path / "ct-rate", 1), tmp_path / "root", {"source": "nifti"})
+    rows = [row for row in converted(tmp_path / "root", tmp_path).rows if row.task == "multi_label"]
+    assert [(row.task, row.answer, len(row.images)) for row in rows] == [("multi_label", "None", 4)] * 2
+    assert len(rows[0].expected.labels) == 18 and "Mosaic attenuation pattern" in rows[0].question
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -7,7 +7,8 @@ no traceback; a full or read-only disk is a known failure too, whichever library
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
@@ -39,27 +40,30 @@ def run_step(step: Callable[..., str | None]) -> None:
 
 
 def _json_model(info: Any) -> Any:
-    """How tyro reads a model of the configuration: as one argument of JSON."""
+    """How tyro reads a model of the configuration, or a parameter that may lack one: as one argument of JSON."""
     import tyro
 
-    if not (isinstance(info.type, type) and issubclass(info.type, BaseModel)):
+    kind = info.type
+    if get_origin(kind) in (Union, UnionType) and len(get_args(kind)) == 2 and NoneType in get_args(kind):
+        kind = next(part for part in get_args(kind) if part is not NoneType)
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return None
 
     def read(arguments: list[str]) -> BaseModel:
         try:
-            model: BaseModel = info.type.model_validate_json(arguments[0])
+            model: BaseModel = kind.model_validate_json(arguments[0])
             return model
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(map(str, fault["loc"]))
-            raise ValueError(f"not the JSON of {info.type.__name__}: {place}: {fault['msg']}") from None
+            raise ValueError(f"not the JSON of {kind.__name__}: {place}: {fault['msg']}") from None
 
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
         metavar="JSON",
         instance_from_str=read,
-        is_instance=lambda value: isinstance(value, info.type),
-        str_from_instance=lambda value: [value.model_dump_json()],
+        is_instance=lambda value: value is None or isinstance(value, kind),
+        str_from_instance=lambda value: ["None" if value is None else value.model_dump_json()],
     )
 
 

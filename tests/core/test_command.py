@@ -1,0 +1,59 @@
+"""Steps from the command line: models of the configuration are one argument of JSON, needed or not."""
+
+import sys
+
+import pytest
+
+from workflow_scripts.core.command import run_step
+from workflow_scripts.core.config.section import Section
+
+
+class Corner(Section):
+    """A model of two kinds of values."""
+
+    name: str
+    size: int = 3
+
+
+def place(*, corner: Corner, other: Corner | None = None, several: list[Corner] | None = None) -> str:
+    """Say what came.
+
+    Args:
+        corner: one.
+        other: one more, or none.
+        several: any number.
+    """
+    return f"{corner!r} {other!r} {several!r}"
+
+
+@pytest.fixture
+def said(monkeypatch, capsys):
+    """A function: what a step prints with these arguments, and its exit code."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["step", *arguments])
+        code = 0
+        try:
+            run_step(place)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return run
+
+
+def test_a_model_that_may_be_absent_is_json_too(said):
+    corner, other = Corner(name="a b"), Corner(name="c", size=4)
+    assert said("--corner", corner.model_dump_json()) == (0, f"{corner!r} None None\n")
+    given = said("--corner", corner.model_dump_json(), "--other", other.model_dump_json())
+    assert given == (0, f"{corner!r} {other!r} None\n")
+    both = [corner.model_dump_json(), other.model_dump_json()]
+    assert said("--corner", both[0], "--several", *both) == (0, f"{corner!r} None {[corner, other]!r}\n")
+
+
+@pytest.mark.parametrize("flag", ["--corner", "--other"])
+def test_wrong_json_names_the_place(said, flag):
+    arguments = {"--corner": '{"name": "a"}'} | {flag: '{"name": "a", "size": "large"}'}
+    code, output = said(*(part for pair in arguments.items() for part in pair))
+    assert code != 0 and "not the JSON of Corner: size" in " ".join(output.replace("│", " ").split())
