@@ -1,11 +1,13 @@
 """The toy dataset, drawn and converted once for all tests of the data stage, and real images where there are any."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.data.roots import Converted, converted
+from workflow_scripts.cache.pseudonyms import ENVIRONMENT
 from workflow_scripts.core.config.datasets import SyntheticDataset
 from workflow_scripts.synthetic.dataset import draw_dataset
 
@@ -31,3 +33,11 @@ def real_root() -> Path:
     if not place:
         pytest.skip("FLAREBENCH_REAL_MINI is not set to a folder of real images")
     return Path(place)
+
+
+@pytest.fixture(scope="module")
+def pseudonym_key() -> Iterator[None]:
+    """A key of pseudonyms in the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ENVIRONMENT, "a key of the tests")
+        yield

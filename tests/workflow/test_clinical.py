@@ -115,16 +115,17 @@ def test_the_configuration_runs_to_tables_with_the_toy_model_and_recorded_grades
     arguments = written(folder, "toy", raw)
     targets = [f"{results}/predictions/{split}/{name}.parquet" for split in GRADED for name in raw["systems"]]
     snakemake(folder, *targets, *arguments)
-    grades, people = [], []
+    grades, people = {}, {}
     for split in GRADED:
         for row, prediction in answered(folder, results, split):
             stated = json.loads(row.rubric)
             name = stated if isinstance(stated, str) else stated["rubric"]
             pair = {"question": row.question, "reference": row.answer, "hypothesis": prediction.text, "rubric": stated}
-            grades.append(pair | {"reply": json.dumps(REPLIES[name])})
-            people.append(pair | {"scores": [SCORES[name]]})
-    replies(recorded, grades)
-    replies(folder / "clinical/human-scores.jsonl", people)
+            key = json.dumps(pair)  # two systems may have given the same answer
+            grades[key] = pair | {"reply": json.dumps(REPLIES[name])}
+            people[key] = pair | {"scores": [SCORES[name]]}
+    replies(recorded, [*grades.values()])
+    replies(folder / "clinical/human-scores.jsonl", [*people.values()])
     snakemake(folder, *arguments)
     assert planned(folder, *arguments) == {}
     for split, metric in zip(GRADED, ("bond", "likert", "r_idea", "management"), strict=True):

@@ -67,6 +67,7 @@ from workflow_scripts.report.summary.overview import (
     without_repeated_means,
 )
 from workflow_scripts.report.summary.published import published_lines
+from workflow_scripts.report.summary.samples import sampled_answers
 from workflow_scripts.report.summary.seen import SeenRows, seen_cautions, seen_rows
 from workflow_scripts.report.summary.verdict import AgainstBaselines, Verdict, against_baselines, verdict_of
 from workflow_scripts.report.summary.weakest import weakest_subsets
@@ -80,6 +81,7 @@ ROUTING = "routing.html.jinja"
 GROUPS = "groups.html.jinja"
 PUBLISHED = "published.html.jinja"
 SALIENCY = "saliency.html.jinja"
+SAMPLES = "samples.html.jinja"
 VALIDITY = "validity.html.jinja"
 NO_GROUPS, USUAL_SCORING, NONE_PUBLISHED = Groups(), Scoring(), PublishedNumbers({})
 
@@ -248,6 +250,8 @@ def write_page(
         validity_names=list(MEASURES.values()),
         saliency_template=SALIENCY,
         saliency=saliency_sections(saliency),
+        samples_template=SAMPLES,
+        sampled=sampled_answers(data, every_row),
         groups_template=GROUPS,
         groups=by_group,
         unstated=[name for place, name in enumerate(groups.columns, 1) if place not in {s.number for s in by_group}],
