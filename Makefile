@@ -47,8 +47,10 @@ container: $(VENV)/ready  ## for a challenge: make container SYSTEM=tuned CONFIG
 # Tests of one file stay in one process: they share fixtures that are expensive to make.
 PYTEST := $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
-test: $(VENV)/ready debian  ## every test but those marked slow or extended
-	$(PYTEST) -m "not slow and not extended"
+MARKS ?= not slow and not extended
+test: $(VENV)/ready debian  ## every test but those marked slow or extended; MARKS="not extended" takes both tiers in one go
+	$(BIN)/python -m compileall -q workflow_scripts
+	$(PYTEST) -m "$(MARKS)"
 
 test-slow: $(VENV)/ready debian  ## processes killed, contracts of reruns, pages in a browser
 	$(PYTEST) -m "slow and not extended" $$(grep -rl --include='test_*.py' 'mark\.slow' tests)

@@ -17,15 +17,21 @@ from workflow_scripts.synthetic.drawing import Mark, canvas, draw_mark
 ROOT = Path(__file__).resolve().parents[1]
 LONG = (
     "workflow/test_reruns.py",
-    "workflow/test_given_files.py",
     "workflow/test_smoke.py",
-    "train/test_processes.py",
-    "infer/test_kills.py",
-    "data/test_bounds.py",
     "data/test_download.py",
+    "workflow/test_plan.py",
+    "train/test_tune.py",
+    "workflow/test_given_files.py",
+    "workflow/test_clinical_text.py",
+    "engines/test_decoding.py",
+    "infer/test_kills.py",
+    "workflow/test_server.py",
+    "browser/test_groups_page.py",
+    "workflow/test_signals.py",
+    "workflow/test_rubrics.py",
+    "infer/test_server_faults.py",
+    "browser/test_audit_page.py",
     "data/test_plans.py",
-    "core/test_extending.py",
-    "core/test_faults.py",
 )
 """Files that take longest: they begin first, so that at the end no process works alone."""
 VQA = {

@@ -57,7 +57,7 @@ WORK = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_beside_processes_that_load_every_core_work_slows_in_proportion():
     def seconds():
         command = [sys.executable, "-c", WORK.format(first="workflow_scripts, ")]

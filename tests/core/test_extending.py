@@ -17,6 +17,7 @@ from transformers import VipLlavaConfig, VipLlavaForConditionalGeneration
 
 from tests.conftest import make_row
 from tests.models.tiny.llava import PATCH, SIDE, build_processor
+from tests.workflow import step_server
 from workflow_scripts import ROOT
 from workflow_scripts.core.config.recipes import Lora, Recipe
 from workflow_scripts.core.config.workflow import load_configuration
@@ -42,7 +43,7 @@ def run(*command, path, code=0):
     """Run Python with `path` before all other packages; return what it printed."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
     done = subprocess.run(
-        [sys.executable, *map(str, command)], cwd=path[0], env=environment, capture_output=True, text=True
+        [step_server.python(), *map(str, command)], cwd=path[0], env=environment, capture_output=True, text=True
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -4,10 +4,10 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 
+from tests.workflow import step_server
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 
@@ -37,7 +37,7 @@ def mounted(tmp_path):
 
 def step(module, *arguments):
     """Run a step; the sentence that it ends with, checked to be one."""
-    command = [sys.executable, "-m", f"workflow_scripts.{module}", *map(str, arguments)]
+    command = [step_server.python(), "-m", f"workflow_scripts.{module}", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.data.roots import png
+from tests.workflow import step_server
 from workflow_scripts.core.images import open_image, portable_image
 from workflow_scripts.core.rows import Image as ImageOfRow
 from workflow_scripts.core.rows import Row
@@ -76,7 +77,7 @@ def split(toy, toy_root, tmp_path_factory) -> Path:
 
 def write(split: Path, root: Path, place: Path, *more: object) -> Path:
     """Run the step; returns the JSONL."""
-    command = [sys.executable, "-m", "workflow_scripts.data.sft", "--split", split, "--root", root]
+    command = [step_server.python(), "-m", "workflow_scripts.data.sft", "--split", split, "--root", root]
     subprocess.run([*map(str, command), "--out", str(place / "sft.jsonl"), *map(str, more)], check=True)
     return place / "sft.jsonl"
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.data.roots import converted, png, row, write_converted, write_subset
+from tests.workflow import step_server
 from workflow_scripts.core.config.datasets import HubDataset, LocalDataset, Split, SyntheticDataset
 from workflow_scripts.core.config.sources.entry import Policies
 from workflow_scripts.core.manifest import take_inventory
@@ -100,7 +101,7 @@ def test_splits_of_another_dataset_are_protected_with_its_rows(tmp_path, toy):
     ids=["inventory", "convert", "split", "sft"],
 )  # fmt: skip
 def test_a_missing_input_is_one_sentence(tmp_path, name, arguments, said):
-    command = [sys.executable, "-m", f"workflow_scripts.data.{name}", *arguments]
+    command = [step_server.python(), "-m", f"workflow_scripts.data.{name}", *arguments]
     result = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )

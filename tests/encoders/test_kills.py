@@ -16,7 +16,7 @@ from workflow_scripts import ROOT
 from workflow_scripts.core.rows import Row
 from workflow_scripts.core.tables import write_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.extended
 SPEC = {"tasks": ["entities", "entailment"], "length": 96, "stride": 16, "tuning": {"epochs": 6, "save_every": 2}}
 
 

@@ -15,7 +15,7 @@ from workflow_scripts.core.tables import read_rows, write_rows
 
 pytestmark = pytest.mark.slow
 
-ROWS = 400
+ROWS = 200
 
 
 def start(split, root, tiny, features, out) -> subprocess.Popen:

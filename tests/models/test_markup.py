@@ -13,6 +13,7 @@ from tokenizers import AddedToken
 
 from tests.conftest import make_row
 from tests.models.tiny.paligemma2 import build_processor
+from tests.workflow import step_server
 from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.rows import Prediction, QuarantinedRow, Row
 from workflow_scripts.core.tables import read_rows, write_rows
@@ -169,7 +170,7 @@ def answered(rows, tiny, root, features, folder, prompt):
 @pytest.mark.parametrize("name", ["tok_q_soi", "tok_q_soft", "tok_q_bos", "tok_q_image_for_paligemma2"])
 def test_a_dataset_with_markup_in_a_question_is_trained_on_and_answered(name, tiny, tmp_path):
     def step(module, *arguments):
-        subprocess.run([sys.executable, "-m", f"workflow_scripts.{module}", *map(str, arguments)], check=True)
+        subprocess.run([step_server.python(), "-m", f"workflow_scripts.{module}", *map(str, arguments)], check=True)
 
     subprocess.run([sys.executable, Path(BUG_INPUTS) / "make_trees.py", tmp_path / "in"], check=True)
     dataset, out = tmp_path / "in" / name, tmp_path / "out"

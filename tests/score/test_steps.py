@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.score.conftest import one_of_each, prediction, row
+from tests.workflow import step_server
 from workflow_scripts import PACKAGE, ROOT
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.judges import JudgeSection, RuleBasedJudge
@@ -40,7 +40,7 @@ RULES = "lab_rules-normal"
 
 
 def run(step: str, *arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", f"workflow_scripts.score.{step}", *map(str, arguments)]
+    command = [step_server.python(), "-m", f"workflow_scripts.score.{step}", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -20,7 +20,7 @@ from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.tables import read_rows
 from workflow_scripts.core.training_rows import TrainingStep
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.extended
 RECIPE = Recipe(lora=Lora(r=4, alpha=4, dropout=0.0), learning_rate=5e-3, epochs=None, steps=150, batch=4, save_every=3)
 
 

@@ -5,6 +5,8 @@ Snakemake's own command, whose output is then in the file `output`. The fork hol
 workflow: it imports those of the folder that it plans in, as a new process does.
 """
 
+import gc
+import importlib
 import json
 import os
 import sys
@@ -12,9 +14,15 @@ from pathlib import Path
 
 from snakemake.cli import main
 
+LIBRARIES = ("pydantic", "pyarrow.parquet", "PIL.Image", "safetensors", "jinja2", "yaml", "tqdm", "yte", "smart_open")
+"""What Snakemake and the rules import while they plan, with Snakemake's own report."""
 
-def plan(folder: str, arguments: list[str], environment: dict[str, str], output: str) -> int:
-    """Exit code of `snakemake` with these arguments in a folder; what it prints goes to a file."""
+
+def plan(folder: str, arguments: list[str], environment: dict[str, str], output: str, interpreter: str) -> int:
+    """Exit code of `snakemake` with these arguments in a folder; what it prints goes to a file.
+
+    `interpreter` is the `python` of its jobs, if it runs some.
+    """
     if child := os.fork():
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = 1
@@ -22,10 +30,12 @@ def plan(folder: str, arguments: list[str], environment: dict[str, str], output:
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
-        with Path(output).open("w") as file:
+        with Path(output).open("w") as file, Path(os.devnull).open() as nothing:
+            os.dup2(nothing.fileno(), 0)
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        sys.path[0] = folder
+        sys.executable = interpreter
+        sys.path[:1] = [folder, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
         sys.argv = ["snakemake", *arguments]
         main(arguments)
         code = 0
@@ -38,6 +48,9 @@ def plan(folder: str, arguments: list[str], environment: dict[str, str], output:
 
 
 if __name__ == "__main__":
+    for name in (*LIBRARIES, "snakemake.report.html_reporter"):
+        importlib.import_module(name)
+    gc.freeze()
     answers = os.fdopen(os.dup(1), "w")  # what a fork prints does not get there
     for line in sys.stdin:
         request = json.loads(line)

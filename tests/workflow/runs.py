@@ -8,11 +8,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from tests.workflow import step_server
 from workflow_scripts import ROOT
 
+NO_JOB = {"-n", "-np", "--summary", "--dag", "--rulegraph", "--report", "--unlock"}
+CLUSTER = {"--executor", "--workflow-profile"}
 CODE = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
 
 
@@ -36,21 +40,23 @@ def logged_out() -> dict[str, str]:
 
 @cache
 def _planner() -> subprocess.Popen:
-    """The process that plans, see `planner`: one for all tests of this process."""
+    """The process that forks, see `planner`: one for all tests of this process."""
     command = [sys.executable, str(Path(__file__).with_name("planner.py"))]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     atexit.register(process.kill)
     return process
 
 
-def _plan(folder: Path, arguments: tuple[str, ...]) -> tuple[int, str]:
-    """Exit code and output of Snakemake where it runs no job."""
+def _in_a_fork(folder: Path, arguments: tuple[str, ...], environment: Mapping[str, str]) -> tuple[int, str]:
+    """Exit code and output of Snakemake in a process that has imported it, as have the jobs their libraries."""
+    no_job = NO_JOB & set(arguments)
     with tempfile.NamedTemporaryFile("r") as output:
         request = {
             "folder": str(folder.resolve()),
             "arguments": ["--cores", "2", *arguments],
-            "environment": dict(os.environ),
+            "environment": dict(environment),
             "output": output.name,
+            "interpreter": sys.executable if no_job else step_server.python(),
         }
         process = _planner()
         process.stdin.write(json.dumps(request) + "\n")
@@ -59,9 +65,12 @@ def _plan(folder: Path, arguments: tuple[str, ...]) -> tuple[int, str]:
 
 
 def snakemake(folder: Path, *arguments: str, code: int = 0, **options) -> str:
-    """Run Snakemake in `folder` and expect an exit code; return what it printed."""
-    if not options and {"-n", "--summary"} & set(arguments):
-        returned, printed = _plan(folder, arguments)
+    """Run Snakemake in `folder` and expect an exit code; return what it printed.
+
+    On a cluster, and with options of `subprocess.run` other than an environment, it and its jobs are new processes.
+    """
+    if options.keys() <= {"env"} and not CLUSTER & set(arguments):
+        returned, printed = _in_a_fork(folder, arguments, options.get("env", os.environ))
         assert returned == code, f"snakemake {' '.join(arguments)}: {returned}\n{printed[-6000:]}"
         return printed
     done = subprocess.run(

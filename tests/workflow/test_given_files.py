@@ -19,6 +19,7 @@ pytestmark = pytest.mark.workflow
 CONFIG, RESULTS = ("--configfile", "config/given.yaml"), "results/given"
 OF_ANSWERS = {"infer_imported", "score_outcomes", "score_judge", "score_reports"}
 OF_JUDGEMENTS = {"score_judge", "score_reports"}
+TABLE = f"{RESULTS}/report/validation/table.csv"
 TABLES = {"score_metrics", "score_comparisons", "report_tables", "report_figures", "report_page"}
 
 
@@ -73,26 +74,26 @@ def test_an_older_file_of_predictions_in_the_place_of_the_first_is_read(done):
     content, times = (done / "theirs.jsonl").read_bytes(), (done / "theirs.jsonl").stat()
     replaced(done, "theirs.jsonl", lambda name: write_predictions(done, "No rash.", name))
     assert planned(done, *CONFIG).keys() == OF_ANSWERS | TABLES
-    snakemake(done, *CONFIG)
+    snakemake(done, TABLE, *CONFIG)
     answers = read_rows(done / RESULTS / "predictions/validation/theirs.parquet", Prediction)
     assert {answer.text for answer in answers} == {"No rash."}
-    assert planned(done, *CONFIG) == {}
+    assert planned(done, TABLE, *CONFIG) == {}
     (done / "theirs.jsonl").write_bytes(content)
     os.utime(done / "theirs.jsonl", ns=(times.st_atime_ns, times.st_mtime_ns))
     assert planned(done, *CONFIG).keys() == OF_ANSWERS | TABLES
 
 
 def test_recorded_replies_in_the_place_of_the_first_are_read_and_a_touch_plans_nothing(done):
-    snakemake(done, *CONFIG)
+    snakemake(done, TABLE, *CONFIG)
     replaced(done, "replies.jsonl", lambda name: write_replies(done, "benign_expected", name))
     plan = planned(done, *CONFIG)
     assert plan.keys() == OF_JUDGEMENTS | TABLES and plan["score_judge"] == 1
-    snakemake(done, *CONFIG)
+    snakemake(done, TABLE, *CONFIG)
     pairs = read_rows(done / RESULTS / "scores/validation/judgements/panel.1-of-1.parquet", JudgedPair)
     assert pairs and all("benign_expected" in pair.reply for pair in pairs)
     for name in ("theirs.jsonl", "replies.jsonl"):
         (done / name).touch()
-    assert planned(done, *CONFIG) == {}
+    assert planned(done, TABLE, *CONFIG) == {}
 
 
 def with_judge(done, name, judge):

@@ -203,7 +203,7 @@ def test_exported_answers_come_back_as_a_system_with_the_same_numbers(done):
     snakemake(done, "challenge", *SMOKE)
     exported = "results/smoke/predictions/validation/tuned.json"
     change = edited(done, "again", lambda raw: raw["systems"].update(theirs={"predictions": exported}))
-    snakemake(done, *change)
+    snakemake(done, "results/smoke/scores/validation/metrics.parquet", *change)
     ours, theirs = (
         read_rows(done / f"results/smoke/predictions/validation/{system}.parquet", Prediction)
         for system in ("tuned", "theirs")

@@ -6,14 +6,57 @@ no traceback; a full or read-only disk is a known failure too, whichever library
 """
 
 import sys
-from collections.abc import Callable
-from types import NoneType, UnionType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 
 from workflow_scripts.core.files import BadFile, disk_fault
+
+
+class _Missing(MetaPathFinder):
+    """Answers for packages as if they were not installed."""
+
+    def __init__(self, packages: Sequence[str]) -> None:
+        self.packages = packages
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name.partition(".")[0] in self.packages:
+            raise ModuleNotFoundError(f"{name} is not imported here", name=name)
+        return None
+
+
+@contextmanager
+def without(*packages: str) -> Iterator[None]:
+    """Inside, packages that are not imported yet cannot be: for imports of a library that does without them.
+
+    Some libraries import whatever is installed, which takes seconds of every job.
+    """
+    finder = _Missing(packages)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+def _spare_pandas() -> None:
+    """Keep pyarrow from importing pandas, which it does at its first array to recognise a Series.
+
+    It looks once: this process makes no data frame. Libraries that come with torch import pandas themselves.
+    """
+    if "pyarrow" in sys.modules and not {"pandas", "torch"} & sys.modules.keys():
+        import pyarrow as pa
+
+        with without("pandas"):
+            pa.array([0])
 
 
 class Refused(Exception):
@@ -24,6 +67,8 @@ def run_step(step: Callable[..., str | None]) -> None:
     """Call `step` with the flags of the command line; print what it returns, or a known failure as one sentence."""
     import tyro
 
+    if step.__module__ == "__main__":
+        _spare_pandas()
     registry = tyro.constructors.ConstructorRegistry()
     registry.primitive_rule(_json_model)
     try:

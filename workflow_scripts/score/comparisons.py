@@ -11,7 +11,6 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.scoring import Scoring
@@ -240,6 +239,8 @@ def agreements(scores: ReportScores, baselines: Collection[str] = ()) -> list[Ag
             if not len(differences):
                 continue
             left, right = differences.T
+            from scipy.stats import kendalltau  # takes a second
+
             tau = float(kendalltau(left, right).statistic)
             rows.append(
                 Agreement(

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import sacrebleu
-from rouge_score.rouge_scorer import RougeScorer
 
-from workflow_scripts.core.command import run_step
+from workflow_scripts.core.command import run_step, without
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.metrics import Note
 from workflow_scripts.core.rows import JudgedFinding, JudgedPair, Prediction, ReportScore, Row
@@ -30,6 +29,9 @@ from workflow_scripts.tasks.report.meteor import Meteor
 from workflow_scripts.tasks.report.rule_green import rule_green
 from workflow_scripts.tasks.report.scripts import script_of
 from workflow_scripts.tasks.report.temporal import temporal_f1
+
+with without("sklearn", "scipy", "pandas"):  # which nltk's classifiers and measures of association would import
+    from rouge_score.rouge_scorer import RougeScorer
 
 
 class Score(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri  # scipy.stats takes a second to import
 
 BLOCK = 4_000_000
 """Draws held in memory at a time."""
@@ -107,9 +107,9 @@ def interval(point: float, values: np.ndarray, confidence: float) -> tuple[float
     if len(defined) < 0.95 * len(values) or not len(defined) or not np.isfinite(defined).all():
         return None, None
     below = (np.sum(defined < point) + 0.5 * np.sum(defined == point)) / len(defined)
-    bias = norm.ppf(np.clip(below, 1 / len(defined), 1 - 1 / len(defined)))
-    tail = norm.ppf((1 + confidence) / 2)
-    low, high = np.quantile(defined, norm.cdf([2 * bias - tail, 2 * bias + tail]))
+    bias = ndtri(np.clip(below, 1 / len(defined), 1 - 1 / len(defined)))
+    tail = ndtri((1 + confidence) / 2)
+    low, high = np.quantile(defined, ndtr([2 * bias - tail, 2 * bias + tail]))
     return float(low), float(high)
 
 

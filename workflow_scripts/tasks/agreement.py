@@ -78,7 +78,7 @@ def set_facts(
 def row_f1(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """F1 of each row as the strict reader reads it, [rows]: 1 where nothing is to be named, 0 where it reads none."""
     size = columns["reference strict"] + columns["predicted strict"]
-    return ratio(2 * columns["hits strict"], size, empty=1.0) * (1 - columns["unread"])
+    return np.asarray(ratio(2 * columns["hits strict"], size, empty=1.0) * (1 - columns["unread"]))
 
 
 def f1_of(counts: Sequence[str], place: int | None = None) -> Callable[[Sums], np.ndarray]:

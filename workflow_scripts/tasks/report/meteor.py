@@ -4,11 +4,13 @@ import re
 import zipfile
 from pathlib import Path
 
-import nltk
-from nltk.corpus.reader import WordNetCorpusReader
-from nltk.translate.meteor_score import single_meteor_score
-
+from workflow_scripts.core.command import without
 from workflow_scripts.core.files import BadFile
+
+with without("sklearn", "scipy", "pandas"):  # which nltk's classifiers and measures of association would import
+    import nltk
+    from nltk.corpus.reader import WordNetCorpusReader
+    from nltk.translate.meteor_score import single_meteor_score
 
 _WORD = re.compile(r"[a-z0-9]+")
 """A word, as ROUGE's tokenizer takes it."""
