@@ -4,7 +4,9 @@ the rules ask of (datasets, checkpoints, systems, routers, judges) all that rule
 import gc
 from inspect import signature
 
+from snakemake.common import overwrite_function_params
 from snakemake.exceptions import WorkflowError
+from snakemake.resources import Resource
 
 from workflow_scripts.cache.fingerprints import identity as code
 from workflow_scripts.cache.given_files import identity_of_file
@@ -83,9 +85,21 @@ def option(flag, values):
 
 
 def with_signature(function):
-    """Store a function's signature: Snakemake asks for it several times a job, and builds it anew each time."""
-    function.__signature__ = signature(function)
+    """Store a function's parameters: Snakemake asks for them several times a job, and lists them anew each time."""
+    overwrite_function_params(function, signature(function).parameters)
     return function
+
+
+# It is called for each resource of each job that is a function.
+with_signature(Resource.evaluate)
+
+
+def of_systems(value_of, systems):
+    """For resources: `value_of` the systems of a job; a constant, cheap to plan with, where it is one for all."""
+    values = {value_of([system]) for system in systems}
+    if len(values) == 1:
+        return values.pop()
+    return with_signature(lambda w: value_of(w.get("group", w.get("system")).split("+")))
 
 
 def on_split(names, split):

@@ -7,7 +7,8 @@ scattergather:
 
 # Of these, what a larger batch changes is known to be rounding.
 GREEDY = [name for name in LOADED if CONFIG.systems[name].samples is None]
-MAX_NEW_TOKENS = [str(word) for pair in CONFIG.inference.max_new_tokens.items() for word in pair]
+# A tuple: in a list, Snakemake would look for wildcards word by word.
+MAX_NEW_TOKENS = tuple(str(word) for pair in CONFIG.inference.max_new_tokens.items() for word in pair)
 
 
 rule infer_shots:
@@ -59,15 +60,15 @@ rule infer_answer:
         mem_mb=growing(per_model(lambda gpus: 48000 if gpus else 2500)),
         runtime=growing(per_model(lambda gpus: 240 if gpus else 20)),
         batch=per_model(lambda gpus: 1024 if gpus else 64),
-        images=lambda w: images_in_words(w.group.split("+")),
-        prompts=lambda w: prompts_in_words(w.group.split("+")),
+        images=of_systems(images_in_words, LOADED),
+        prompts=of_systems(prompts_in_words, LOADED),
         tmpdir=TMPDIR,
         store=f"{STORE}/answers",
     params:
         code=code_by_family("workflow_scripts.infer.answer"),
         root=root_of_split(),
         features=features_option,
-        members=with_signature(lambda w: [canonical_json(member(system, w.split)) for system in w.group.split("+")]),
+        members=with_signature(lambda w: [member_spec(system, w.split) for system in w.group.split("+")]),
         max_new_tokens=MAX_NEW_TOKENS,
     message:
         "Answering {wildcards.split} with {wildcards.group}, shard {wildcards.scatteritem}, {resources.images}{resources.prompts} [{threads} CPU, {resources.gpu} GPU, {resources.mem_mb} MB, {resources.runtime} min]"

@@ -1,5 +1,7 @@
 """What the rules ask of systems: models, features, adapters, prompts, servers."""
 
+from functools import cache
+
 from workflow_scripts.core.config.models import READS_NO_IMAGES
 from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.config.systems.model import ModelSystem
@@ -28,7 +30,7 @@ def base_of(system):
         and other.recipe is None
         and other.adapter is None
     ]
-    same = ("shots", "samples", "engine", "prompt", "constrained")
+    same = ("shots", "samples", "engine", "prompt", "constrained", "fp8")
     return max(
         bases,
         key=lambda name: [getattr(CONFIG.systems[name], key) == getattr(entry, key) for key in same].count(True),
@@ -58,7 +60,7 @@ def features_of(systems, split):
 @with_signature
 def features_option(wildcards, input):
     """The index of the vision features, where the job reads one."""
-    return option("--features", input.features)
+    return option("--features", input.get("features", []))
 
 
 def shots_of(systems, split):
@@ -133,7 +135,14 @@ def member(system, split=None):
         | ({"boxes": form.model_dump(mode="json")} if form.convention else {})
         | ({"shots": shown_shots(system, split)} if entry.shots and split else {})
         | ({"samples": entry.samples.model_dump(mode="json")} if entry.samples else {})
+        | ({"fp8": True} if entry.fp8 else {})
     )
+
+
+@cache
+def member_spec(system, split):
+    """`member` as JSON: the same for all shards of a split."""
+    return canonical_json(member(system, split))
 
 
 def boxes_option(model):
@@ -154,7 +163,7 @@ def record_of_boxes(system):
 def answering(wildcards):
     """The model, the features and the adapters that a shared-load group answers with."""
     systems = wildcards.group.split("+")
-    return {
+    files = {
         "record": f"{R}/models/{CONFIG.systems[systems[0]].model}.json",
         "features": features_of(systems, wildcards.split),
         "shots": shots_of(systems, wildcards.split),
@@ -168,6 +177,7 @@ def answering(wildcards):
             if setting in CONFIG.systems
         ],
     }
+    return {name: value for name, value in files.items() if value}
 
 
 def shards_of_system(wildcards):

@@ -141,7 +141,7 @@ def texts_first(tiny):
     """The tiny model with a chat template that puts the texts of a turn before its images."""
     loaded = load(tiny)
     template = loaded.processor.chat_template
-    ordered = template.replace("else turn.content)", "else turn.content | sort(attribute='type', reverse=true))")
+    ordered = template.replace("in turn.content -", "in turn.content | sort(attribute='type', reverse=true) -")
     assert ordered != template
     loaded.processor.chat_template = ordered
     return loaded

@@ -54,6 +54,12 @@ def test_line_ends_are_tokens_as_in_gemma(tmp_path):
         assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
 
 
+def test_the_chat_template_says_to_servers_that_a_message_comes_in_parts():
+    """vLLM looks for a loop over a message's own content, and makes one text of the parts where there is none."""
+    template = (SHIPPED / "chat_template.jinja").read_text()
+    assert "for part in turn.content" in template or "for part in turn['content']" in template
+
+
 @pytest.mark.parametrize("system", [None, "Be brief."])
 @pytest.mark.parametrize("answer", [None, "A"])
 @pytest.mark.parametrize("images", [1, 3])

@@ -30,35 +30,51 @@ def sources(module: str, family: str | None = None) -> list[str]:
     Raises:
         ModuleNotFoundError: there is no such module.
     """
-    files: dict[str, Path] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name not in files:
-            files[name] = _file_of(name)
-            waiting += _imports_of(files[name])
-            waiting += _parts_of(files[name])
-            waiting += _families_of(files[name]) if family is None else _families_of(files[name]) & {FAMILIES + family}
-    paths = set(files.values()).union(*map(_tables_of, files.values()))
-    return sorted(str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path) for path in paths)
+    return sorted(path for name in _modules(module, family) for path in _files_of(name))
 
 
 def identity(module: str, family: str | None = None) -> str:
     """The name of `module` and a hash over the content of its sources, see `sources`."""
-    content = "\n".join(f"{Path(file).name} {_hash_of(ROOT / file)}" for file in sources(module, family))
+    files = {path: line for name in _modules(module, family) for path, line in _files_of(name).items()}
+    content = "\n".join(files[path] for path in sorted(files))
     return f"{module} {sha256_of(content.encode())[:16]}"
 
 
-@cache
-def _hash_of(file: Path) -> str:
-    return sha256_of_file(file)
+def _modules(module: str, family: str | None) -> set[str]:
+    """`module` and every module that it imports or loads, directly or not."""
+    names: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in names:
+            names.add(name)
+            file = _file_of(name)
+            waiting += _imports_of(file)
+            waiting += _parts_of(file)
+            waiting += _families_of(file) if family is None else _families_of(file) & {FAMILIES + family}
+    return names
 
 
 @cache
-def _tables_of(file: Path) -> frozenset[Path]:
-    """Data files beside `file` that it names."""
-    text = file.read_text(encoding="utf-8")
-    return frozenset(data for data in file.parent.glob("*.*") if data.suffix != ".py" and f'"{data.name}"' in text)
+def _files_of(module: str) -> dict[str, str]:
+    """A module's file and the data files beside it that it names: by path as it is shown, name and hash in a line."""
+    file = _file_of(module)
+    text = _text_of(file)
+    named = [data for data in _data_beside(file.parent) if f'"{data.name}"' in text]
+    return {
+        str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path): f"{path.name} {sha256_of_file(path)}"
+        for path in [file, *named]
+    }
+
+
+@cache
+def _data_beside(folder: Path) -> tuple[Path, ...]:
+    return tuple(data for data in folder.glob("*.*") if data.suffix != ".py")
+
+
+@cache
+def _text_of(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 @cache
@@ -82,7 +98,7 @@ _PART = re.compile(r'\bload_part\([^()]*"(\w+)"\)')
 @cache
 def _imports_of(file: Path) -> tuple[str, ...]:
     names: set[str] = set()
-    for statement in _IMPORT.findall(file.read_text(encoding="utf-8")):
+    for statement in _IMPORT.findall(_text_of(file)):
         node = ast.parse(statement).body[0]
         if isinstance(node, ast.ImportFrom):
             names.add(node.module or "")
@@ -95,7 +111,7 @@ def _imports_of(file: Path) -> tuple[str, ...]:
 @cache
 def _parts_of(file: Path) -> tuple[str, ...]:
     """Modules of the parts that `file` loads; a task of another package may lack some."""
-    parts = set(_PART.findall(file.read_text(encoding="utf-8")))
+    parts = set(_PART.findall(_text_of(file)))
     names = (f"{task.package}.{part}" for task in tasks().values() for part in sorted(parts))
     return tuple(name for name in names if name.startswith(f"{PACKAGE}.") or find_spec(name) is not None)
 
@@ -103,7 +119,7 @@ def _parts_of(file: Path) -> tuple[str, ...]:
 @cache
 def _families_of(file: Path) -> frozenset[str]:
     """Modules of the families that `file` may load: all of them, where it loads one by name."""
-    if not _FAMILY.search(file.read_text(encoding="utf-8")):
+    if not _FAMILY.search(_text_of(file)):
         return frozenset()
     folder = _file_of(FAMILIES.removesuffix(".")).parent
     return frozenset(FAMILIES + module.stem for module in folder.glob("*.py") if not module.stem.startswith("_"))

@@ -73,7 +73,7 @@ def _values_of(array: pa.Array, annotation: Any) -> list[Any]:
 
 
 @contextmanager
-def _without_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """Pause the search for reference cycles: rows have none, and it takes half of the time that making them takes."""
     enabled = gc.isenabled()
     gc.disable()
@@ -102,7 +102,7 @@ def rows_of(table: pa.Table, kind: type[Kind]) -> list[Kind]:
     """The rows of a table, or of those of its columns that are there: the others must have defaults."""
     hints = typing.get_type_hints(kind)
     names = [name for name in hints if name in table.column_names]
-    with _without_collection():
+    with without_collection():
         columns = [_values_of(table[name].combine_chunks(), hints[name]) for name in names]
         if names == list(hints)[: len(names)]:
             return [kind(*values) for values in zip(*columns, strict=True)]

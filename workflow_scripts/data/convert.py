@@ -18,7 +18,15 @@ from workflow_scripts.core.config.sources.entry import Policies, SubsetConventio
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.manifest import SPLIT_FOLDERS, is_image_name, read_manifest
 from workflow_scripts.core.rows import Convention, ImageFacts, QuarantinedRow, Row
-from workflow_scripts.core.tables import read_table, rows_of, schema_of, table_of, write_rows, write_table
+from workflow_scripts.core.tables import (
+    read_table,
+    rows_of,
+    schema_of,
+    table_of,
+    without_collection,
+    write_rows,
+    write_table,
+)
 from workflow_scripts.data.conversion.conventions import by_task, learn_conventions
 from workflow_scripts.data.conversion.images import Index, index_images, probe_all
 from workflow_scripts.data.conversion.probes import Probe
@@ -200,7 +208,8 @@ def _convert_folder(
 ) -> None:
     """Type the rows of one subset's folder and cache them."""
     part = Part({file: read_rows(root, file) for file in files})
-    build_part(part, index, probes, by_task(conventions), policies)
+    with without_collection():
+        build_part(part, index, probes, by_task(conventions), policies)
     quarantine = part.quarantine + _misplaced(root, paths, index.zipped_questions)
     facts = [probe.facts for probe in probes.values() if probe.facts is not None]
     with EntryStore(workdir).put(key, {"files": [file.path for file in files]}) as folder:

@@ -76,6 +76,11 @@ class Recipe(Section):
     momentum: float = Field(0.0, ge=0, lt=1, description="Momentum of sgd.")
     weight_decay: float = Field(0.0, ge=0, description="Weight decay: decoupled, of sgd coupled.")
     max_grad_norm: float = Field(0.3, gt=0, description="Gradient clipping.")
+    fp8: bool = Field(
+        False,
+        description="Matrix products of the frozen language model in 8-bit floating point: needs an H100 or newer and "
+        "a Gemma 3; the adapters stay in bfloat16.",
+    )
     gradient_checkpointing: bool = Field(False, description="Trade speed for memory.")
     save_every: int = Field(50, ge=1, description="Steps between checkpoints.")
     evaluation: Evaluation | None = Field(
@@ -100,6 +105,14 @@ class Recipe(Section):
         """Whether the vision tower changes, so that its stored output cannot be used."""
         return self.touched == "all-linear"
 
+    def fault_of_float8(self, name: str, family: str, gpus: int) -> str | None:
+        """Why the recipe `name` does not train a model of `family` on `gpus` in 8-bit floating point; None: it may."""
+        if self.fp8 and family != "gemma3":
+            return f"recipes.{name}.fp8: layers of family {family} are not trained in 8 bits; leave fp8 out"
+        if self.fp8 and gpus == 0:
+            return f"recipes.{name}.fp8: the job takes no GPU, and 8 bits need an H100 or newer; leave fp8 out"
+        return None
+
     @model_validator(mode="before")
     @classmethod
     def _no_adapters_beside_weights(cls, given: Any) -> Any:
@@ -113,6 +126,11 @@ class Recipe(Section):
             raise ValueError("set either epochs or steps, and the other to null")
         if (self.lora is None) == (self.weights is None):
             raise ValueError("set either lora or weights, and leave out the other or set it to null")
+        if self.fp8 and (self.lora is None or self.lora.targets == "attention" or self.lora.dropout):
+            raise ValueError(
+                "fp8 is for adapters on all projections of each layer, without dropout: set lora.targets to language "
+                "or all-linear and lora.dropout to 0, or fp8 to false"
+            )
         if self.weights is not None and self.quantisation != "none":
             raise ValueError("weights in 4 bits cannot be trained in full; set quantisation: none, or use lora")
         if self.momentum and self.optimiser != "sgd":

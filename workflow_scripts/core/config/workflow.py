@@ -113,6 +113,12 @@ class Configuration(Section):
         for name, maps in self.saliency.items():
             if fault := maps.fault(name, self.systems, self.models, self.evaluate):
                 raise ValueError(fault)
+            explained = self.systems[maps.system]
+            if isinstance(explained, ModelSystem) and explained.fp8:
+                raise ValueError(
+                    f"saliency.{name}.system: {maps.system!r} answers in 8 bits, which have no gradients; name a "
+                    "system without fp8"
+                )
         for group in self.inference.together:
             self._check_shared_load(group)
         for name in self.publish:
@@ -161,9 +167,8 @@ class Configuration(Section):
         if system.engine is not None:
             _known(f"systems.{name}.engine", system.engine, "engines", self.engines)
         model = self.models[system.model]
-        faults = (
-            fault(name, model) for fault in (system.fault_of_serving, system.fault_of_grammar, system.fault_of_shots)
-        )
+        checks = (system.fault_of_serving, system.fault_of_grammar, system.fault_of_shots, system.fault_of_float8)
+        faults = (check(name, model) for check in checks)
         if fault := next(filter(None, faults), None):
             raise ValueError(fault)
         if system.shots is not None:
@@ -172,6 +177,8 @@ class Configuration(Section):
             return
         _known(f"systems.{name}.recipe", system.recipe, "recipes", self.recipes)
         recipe, gpus = self.recipes[system.recipe], self.models[system.model].gpus
+        if fault := recipe.fault_of_float8(system.recipe, model.family, gpus):
+            raise ValueError(fault)
         if gpus and recipe.batch % gpus:
             raise ValueError(
                 f"recipes.{system.recipe}.batch: {recipe.batch} rows cannot be shared by the {gpus} GPUs of "
@@ -216,6 +223,8 @@ class Configuration(Section):
         recipes = [system.recipe for system in systems if system.recipe is not None]
         if len({system.model for system in systems}) > 1:
             raise ValueError(f"{place}: {', '.join(group)}: expected systems of one model")
+        if len({system.fp8 for system in systems}) > 1:
+            raise ValueError(f"{place}: {', '.join(group)}: expected systems with one value of fp8; part them")
         if any(self.recipes[recipe].weights is not None for recipe in recipes) and len(group) > 1:
             raise ValueError(f"{place}: {', '.join(group)}: weights trained in full replace the base's; part them")
         if any(self.recipes[recipe].tunes_tower for recipe in recipes) and len(group) > 1:

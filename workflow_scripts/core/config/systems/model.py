@@ -74,6 +74,9 @@ def _count_alone(given: Any) -> Any:
     return {"count": given} if isinstance(given, int) and not isinstance(given, bool) else given
 
 
+IN_FLOAT8 = ("gemma3", "text")
+"""Families with models whose language layers are computed in 8-bit floating point: Gemma 3's."""
+
 _ON_THE_HUB = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)@(?P<revision>[0-9a-f]{40}|main)")
 
 
@@ -98,6 +101,11 @@ class ModelSystem(Section):
         None, description="Several answers to each row, of which the commonest counts; null: one, the likeliest."
     )
     constrained: bool = Field(False, description="Let a grammar of the expected format bound every answer.")
+    fp8: bool = Field(
+        False,
+        description="Matrix products of the language model in 8-bit floating point: needs an H100 or newer; see "
+        "docs/performance.md.",
+    )
     engine: Name | None = Field(None, description="Name from `engines`; null loads the model in the job itself.")
     served_as: str | None = Field(None, description="What the engine's server calls this model or adapter.")
 
@@ -130,6 +138,8 @@ class ModelSystem(Section):
             raise ValueError("engine and served_as go together: set both for a model behind a server, or neither")
         if self.constrained and self.engine is not None:
             raise ValueError("constrained needs the model in the job itself: leave out engine, or constrained")
+        if self.fp8 and self.engine is not None:
+            raise ValueError("fp8 needs the model in the job itself: leave out engine, or fp8")
         return self
 
     @model_validator(mode="after")
@@ -178,6 +188,25 @@ class ModelSystem(Section):
             return (
                 f"models.{self.model}.revision: `{MOVING}` moves, and answers behind a server are those of a commit; "
                 "write the full commit of what it holds"
+            )
+        return None
+
+    def fault_of_float8(self, name: str, model: Model) -> str | None:
+        """Why `model` does not compute the system `name` in 8-bit floating point; None where it may.
+
+        Of a text model, its architecture decides, which the answering job reads.
+        """
+        if not self.fp8:
+            return None
+        if model.family not in IN_FLOAT8:
+            return (
+                f"systems.{name}.fp8: layers of family {model.family} are not computed in 8 bits; leave fp8 out, or "
+                f"name a model of {' or '.join(IN_FLOAT8)}"
+            )
+        if model.gpus == 0:
+            return (
+                f"systems.{name}.fp8: jobs of models.{self.model} take no GPU, and 8 bits need an H100 or newer; set "
+                f"models.{self.model}.gpus: 1, or leave fp8 out"
             )
         return None
 

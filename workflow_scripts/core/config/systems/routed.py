@@ -131,4 +131,6 @@ class RoutedSystem(Section):
         models = sorted({entry.model for entry in experts.values() if isinstance(entry, ModelSystem)})
         if len(models) > 1:
             return f"{name!r} routes to systems of {', '.join(models)}, and a container holds one model"
+        if len({entry.fp8 for entry in experts.values() if isinstance(entry, ModelSystem)}) > 1:
+            return f"{name!r} routes to systems with fp8 and without, and a container holds weights of one kind"
         return None
