@@ -2,10 +2,10 @@
 
 A row has 256 image, 120 prompt and 24 answer tokens. The fast path reads stored features inside the timed loop; stock
 TRL is PEFT's forward and the model's own kernels, in the same recipe and loop. Optimiser steps are included.
-Prints rows/s, peak GiB, TFLOP/s and the share of the limit (`LIMIT`). Unsloth on the same checkpoint:
-`benchmarks.unsloth_gpu`.
+Prints rows/s, peak GiB (of tensors, and with what the allocator holds), TFLOP/s and the share of the limit (`LIMIT`).
+Unsloth on the same checkpoint: `benchmarks.unsloth_gpu`.
 
-    python -m benchmarks.train_gpu --work FOLDER --out FOLDER [--variants NAME …] [--curves]
+    python -m benchmarks.train_gpu --work FOLDER --out FOLDER [--variants NAME …] [--curves fast fp8 plain]
 """
 
 import argparse
@@ -38,14 +38,20 @@ IMAGE, PROMPT, ANSWER = 256, 120, 24
 
 
 class Clock(transformers.TrainerCallback):
-    """Time of each optimiser step, the device waited for."""
+    """When the device ends each optimiser step; the processor may be ahead of it."""
 
     def __init__(self) -> None:
-        self.ends = []
+        self._events: list[torch.cuda.Event] = []
 
     def on_step_end(self, *_, **__):
+        self._events.append(torch.cuda.Event(enable_timing=True))
+        self._events[-1].record()
+
+    @property
+    def ends(self) -> list[float]:
+        """Seconds since the end of the first step."""
         torch.cuda.synchronize()
-        self.ends.append(time.perf_counter())
+        return [self._events[0].elapsed_time(event) / 1000 for event in self._events]
 
 
 def random_ids(loaded: Loaded, text: int, generator: torch.Generator) -> list[int]:
@@ -117,15 +123,18 @@ REFERENCE = FAST.model_copy(
 )
 
 
-def of_batch(batch: int) -> Recipe:
+def of_batch(batch: int, *, fp8: bool = False) -> Recipe:
     """The fast recipe with other rows at once."""
-    return FAST.model_copy(update={"batch": batch, "micro_batch": batch})
+    return FAST.model_copy(update={"batch": batch, "micro_batch": batch, "fp8": fp8})
 
 
 VARIANTS = {
     "stored features, batch 32": FAST,
     "stored features, batch 40": of_batch(40),
     "stored features, batch 48": of_batch(48),
+    "stored features, fp8, batch 32": of_batch(32, fp8=True),
+    "stored features, fp8, batch 40": of_batch(40, fp8=True),
+    "stored features, fp8, batch 48": of_batch(48, fp8=True),
     "stock TRL: images in the loop, frozen tower, batch 16": of_batch(16),
     "stock TRL on stored features, batch 32": FAST,
     "naive: batch 1 × 16, all-linear with the tower, gradient checkpointing, images in the loop": REFERENCE,
@@ -136,7 +145,7 @@ STOCK = "stock TRL"
 def measure(name: str, recipe: Recipe, record: Path, root: Path, images: list[Image], index: Path, out: Path) -> dict:
     """Train a few steps; rows/s over the last ones, and peak memory."""
     if name.startswith(STOCK):
-        tune.speed_up_training = lambda model: "none"
+        tune.speed_up_training = lambda model, **_: "none"
     torch.cuda.reset_peak_memory_stats()
     loaded = load(record, quantisation=recipe.quantisation)
     rows = examples(loaded, images, recipe.batch * recipe.steps)
@@ -153,6 +162,7 @@ def measure(name: str, recipe: Recipe, record: Path, root: Path, images: list[Im
         "variant": name,
         "rows_per_s": round(rate, 2),
         "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 1),
+        "reserved_gib": round(torch.cuda.max_memory_reserved() / 2**30, 1),
         "tflops": round(rate * TFLOP_A_ROW),
         "share_of_limit": round(rate / LIMIT, 3),
         "loss": trainer.state.log_history[-2].get("loss"),
@@ -163,23 +173,24 @@ def measure(name: str, recipe: Recipe, record: Path, root: Path, images: list[Im
     return result
 
 
-def curves(record: Path, root: Path, images: list[Image], index: Path, out: Path) -> dict:
-    """Largest relative gap between the smoothed loss (window 10) of the fast and the plain path over 100 steps.
+def curves(paths: list[str], record: Path, root: Path, images: list[Image], index: Path, out: Path) -> dict:
+    """Largest relative gaps between the smoothed losses (window 10) of the first path and of others, over 200 steps.
 
-    The plain path is TRL's own: PEFT's forward, the model's own kernels, pixels through the frozen tower. Answers
-    repeat a few tokens, so that there is something to learn.
+    fast: the product's own, in bfloat16; fp8: with the recipe's fp8; plain: TRL's own, that is PEFT's forward, the
+    model's own kernels, and pixels through the frozen tower. Answers repeat a few tokens, so that there is something to
+    learn.
     """
-    recipe = FAST.model_copy(update={"steps": 100, "batch": 16, "micro_batch": 16})
     smoothed = {}
-    for name in ("fast", "plain"):
+    for name in paths:
+        recipe = FAST.model_copy(update={"steps": 200, "batch": 16, "micro_batch": 16, "fp8": name == "fp8"})
         transformers.set_seed(0)
         loaded = load(record, quantisation=recipe.quantisation)
         rows = examples(loaded, images, recipe.batch * recipe.steps)
         for row in rows:
             ids = [2000 + (token % 40) for token in row["input_ids"][-ANSWER:]]
             row["input_ids"][-ANSWER:] = row["labels"][-ANSWER:] = ids
-        tune.speed_up_training = kernels.speed_up_training if name == "fast" else lambda model: "none"
-        source = FeatureStore(index) if name == "fast" else None
+        tune.speed_up_training = (lambda model, **_: "none") if name == "plain" else kernels.speed_up_training
+        source = None if name == "plain" else FeatureStore(index)
         trainer = tune.build_trainer(recipe, loaded, rows, [], root, source, out / name, 14)
         trainer.train()
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -188,9 +199,14 @@ def curves(record: Path, root: Path, images: list[Image], index: Path, out: Path
         gc.collect()
         torch.cuda.empty_cache()
     tune.speed_up_training = kernels.speed_up_training
-    gap = np.abs(smoothed["fast"] / smoothed["plain"] - 1).max()
-    ends = {name: [round(float(curve[0]), 3), round(float(curve[-1]), 3)] for name, curve in smoothed.items()}
-    return {"curves": ends, "largest_gap": round(float(gap), 5)}
+    first = smoothed[paths[0]]
+    gaps = {name: np.abs(curve / first - 1) for name, curve in smoothed.items() if name != paths[0]}
+    shown = [0, 49, 99, 149, len(first) - 1]
+    return {
+        "curves": {name: [round(float(curve[at]), 3) for at in shown] for name, curve in smoothed.items()},
+        "largest_gap": {name: round(float(gap.max()), 5) for name, gap in gaps.items()},
+        "gap_at_the_end": {name: round(float(gap[-1]), 5) for name, gap in gaps.items()},
+    }
 
 
 def main() -> None:
@@ -198,7 +214,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the model and images")
     parser.add_argument("--out", type=Path, required=True, help="folder for results")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument("--curves", action="store_true", help="compare the loss of the fast and the plain path")
+    parser.add_argument(
+        "--curves", nargs="*", default=[], choices=["fast", "fp8", "plain"], help="compare losses with the first one's"
+    )
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--workers", type=int, default=15)
     given = parser.parse_args()
@@ -211,7 +229,7 @@ def main() -> None:
     images = [Image(name, sha256_of_file(root / name), SIDE, SIDE) for name in names]
     print(f"model and images written in {time.perf_counter() - start:.0f} s", flush=True)
     index = given.work / "features" / "index.parquet"
-    rate = extract_features(record, root, images, index, given.workers)
+    rate = {} if index.exists() else extract_features(record, root, images, index, given.workers)
     print("features from PNG, images/s:", {name: round(value, 1) for name, value in rate.items()}, flush=True)
     results = []
     for name in given.variants:
@@ -222,7 +240,7 @@ def main() -> None:
             results.append({"variant": name, "failed": str(error)[:80]})
         print(json.dumps(results[-1]), f"at {time.perf_counter() - start:.0f} s", flush=True)
     if given.curves:
-        results.append(curves(record, root, images, index, given.work))
+        results.append(curves(given.curves, record, root, images, index, given.work))
         print(json.dumps(results[-1]), f"at {time.perf_counter() - start:.0f} s", flush=True)
     (given.out / "train_gpu.json").write_text(json.dumps({"images_per_s": rate, "results": results}, indent=2))
 

@@ -11,7 +11,7 @@ from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.models.loading import load
 from workflow_scripts.models.prompts import chat
-from workflow_scripts.train.preflight import check_adapter, check_batch, check_rows
+from workflow_scripts.train.preflight import check_adapter, check_batch, check_float8, check_rows
 from workflow_scripts.train.rows import Collator, training_row
 
 
@@ -93,3 +93,13 @@ def test_an_adapter_outside_the_recipes_targets_is_refused(tiny):
     with pytest.raises(Refused, match=r"unexpected: \['base_model\.model\.model\.vision_tower"):
         check_adapter(model, "language", tower)
     check_adapter(model, "all-linear", tower)
+
+
+def test_8_bit_products_on_a_device_without_them_are_refused_before_any_work():
+    with pytest.raises(Refused, match="fp8 needs an H100 or newer, and this job has the CPU: set fp8 to false"):
+        check_float8(torch.device("cpu"), "gemma3_text")
+
+
+def test_a_batch_that_shows_other_images_than_it_has_is_refused(loaded, row, root):
+    with pytest.raises(Refused, match=r"rows of a batch show .* image tokens, and their images have"):
+        Collator(loaded, root, None)([row | {"image_sizes": row["image_sizes"][:1]}])

@@ -6,8 +6,9 @@ TYPICAL = 400
 """Tokens of a usual row: one image, a question, a short answer."""
 
 PRESETS = ((16, 4), (24, 8), (40, 16), (80, 32), (140, 64))
-"""GiB of the card → rows of `TYPICAL` tokens. Measured with NF4, stored features and no checkpointing: 51 GiB at 32
-rows, 99 GiB at 64 (docs/performance.md); the smaller cards follow from 1.5 GiB a row and 3 GiB of weights."""
+"""GiB of the card → rows of `TYPICAL` tokens. Measured with NF4, stored features and no checkpointing: 41 GiB at 32
+rows, 50 at 40 (docs/performance.md), with fp8 six more. Layers that are not fused take 51 at 32, 1.5 a row and 3 of
+weights: the smaller cards follow from these."""
 
 
 def card_gib() -> float | None:

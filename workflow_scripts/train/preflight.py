@@ -94,6 +94,24 @@ def check_batch(batch: dict[str, Any], loaded: Loaded) -> None:
         raise Refused(f"the batch's images have {entries} entries, and it brings {given}")
 
 
+def check_float8(device: torch.device, text_model_type: str) -> None:
+    """A recipe's fp8 can be followed on this device with this language model.
+
+    Args:
+        text_model_type: transformers' name of the language model's architecture.
+
+    Raises:
+        Refused: the device has no such products, or the model's layers have none.
+    """
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (9, 0):
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+        raise Refused(f"the recipe's fp8 needs an H100 or newer, and this job has {name}: set fp8 to false")
+    if text_model_type != "gemma3_text":
+        raise Refused(
+            f"the recipe's fp8 is for Gemma 3, and the model's language part is {text_model_type}: set it to false"
+        )
+
+
 def check_adapter(model: PeftModel, targets: str, tower: torch.nn.Module | None) -> None:
     """The adapter touches what the recipe names: the language model alone, unless it says all-linear.
 

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from workflow_scripts.core.command import Refused
 from workflow_scripts.core.config.systems.model import Prompt
 from workflow_scripts.core.rows import Row
 from workflow_scripts.models.families.family import Size, arguments
@@ -153,19 +154,26 @@ class Collator:
             "attention_mask": mask,
             LEARNED: learned_places(labels),
             **family.text_inputs(processor, ids, mask, sizes, prompt_lengths),
-            **(self._images(rows) if family.reads_images else {}),
+            **(self._images(rows, ids) if family.reads_images else {}),
         }
 
-    def _images(self, rows: Sequence[TrainingRow]) -> dict[str, Any]:
+    def _images(self, rows: Sequence[TrainingRow], ids: torch.Tensor) -> dict[str, Any]:
         family, processor = self.loaded.family, self.loaded.processor
         sizes = [(width, height) for row in rows for width, height in row["image_sizes"]]
+        shown, expected = (
+            ids == family.image_token_id(processor),
+            [family.image_tokens(processor, size) for size in sizes],
+        )
+        if int(shown.sum()) != sum(expected):
+            raise Refused(
+                f"rows of a batch show {int(shown.sum())} image tokens, and their images have {sum(expected)}"
+            )
         about = {"image_counts": [len(row["image_sizes"]) for row in rows], "image_sizes": sizes}
         if not sizes:
             return {}
         if self.features is not None:
             features = self.features.read([sha for row in rows for sha in row["image_hashes"]])
-            entries = [family.image_tokens(processor, size) for size in sizes]
-            return {"features": features, "image_entries": entries, **about}
+            return {"features": features, "image_entries": expected, **about}
         shown = [pair for row in rows for pair in zip(row["image_paths"], row["image_hashes"], strict=True)]
         pixels = [family.pixels(processor, open_converted(self.root, path, sha256)) for path, sha256 in shown]
         return {"pixels": torch.cat(pixels), "image_entries": [len(image) for image in pixels], **about}

@@ -29,7 +29,7 @@ from workflow_scripts.models.families.registry import load_family
 from workflow_scripts.models.kernels import speed_up_training
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.models.record import read_record
-from workflow_scripts.models.runtime import identity_of_runtime
+from workflow_scripts.models.runtime import best_device, identity_of_runtime, text_model_type
 from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 from workflow_scripts.models.vision_features import FeatureStore
 from workflow_scripts.tasks.boxes.model_answers import native_row
@@ -38,7 +38,7 @@ from workflow_scripts.train.callbacks import SAMPLES, AnswerSamples, SaveOnSigna
 from workflow_scripts.train.card import name_base, write_card
 from workflow_scripts.train.loop.trainer import FeatureTrainer
 from workflow_scripts.train.memory import TYPICAL, card_gib, micro_batch
-from workflow_scripts.train.preflight import check_batch, check_rows
+from workflow_scripts.train.preflight import check_batch, check_float8, check_rows
 from workflow_scripts.train.rows import (
     Collator,
     TrainingRow,
@@ -73,7 +73,7 @@ def build_trainer(
 ) -> FeatureTrainer:
     """A trainer by `recipe` of fresh adapters on `loaded`, or of its own weights; checkpoints go to `folder`."""
     model = trainable(loaded, recipe)
-    print(f"kernels: {speed_up_training(model)}")
+    print(f"kernels: {speed_up_training(model, float8=recipe.fp8)}")
     tuned = Loaded(model, loaded.processor, loaded.family, loaded.revision)
     arguments = _arguments(recipe, folder, tuned, workers, tracking)
     sgd = {"lr": recipe.learning_rate, "momentum": recipe.momentum}
@@ -128,10 +128,14 @@ def tune(
         boxes: JSON of the form of boxes that the model is asked for; by default the dataset's
 
     Raises:
-        Refused: there is nothing to train on, or a preflight check rejects the rows or the adapter.
+        Refused: there is nothing to train on, or a preflight check rejects the device, the rows or the adapter.
     """
     if tracking != "none" and importlib.util.find_spec(tracking) is None:
         raise Refused(f"tracking is {tracking!r}, which is not installed: pip install {tracking}, or set it to none")
+    if recipe.fp8:
+        described, files = read_record(model)
+        load_family(described.family)  # some families bring the class of their configuration
+        check_float8(best_device(), text_model_type(files))
     data_hash = sha256_of_file(split)
     inputs = None if features is None else FeatureStore(features)
     parts = _key_parts(recipe, prompt, data_hash, model, inputs)
@@ -284,6 +288,7 @@ def _arguments(recipe: Recipe, folder: Path, loaded: Loaded, workers: int, track
         save_total_limit=2,
         logging_steps=1,
         logging_nan_inf_filter=False,
+        accelerator_config={"non_blocking": True},  # a batch is copied while the device computes
         report_to=tracking,
         max_length=None,
         remove_unused_columns=False,

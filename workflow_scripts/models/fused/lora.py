@@ -32,31 +32,18 @@ class Group:
     """Adapted projections of one input, and their A and B in the dtype that they are computed in."""
 
     def __init__(self, *layers: LoraLayer) -> None:
-        self.frozen = [_frozen_of(layer) for layer in layers]
-        self.low = [each for layer in layers for each in _low_rank_of(layer)]
+        self.frozen = [frozen_of(layer) for layer in layers]
+        self.low = [each for layer in layers for each in low_rank_of(layer)]
         weight, state, _ = self.frozen[0]
         self.dtype = weight.dtype if state is None else state.dtype
-        self._stacked: torch.Tensor | None = None
-        self._ups: list[torch.Tensor] = []
-
-    def keep_copies(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Keep A and B as copies, which `copy_adapters` brings up to date; the copies and their origins."""
-        downs = self.low[::2]
-        self._stacked = torch.empty(
-            sum(a.shape[0] for a in downs), downs[0].shape[1], dtype=self.dtype, device=downs[0].device
-        )
-        self._ups = [torch.empty_like(b, dtype=self.dtype) for b in self.low[1::2]]
-        return [*self._stacked.split([a.shape[0] for a in downs]), *self._ups], [*downs, *self.low[1::2]]
 
     def downs(self) -> torch.Tensor:
         """Every A, one below the other: (sum of r, in)."""
-        if self._stacked is not None:
-            return self._stacked
         return torch.cat([a.detach().to(self.dtype) for a in self.low[::2]])
 
     def ups(self) -> list[torch.Tensor]:
         """Every B (out, r)."""
-        return self._ups or [b.detach().to(self.dtype) for b in self.low[1::2]]
+        return [b.detach().to(self.dtype) for b in self.low[1::2]]
 
     def flattened(self, x: torch.Tensor) -> torch.Tensor:
         """An input as (tokens, in)."""
@@ -109,13 +96,8 @@ class Group:
         return [each for a, b in zip(of_a, of_b, strict=True) for each in (a, b.to(dtype))]
 
 
-def copy_adapters(copies: Sequence[torch.Tensor], origins: Sequence[torch.Tensor]) -> None:
-    """Bring the copies of A and B up to date, all in few kernels."""
-    with torch.no_grad():
-        torch._foreach_copy_(list(copies), list(origins))
-
-
-def _frozen_of(layer: LoraLayer) -> Frozen:
+def frozen_of(layer: LoraLayer) -> Frozen:
+    """The frozen weight of a projection with one adapter; the scales of its blocks are no longer quantised."""
     (name,) = layer.active_adapters
     base = layer.base_layer
     if not isinstance(base, Linear4bit):
@@ -127,7 +109,8 @@ def _frozen_of(layer: LoraLayer) -> Frozen:
     return Frozen(base.weight, state, layer.scaling[name])
 
 
-def _low_rank_of(layer: LoraLayer) -> tuple[torch.Tensor, torch.Tensor]:
+def low_rank_of(layer: LoraLayer) -> tuple[torch.Tensor, torch.Tensor]:
+    """A (r, in) and B (out, r) of a projection with one adapter."""
     (name,) = layer.active_adapters
     return layer.lora_A[name].weight, layer.lora_B[name].weight
 

@@ -8,8 +8,6 @@ import torch
 import triton
 import triton.language as tl
 
-from workflow_scripts.models.fused.heads import norm_rope
-
 
 @triton.jit
 def _inverse_root(x, size, eps):
@@ -68,12 +66,13 @@ def add_norm(
 
 @triton.jit
 def _add_norm_back(
-    grad_total, grad_normed, total, x, weight, next_weight, grad_residual, grad_x, size, eps, NEXT: tl.constexpr,
+    grad_total, grad_normed, total, x, weight, next_weight, grad_residual, grad_x, size, step, eps, NEXT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     column = tl.arange(0, BLOCK)
     inside = column < size
-    start = tl.program_id(0).to(tl.int64) * size
+    row = tl.program_id(0).to(tl.int64)
+    start = row * size
     gradient = tl.load(grad_total + start + column, inside, 0.0).to(tl.float32)
     if NEXT:
         value = tl.load(total + start + column, inside, 0.0).to(tl.float32)
@@ -84,19 +83,22 @@ def _add_norm_back(
     value = tl.load(x + start + column, inside, 0.0).to(tl.float32)
     scale = 1 + tl.load(weight + column, inside, 0.0).to(tl.float32)
     inverse = _inverse_root(value, size, eps)
-    tl.store(grad_x + start + column, _norm_gradient(gradient * scale, value, inverse, size), inside)
+    tl.store(grad_x + row * step + column, _norm_gradient(gradient * scale, value, inverse, size), inside)
 
 
 class AddNorm(torch.autograd.Function):
-    """`total = residual + norm(x)` and, where there is a next norm, `norm(total)`; (…, size) each."""
+    """`total = residual + norm(x)` and, where there is a next norm, `norm(total)`; (…, size) each.
+
+    `columns` are left beside the normed values, and `columns_back` beside the gradient of x, for what a product adds.
+    """
 
     @staticmethod
-    def forward(ctx, residual, x, weight, next_weight, eps):
+    def forward(ctx, residual, x, weight, next_weight, eps, columns=0, columns_back=0):
         residual, x = residual.contiguous(), x.contiguous()
-        total, normed = add_norm(residual, x, weight, next_weight, eps)
+        total, normed = add_norm(residual, x, weight, next_weight, eps, columns)
         ctx.save_for_backward(x, total if next_weight is not None else x, weight, next_weight)
-        ctx.eps = eps
-        return (total, normed) if next_weight is not None else total
+        ctx.eps, ctx.columns_back = eps, columns_back
+        return (total, normed[..., : x.shape[-1]]) if normed is not None else total
 
     @staticmethod
     def backward(ctx, grad_total, grad_normed=None):
@@ -106,18 +108,19 @@ class AddNorm(torch.autograd.Function):
         grad_normed = grad_normed.contiguous() if following else grad_total
         size = x.shape[-1]
         grad_residual = torch.empty_like(x) if following else grad_total
-        grad_x = torch.empty_like(x)
+        step = size + ctx.columns_back
+        grad_x = x.new_empty(*x.shape[:-1], step)
         _add_norm_back[(x.numel() // size,)](
             grad_total, grad_normed, total, x, weight, next_weight if following else weight, grad_residual, grad_x,
-            size, ctx.eps, following, triton.next_power_of_2(size), num_warps=8,
+            size, step, ctx.eps, following, triton.next_power_of_2(size), num_warps=8,
         )  # fmt: skip
-        return grad_residual, grad_x, None, None, None
+        return grad_residual, grad_x[..., :size], None, None, None, None, None
 
 
 @triton.jit
 def _norm_rope_back(
-    grad, x, weight, cos, sin, grad_x, tokens, eps, grad_row, grad_head, grad_token, HEADS: tl.constexpr,
-    HALF: tl.constexpr,
+    grad, x, weight, cos, sin, grad_x, tokens, x_step, target_step, eps, grad_row, grad_head, grad_token,
+    HEADS: tl.constexpr, HALF: tl.constexpr,
 ):  # fmt: skip
     token = tl.program_id(0).to(tl.int64)
     row, place = token // tokens, token % tokens
@@ -129,82 +132,38 @@ def _norm_rope_back(
     sin_1, sin_2 = tl.load(sin + angle).to(tl.float32), tl.load(sin + angle + HALF).to(tl.float32)
     turned_1 = (grad_1 * cos_1 + grad_2 * sin_2) * (1 + tl.load(weight + column).to(tl.float32))
     turned_2 = (grad_2 * cos_2 - grad_1 * sin_1) * (1 + tl.load(weight + HALF + column).to(tl.float32))
-    target = token * HEADS * HALF * 2 + head * HALF * 2 + column
-    first, second = tl.load(x + target).to(tl.float32), tl.load(x + target + HALF).to(tl.float32)
+    inner = head * HALF * 2 + column
+    source = x + token * x_step + inner
+    first, second = tl.load(source).to(tl.float32), tl.load(source + HALF).to(tl.float32)
     mean = (tl.sum(first * first, 1) + tl.sum(second * second, 1)) / (HALF * 2)
     scale = tl.rsqrt(mean + eps)[:, None]
     first, second = first * scale, second * scale
     along = ((tl.sum(turned_1 * first, 1) + tl.sum(turned_2 * second, 1)) / (HALF * 2))[:, None]
-    tl.store(grad_x + target, scale * (turned_1 - first * along))
-    tl.store(grad_x + target + HALF, scale * (turned_2 - second * along))
+    target = grad_x + token * target_step + inner
+    tl.store(target, scale * (turned_1 - first * along))
+    tl.store(target + HALF, scale * (turned_2 - second * along))
 
 
-class NormRope(torch.autograd.Function):
-    """RMSNorm of each head and rotary embedding: (rows, tokens, heads × width) to (rows, heads, tokens, width).
+def norm_rope_back(
+    grad: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    eps: float,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    target: torch.Tensor,
+) -> None:
+    """Write the gradient of x to `target`, (rows × tokens, size), of that of `norm_rope`'s value.
 
-    `weight` (width,) as Gemma's norms have it, less one; `cos` and `sin` (rows, tokens, width).
+    Args:
+        grad: (rows, heads, tokens, width), in whatever order it lies.
+        x: as `norm_rope` was given it, (rows, tokens, size): part of the columns of a contiguous tensor, or all.
+        cos, sin: (rows, tokens, width), contiguous.
     """
-
-    @staticmethod
-    def forward(ctx, x, weight, eps, cos, sin, heads):
-        x, cos, sin = x.contiguous(), cos.contiguous(), sin.contiguous()
-        ctx.save_for_backward(x, weight, cos, sin)
-        ctx.eps, ctx.heads = eps, heads
-        return norm_rope(x, weight, eps, cos, sin, heads)
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, weight, cos, sin = ctx.saved_tensors
-        rows, tokens, size = x.shape
-        if grad.stride(-1) != 1:
-            grad = grad.contiguous()
-        grad_x = torch.empty_like(x)
-        _norm_rope_back[(rows * tokens,)](
-            grad, x, weight, cos, sin, grad_x, tokens, ctx.eps, *grad.stride()[:3], ctx.heads,
-            size // ctx.heads // 2, num_warps=4,
-        )  # fmt: skip
-        return grad_x, None, None, None, None, None
-
-
-@triton.jit
-def _tanh_gelu(x):
-    """The value of GELU's tanh form, and its derivative."""
-    # x/2 · (1 + tanh z) = x · sigmoid(2 z)
-    z = 0.7978845608028654 * (x + 0.044715 * x * x * x)
-    share = tl.sigmoid(2 * z)
-    slope = 0.7978845608028654 * (1 + 0.134145 * x * x)
-    return x * share, share + x * 2 * share * (1 - share) * slope
-
-
-@triton.jit
-def _gate(gate, up, product, count, BLOCK: tl.constexpr):
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = place < count
-    value, _ = _tanh_gelu(tl.load(gate + place, inside, 0.0).to(tl.float32))
-    value = value.to(product.dtype.element_ty).to(tl.float32)
-    tl.store(product + place, value * tl.load(up + place, inside, 0.0).to(tl.float32), inside)
-
-
-@triton.jit
-def _gate_back(gate, up, gradient, count, BLOCK: tl.constexpr):
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = place < count
-    value, slope = _tanh_gelu(tl.load(gate + place, inside, 0.0).to(tl.float32))
-    other = tl.load(up + place, inside, 0.0).to(tl.float32)
-    outer = tl.load(gradient + place, inside, 0.0).to(tl.float32)
-    value = value.to(gate.dtype.element_ty).to(tl.float32)
-    tl.store(gate + place, outer * other * slope, inside)
-    tl.store(up + place, outer * value, inside)
-    tl.store(gradient + place, other * value, inside)
-
-
-def gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-    """`gelu_tanh(gate) · up`; contiguous, of one shape."""
-    product = torch.empty_like(gate)
-    _gate[(triton.cdiv(gate.numel(), 4096),)](gate, up, product, gate.numel(), 4096, num_warps=8)
-    return product
-
-
-def gated_back_(gate: torch.Tensor, up: torch.Tensor, gradient: torch.Tensor) -> None:
-    """Write the gradients of gate and up over these, and the gated product over the `gradient` of it."""
-    _gate_back[(triton.cdiv(gate.numel(), 4096),)](gate, up, gradient, gate.numel(), 4096, num_warps=8)
+    rows, heads, tokens, width = grad.shape
+    if grad.stride(-1) != 1:
+        grad = grad.contiguous()
+    _norm_rope_back[(rows * tokens,)](
+        grad, x, weight, cos, sin, target, tokens, x.stride(1), target.stride(0), eps, *grad.stride()[:3], heads,
+        width // 2, num_warps=4,
+    )  # fmt: skip

@@ -299,13 +299,21 @@ class _Facts:
         if not models:
             return tagged.strip() if encoders else "No model answered here."
         several = {name: entry.samples for name, entry in models.items() if entry.samples is not None}
-        local = [f"`{name}`" for name, entry in models.items() if entry.engine is None and name not in several]
+        greedy = {name: entry for name, entry in models.items() if entry.engine is None and name not in several}
+        local = [f"`{name}`" for name, entry in greedy.items() if not entry.fp8]
+        local_float8 = [f"`{name}`" for name, entry in greedy.items() if entry.fp8]
         remote = [f"`{name}`" for name, entry in models.items() if entry.engine is not None and name not in several]
         with_grammar = [f"`{name}`" for name, entry in models.items() if entry.constrained]
+        float8 = [f"`{name}`" for name, entry in models.items() if entry.fp8]
         text = tagged if encoders else ""
         if local:
             text += f"Answers of {listed(local)} were decoded greedily, with the base at its own precision and any "
             text += "adapter beside it. "
+        if local_float8:
+            text += f"Answers of {listed(local_float8)} were decoded greedily. "
+        if float8:
+            text += f"The language model's matrix products of {listed(float8)} were computed in 8-bit floating point "
+            text += "(e4m3, scaled by row and by output channel); an adapter's kept the precision of 16 bits. "
         if remote:
             text += f"{listed(remote)} answered behind an OpenAI-compatible server at temperature 0; the server's "
             text += f"software is {UNKNOWN}. "

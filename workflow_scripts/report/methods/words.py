@@ -31,9 +31,10 @@ def training_words(recipe: Recipe) -> str:
         return f"full-weight training of {TARGETS[recipe.touched]}, in float32, everything else being frozen"
     lora, quantised = recipe.lora, recipe.quantisation == "nf4"
     text = "QLoRA: the base was loaded in 4 bits (NF4, double quantisation), and " if quantised else "LoRA: "
+    products = ", the frozen weights being multiplied by in 8-bit floating point (e4m3)" if recipe.fp8 else ""
     return (
         f"{text}low-rank adapters of rank {lora.r} (alpha {lora.alpha}, dropout {lora.dropout:g}) were trained on "
-        f"{TARGETS[lora.targets]}"
+        f"{TARGETS[lora.targets]}{products}"
     )
 
 

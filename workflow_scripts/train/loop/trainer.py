@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from trl import SFTTrainer
@@ -15,8 +16,21 @@ from workflow_scripts.train.sampling import Balanced, Group
 from workflow_scripts.train.weights import save_trained
 
 
+class _Line(NamedTuple):
+    """What a step's line of the log says, on its way from the device."""
+
+    step: int
+    epoch: float
+    steps: int  # since the line before
+    learning_rate: float
+    values: torch.Tensor  # loss, norm of the gradient, and three sums over learned tokens
+    ready: torch.cuda.Event | None
+
+
 class FeatureTrainer(SFTTrainer):
     """TRL's trainer, fed pooled vision features through the model's own input for them, where there are any."""
+
+    _globalstep_last_logged: int  # the library's
 
     def __init__(self, loaded: Loaded, token_budget: int | None, groups: Sequence[Group] = (), **options) -> None:
         self._loaded = loaded
@@ -24,6 +38,7 @@ class FeatureTrainer(SFTTrainer):
         self._groups = groups
         self._last_layer = [module for module in loaded.base.modules() if hasattr(module, "learned_places")][-1:]
         self._sums: list[torch.Tensor] = []
+        self._line: _Line | None = None
         self._tokens_a_row = answer_tokens(options.get("eval_dataset") or ())
         super().__init__(model=loaded.model, processing_class=loaded.processor.tokenizer, **options)
         # In bfloat16 small updates vanish: of weights, and of adapters, which TRL rounds beside a quantised base.
@@ -93,10 +108,64 @@ class FeatureTrainer(SFTTrainer):
         self._sums.append(self.accelerator.gather_for_metrics(sums[None]).sum(0))
         return loss
 
+    def _maybe_log_save_evaluate(self, tr_loss, grad_norm, model, trial, epoch, ignored, start, learning_rate=None):
+        """A step's line is written after the next step was launched: to read its loss waits for the device.
+
+        So the processor prepares a step while the device computes the one before. Where more than a line is to be
+        written, and with several processes, it is written at once.
+        """
+        step, control = self.state.global_step, self.control
+        should_log = control.should_log
+        self._write_line(start)  # which says of itself that no line is due
+        control.should_log = should_log
+        more = control.should_evaluate or control.should_save or control.should_training_stop
+        if more or not control.should_log or self.args.world_size > 1 or step <= self._globalstep_last_logged:
+            rest = (model, trial, epoch, ignored, start)
+            super()._maybe_log_save_evaluate(tr_loss, grad_norm, *rest, learning_rate=learning_rate)
+            return
+        sums = torch.stack(self._sums).sum(0).float() if self._sums else tr_loss.new_zeros(3)
+        norm = tr_loss.new_zeros(()) + (0.0 if grad_norm is None else grad_norm)
+        values = torch.cat([torch.stack([tr_loss.detach(), norm]).float(), sums])
+        ready = None
+        if values.is_cuda:
+            values = torch.empty(5, pin_memory=True).copy_(values, non_blocking=True)
+            ready = torch.cuda.Event()
+            ready.record()
+        steps = step - self._globalstep_last_logged
+        self._line = _Line(step, self.state.epoch, steps, learning_rate, values, ready)
+        self._globalstep_last_logged = step
+        self._sums.clear()
+        tr_loss -= tr_loss
+        control.should_log = False
+
+    def _write_line(self, start) -> None:
+        """Write the line of the step before, if it is not written."""
+        line, self._line = self._line, None
+        if line is None:
+            return
+        if line.ready is not None:
+            line.ready.synchronize()
+        loss, norm, *sums = line.values.tolist()
+        self._total_loss_scalar += loss
+        self.store_flos()
+        self._note_sums(*sums)
+        now = self.state.global_step, self.state.epoch
+        self.state.global_step, self.state.epoch = line.step, line.epoch
+        try:
+            self.log(
+                {"loss": loss / line.steps, "grad_norm": norm, "learning_rate": line.learning_rate},
+                start,
+            )
+        finally:
+            self.state.global_step, self.state.epoch = now
+
+    def _note_sums(self, learned: float, entropy: float, right: float) -> None:
+        self._metrics["train"]["entropy"].append(entropy / max(learned, 1))
+        self._metrics["train"]["mean_token_accuracy"].append(right / max(learned, 1))
+
     def log(self, logs, start_time=None):
         """With the entropy and the accuracy of the answers' tokens since the last line."""
-        for learned, entropy, right in (sums.tolist() for sums in self._sums):
-            self._metrics["train"]["entropy"].append(entropy / max(learned, 1))
-            self._metrics["train"]["mean_token_accuracy"].append(right / max(learned, 1))
+        if self._sums:
+            self._note_sums(*torch.stack(self._sums).sum(0).tolist())
         self._sums.clear()
         super().log(logs, start_time)

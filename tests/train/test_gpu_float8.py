@@ -1,0 +1,227 @@
+"""On a GPU: the kernels, the graphs and the 8-bit products of training, against sums done by the library."""
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+VOCABULARY, WIDTH = 97, 256
+
+
+def gap(value, exact) -> float:
+    return ((value.double() - exact.double()).norm() / exact.double().norm()).item()
+
+
+def tuned(dtype: torch.dtype = torch.bfloat16, layers: int = 3, nf4: bool = False):
+    """A small Gemma 3 with norms and adapters that are not trivial."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        query_pre_attn_scalar=64,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    model = Gemma3ForCausalLM(config).to("cuda", dtype)
+    for parameter in model.parameters():
+        if parameter.dim() == 1:
+            parameter.data.normal_(0, 0.3)
+    names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    if nf4:
+        quantise(model, names)
+    adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=names))
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.float().to("cuda")
+        if "lora_B" in name:
+            parameter.data.normal_(0, 0.2)
+    return adapted.train()
+
+
+def quantise(model, names) -> None:
+    """Put weights of 4 bits in place of the named projections' own."""
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    for module in list(model.modules()):
+        for name in names:
+            if (linear := getattr(module, name, None)) is not None:
+                options = {"bias": False, "compute_dtype": torch.bfloat16, "quant_type": "nf4"}
+                packed = Linear4bit(linear.in_features, linear.out_features, **options)
+                packed.weight = Params4bit(linear.weight.data.cpu(), requires_grad=False, quant_type="nf4")
+                setattr(module, name, packed.to("cuda"))
+
+
+def fused(model, **options):
+    from workflow_scripts.models.fused.gemma3_training import fuse_layers_for_training
+
+    assert fuse_layers_for_training(model, **options) == len(model.get_base_model().model.layers)
+    return model
+
+
+def batch_of(rows: int, tokens: int, seed: int = 1) -> dict[str, torch.Tensor]:
+    """Ids, and a mask that is causal but for an image's tokens, the last row's padding left out."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(3, VOCABULARY, (rows, tokens), generator=generator).cuda()
+    mask = torch.ones(rows, 1, tokens, tokens, dtype=torch.bool, device="cuda").tril()
+    mask[:, :, 3 : tokens // 2, 3 : tokens // 2] = True
+    mask[-1, :, :, tokens - 5 :] = False
+    labels = ids.clone()
+    labels[:, : tokens // 2] = -100
+    labels[-1, tokens - 6 :] = -100
+    return {"ids": ids, "mask": mask, "labels": labels}
+
+
+def loss_and_gradients(model, batch) -> tuple[float, dict[str, torch.Tensor]]:
+    model.zero_grad()
+    masks = {"full_attention": batch["mask"], "sliding_attention": batch["mask"].clone()}
+    with torch.autocast("cuda", torch.bfloat16, enabled=model.dtype == torch.bfloat16):
+        logits = model(input_ids=batch["ids"], attention_mask=masks, use_cache=False).logits
+    loss = torch.nn.functional.cross_entropy(
+        logits[:, :-1].float().reshape(-1, VOCABULARY), batch["labels"][:, 1:].reshape(-1), ignore_index=-100
+    )
+    loss.backward()
+    return loss.item(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def largest_gap(gradients, others) -> float:
+    assert gradients.keys() == others.keys()
+    return max(gap(gradients[name], others[name]) for name in others)
+
+
+def test_4_bit_weights_come_as_bitsandbytes_has_them_and_columns_beside():
+    from bitsandbytes.functional import dequantize_4bit, dequantize_blockwise, quantize_4bit
+
+    from workflow_scripts.models.fused.training.nf4 import dequantise_into
+
+    weight, beside = torch.randn(96, 5120, device="cuda").bfloat16(), torch.randn(96, 48, device="cuda").bfloat16()
+    packed, state = quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
+    exact = dequantize_4bit(packed, state)
+    state.absmax = (dequantize_blockwise(state.absmax, state.state2) + state.offset).float()
+    target = torch.zeros(96, 5168, device="cuda", dtype=torch.bfloat16)
+    dequantise_into(target, packed, state, beside)
+    assert torch.equal(target, torch.cat([exact, beside], 1))
+
+
+@pytest.mark.parametrize(("heads", "kv_heads", "width", "tokens"), [(4, 2, 64, 150), (8, 4, 256, 400), (2, 2, 128, 64)])
+def test_attention_under_a_mask_is_the_librarys(heads, kv_heads, width, tokens):
+    from workflow_scripts.models.fused.training.attention import MaskedAttention, seen_blocks
+
+    torch.manual_seed(0)
+    mask = batch_of(3, tokens)["mask"]
+    parts = [torch.randn(3, each, tokens, width, device="cuda").bfloat16() for each in (heads, kv_heads, kv_heads)]
+    grad = torch.randn(3, tokens, heads * width, device="cuda").bfloat16()
+
+    def gradients(attend, dtype):
+        inputs = [part.to(dtype).requires_grad_() for part in parts]
+        out = attend(*inputs)
+        out.backward(grad.to(dtype))
+        return [out.detach(), *(each.grad for each in inputs)]
+
+    def library(query, key, value):
+        attend = torch.nn.functional.scaled_dot_product_attention
+        return attend(query, key, value, mask, scale=0.1, enable_gqa=True).transpose(1, 2).flatten(2)
+
+    exact = gradients(library, torch.float64)
+    own = gradients(lambda *parts: MaskedAttention.apply(*parts, seen_blocks(mask), 0.1, 16), torch.bfloat16)
+    for value, other in zip(own, exact, strict=True):
+        assert gap(value, other) < 5e-3
+
+
+def test_blocks_that_are_empty_are_left_out():
+    from workflow_scripts.models.fused.training.attention import seen_blocks
+
+    mask = torch.ones(1, 1, 200, 200, dtype=torch.bool, device="cuda").tril()
+    seen = seen_blocks(mask)
+    assert seen.key_counts.tolist() == [[1, 2, 3, 4]]
+    assert seen.query_counts.tolist() == [[4, 3, 2, 1]]
+    assert sorted(seen.queries[0, 2, :2].tolist()) == [2, 3]
+
+
+def test_the_gated_unit_adds_low_rank_sums_within():
+    from workflow_scripts.models.fused.training.gated_low import gated_low, gated_low_back_
+
+    torch.manual_seed(0)
+    both, narrow, ups = (torch.randn(*size, device="cuda").bfloat16() for size in ((70, 600), (70, 32), (600, 32)))
+    gradient, back, downs = (torch.randn(*size, device="cuda").bfloat16() for size in ((70, 300), (70, 16), (16, 300)))
+    full = (both.double() + narrow.double() @ ups.double().t()).requires_grad_()
+    product = torch.nn.functional.gelu(full[:, :300], approximate="tanh") * full[:, 300:]
+    product.backward(gradient.double() + back.double() @ downs.double())
+    assert gap(gated_low(both, narrow, ups), product.detach()) < 1e-2
+    gated_low_back_(both, narrow, ups, gradient, back, downs)
+    assert gap(both, full.grad) < 1e-2
+    assert gap(gradient, product.detach()) < 1e-2
+
+
+@pytest.mark.parametrize("nf4", [False, True])
+def test_a_decoder_in_graphs_has_the_models_own_loss_and_gradients(nf4):
+    plain, model = tuned(nf4=nf4), fused(tuned(nf4=nf4))
+    exact = tuned(torch.float32)
+    # The first runs without a graph, the second is captured, the last two are filled up to it.
+    for number, (rows, tokens) in enumerate([(4, 96), (4, 96), (3, 96), (4, 95), (2, 60)]):
+        batch = batch_of(rows, tokens, seed=number)
+        loss, gradients = loss_and_gradients(plain, batch)
+        other, own = loss_and_gradients(model, batch)
+        assert other == pytest.approx(loss, rel=5e-3)
+        if not nf4:
+            _, of_exact = loss_and_gradients(exact, batch)
+            assert largest_gap(own, of_exact) < 1.3 * largest_gap(gradients, of_exact)
+        for each in (plain, model, exact):
+            for name, parameter in each.named_parameters():
+                if parameter.requires_grad:
+                    parameter.data -= 0.05 * gradients[name]
+
+
+def test_a_backward_pass_after_a_later_forward_pass_is_refused():
+    model = fused(tuned())
+    batch = batch_of(2, 64)
+    loss_and_gradients(model, batch)
+    masks = {"full_attention": batch["mask"], "sliding_attention": batch["mask"]}
+    losses = [model(input_ids=batch["ids"], attention_mask=masks).logits.float().square().mean() for _ in range(2)]
+    with pytest.raises(RuntimeError, match="later forward pass"):
+        losses[0].backward()
+
+
+@pytest.mark.parametrize("nf4", [False, True])
+def test_8_bit_products_are_those_of_their_codes(nf4):
+    from workflow_scripts.models.fused.float8 import quantise_rows
+    from workflow_scripts.models.fused.training.in_float8 import Float8Group
+
+    layer = tuned(nf4=nf4).get_base_model().model.layers[0]
+    group = Float8Group(layer.mlp.gate_proj, layer.mlp.up_proj, matrices={})
+    group.refresh()
+    torch.manual_seed(0)
+    x, grad = torch.randn(70, WIDTH, device="cuda").bfloat16(), torch.randn(70, 4 * WIDTH, device="cuda").bfloat16()
+
+    def decoded(codes):
+        return codes.codes.double() * codes.scales.double()
+
+    outputs, narrow = group.forward(x)
+    exact = decoded(quantise_rows(x)) @ decoded(group.upright).t() + narrow.double() @ group.ups.double().t()
+    assert gap(outputs, exact) < 5e-3
+    grad_x, back = group.input_gradient(grad)
+    exact = decoded(quantise_rows(grad)) @ decoded(group.turned).t() + back.double() @ group.downs.double()
+    assert gap(grad_x, exact) < 5e-3
+
+
+def test_training_in_8_bits_stays_near_bfloat16_and_answers_are_untouched():
+    plain, model = tuned(), fused(tuned(), float8=True)
+    for seed in range(3):
+        batch = batch_of(4, 96, seed)
+        loss, gradients = loss_and_gradients(plain, batch)
+        other, own = loss_and_gradients(model, batch)
+        assert other == pytest.approx(loss, rel=0.02)
+        similar = [torch.cosine_similarity(own[name].flatten(), gradients[name].flatten(), dim=0) for name in own]
+        assert min(similar) > 0.9
+    plain.eval(), model.eval()
+    ids = batch_of(1, 20)["ids"]
+    with torch.no_grad():
+        assert torch.equal(model(input_ids=ids).logits, plain(input_ids=ids).logits)

@@ -1,0 +1,1 @@
+"""Adapted projections, gated units, attention and whole stacks of layers for training adapters on a GPU."""
