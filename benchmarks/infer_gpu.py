@@ -2,9 +2,11 @@
 
 A prompt has 256 image and 120 text tokens; stored features are read inside the timed loop. The reference is the
 library's own greedy generation: one row at a time, NF4, its image prepared in the loop. The pass is the product's
-step as a process of its own, start and loading included: a tuned model alone, and base and tuned together.
+step as a process of its own, start and loading included: a tuned model alone, and base and tuned together. Changes are
+answers that differ from the library's generation with the model's own layers, and in 8 bits from those in 16.
 
-    python -m benchmarks.infer_gpu --work FOLDER --out FOLDER [--parts rates pass reference constrained profile]
+    python -m benchmarks.infer_gpu --work FOLDER --out FOLDER [--parts rates changes pass reference constrained profile]
+        [--systems base tuned base-fp8 tuned-fp8]
 """
 
 import argparse
@@ -97,23 +99,50 @@ def prompts(loaded: Loaded, images: list[Image], count: int, new: int) -> list[Q
 
 
 def rates(loaded: Loaded, root: Path, index: Path, images: list[Image], batches: list[int], system: str, note) -> None:
-    """Rows/s by batch and by new tokens, after one answer to warm up."""
+    """Rows/s by batch and by new tokens, the better of two passes, after one answer to warm up."""
     engine = TransformersEngine(loaded, vision_source(loaded, root, [index]), 1)
     for size in batches:
         for new in (64, 8):
             batch = prompts(loaded, images, size, new)
             engine.generate(batch[:64])
             torch.cuda.reset_peak_memory_stats()
-            torch.cuda.synchronize()
-            repeats = 1 if new == 64 else 2
-            start = time.perf_counter()
-            for _ in range(repeats):
+            seconds = []
+            for _ in range(2):
+                torch.cuda.synchronize()
+                start = time.perf_counter()
                 responses = engine.generate(batch)
-            torch.cuda.synchronize()
-            speed = repeats * size / (time.perf_counter() - start)
+                torch.cuda.synchronize()
+                seconds.append(time.perf_counter() - start)
             mean = sum(r.new_tokens for r in responses) / size
             gib = torch.cuda.max_memory_allocated() >> 30
-            note(system=system, batch=size, new=new, rows_per_s=round(speed, 1), mean_new=round(mean, 1), gib=gib)
+            note(
+                system=system, batch=size, new=new, rows_per_s=round(size / min(seconds), 1), mean_new=round(mean, 1),
+                gib=gib, seconds=[round(one, 2) for one in seconds],
+                retries=torch.cuda.memory_stats()["num_alloc_retries"],
+            )  # fmt: skip
+
+
+def some_answers(loaded: Loaded, root: Path, index: Path, images: list[Image], *, plain: bool = False) -> list[str]:
+    """Answers of 16 tokens to 256 rows, each token a word of its own; `plain`: by the library's generation."""
+    processor, family = copy(loaded.processor), copy(loaded.family)
+    processor.tokenizer = widened(processor.tokenizer)
+    family.library_decoding = plain
+    loaded = replace(loaded, processor=processor, family=family)
+    engine = TransformersEngine(loaded, vision_source(loaded, root, [index]), 1)
+    requests = prompts(loaded, images, 256, 16)
+    return [response.text for first in (0, 128) for response in engine.generate(requests[first : first + 128])]
+
+
+def count_changes(texts: dict[str, list[str]], system: str, note) -> None:
+    """How many answers, and first tokens, of a system differ from those of the same in 16 bits and by the library."""
+    name = system.partition("-")[0]
+    for other in (f"{name}-plain", name):
+        if other in texts and other != system:
+            pairs = [(a.split(), b.split()) for a, b in zip(texts[system], texts[other], strict=True)]
+            note(
+                system=system, against=other, rows=len(pairs), new=16, changed=sum(a != b for a, b in pairs),
+                first_token=sum(a[:1] != b[:1] for a, b in pairs),
+            )  # fmt: skip
 
 
 def one_at_a_time(record: Path, root: Path, images: list[Image], rows: int, note) -> None:
@@ -233,9 +262,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for the model and images")
     parser.add_argument("--out", type=Path, required=True, help="folder for results")
-    parser.add_argument("--parts", nargs="*", default=["rates", "pass", "reference", "constrained"])
+    parser.add_argument("--parts", nargs="*", default=["rates", "changes", "pass", "reference", "constrained"])
     parser.add_argument("--batches", type=int, nargs="*", default=[768, 1024])
     parser.add_argument("--rows", type=int, default=3072, help="rows of the pass")
+    parser.add_argument("--systems", nargs="*", default=["base", "tuned", "base-fp8", "tuned-fp8"])
     given = parser.parse_args()
     record = given.work / "medgemma.json"
     if not record.exists():
@@ -259,12 +289,24 @@ def main() -> None:
         torch.cuda.empty_cache()
 
     free()
-    for system in ("base", "tuned"):
-        if {"rates", "profile", "constrained"} & set(given.parts):
+    texts: dict[str, list[str]] = {}
+    for system in given.systems if "changes" in given.parts else ():  # first: layers are replaced for all models
+        if "-" not in system:
             loaded = load(record, adapter=given.work / "adapter" if system == "tuned" else None)
-            print(speed_up_inference(loaded.model))
+            texts[f"{system}-plain"] = some_answers(loaded, root, index, images, plain=True)
+            del loaded
+            free()
+    for system in given.systems:
+        if {"rates", "changes", "profile", "constrained"} & set(given.parts):
+            name, _, float8 = system.partition("-")
+            loaded = load(record, adapter=given.work / "adapter" if name == "tuned" else None, fp8=bool(float8))
+            print(system, speed_up_inference(loaded.model))
             if "rates" in given.parts:
                 rates(loaded, root, index, images, given.batches, system, note)
+                free()
+            if "changes" in given.parts:
+                texts[system] = some_answers(loaded, root, index, images)
+                count_changes(texts, system, note)
                 free()
             if "constrained" in given.parts and system == "base":
                 constrained_and_stable(loaded, root, index, images, note)

@@ -1,6 +1,6 @@
 """Answers a second of vLLM at MedGemma 1.5 4B's shape, text alone: as many tokens a row as `benchmarks.infer_gpu` has.
 
-    python -m benchmarks.infer_vllm --out rates.jsonl [--sequences 1024]
+    python -m benchmarks.infer_vllm --out rates.jsonl [--sequences 512] [--quantization fp8]
 
 Random weights; every row has 376 text tokens in place of 256 of an image and 120 of text, since vLLM spends more on an
 image than on the rest of a row. An environment of its own, as for `benchmarks.judge_gpu vllm`.
@@ -10,12 +10,13 @@ import argparse
 import json
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from benchmarks import judge_vllm
 from benchmarks.judge_gpu import SHAPES, prompts_of, versions_of
-from benchmarks.judge_vllm import answer, engine_of
 
 TOKENS, NEW = 376, (64, 8)
 
@@ -27,15 +28,21 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--batched-tokens", type=int, default=16_384)
     parser.add_argument("--memory", type=float, default=0.9)
+    parser.add_argument("--quantization", help="of vLLM: fp8, or none")
     given = parser.parse_args()
     given.cascade = False
     shape = replace(SHAPES["crimson"], prompt=TOKENS, shared=1, new=max(NEW))
-    engine = engine_of(shape, given.sequences, given)
-    answer(engine, prompts_of(shape, 64, seed=1), 16, cached=False)
+    if given.quantization:
+        judge_vllm.LLM = partial(judge_vllm.LLM, quantization=given.quantization)
+    engine = judge_vllm.engine_of(shape, given.sequences, given)
+    judge_vllm.answer(engine, prompts_of(shape, 64, seed=1), 16, cached=False)
     for new in NEW:
-        seconds = min(answer(engine, prompts_of(shape, given.rows, seed=seed), new, cached=True) for seed in (2, 3))
+        seconds = min(
+            judge_vllm.answer(engine, prompts_of(shape, given.rows, seed=seed), new, cached=True) for seed in (2, 3)
+        )
         row = {
             "engine": versions_of("vllm", "torch"), "device": torch.cuda.get_device_name(), "new": new,
+            "quantization": given.quantization,
             "sequences": given.sequences, "batched_tokens": given.batched_tokens, "rows": given.rows,
             "rows_per_s": round(given.rows / seconds, 1), "at": time.strftime("%F"),
         }  # fmt: skip

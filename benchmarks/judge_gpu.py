@@ -1,7 +1,8 @@
 """Pairs per second of the judges' models on one GPU: ours beside the library, vLLM and the judges' own packages.
 
 Random weights in the judges' shapes, GREEN's 7B Llama and CRIMSON's 4B Gemma 3; the same prompts of random tokens for
-every engine, their first tokens shared as in the real prompts; fixed numbers of new tokens; bfloat16. Engines that
+every engine, their first tokens shared as in the real prompts; bfloat16. Numbers of new tokens are fixed: the same for
+all answers, or drawn for each from a log-normal distribution of the same mean, as real answers differ. Engines that
 cannot share a process are commands of their own and append rows to one file, so that a killed one loses nothing:
 
     python -m benchmarks.judge_gpu ours    --out rates.jsonl
@@ -16,6 +17,7 @@ cannot share a process are commands of their own and append rows to one file, so
 import argparse
 import gc
 import json
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +75,7 @@ TINY = {
     "vocab_size": 1000, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 4, "head_dim": 16,
 }  # fmt: skip
-OURS = {"green": [128, 256], "crimson": [128, 256]}
+OURS = {"green": [256], "crimson": [256]}
 """Most pairs at once; as many as fit are taken."""
 LIBRARY = {"green": [64, 128], "crimson": [64, 32]}
 UPSTREAM = {"green": [("as RadEval does", 8), ("one at a time", 1)], "crimson": [("as crimson-score does", 1)]}
@@ -82,8 +84,12 @@ SEQUENCES = {"green": 192, "crimson": 256}
 """Answers that vLLM computes at once: about as many as keys and values of fit into 80 GB."""
 PAIRS = 256
 """Half of the pairs of a measurement of ours and of vLLM; of the library one batch."""
+SPREAD = 0.6
+"""Standard deviation of the logarithm of drawn numbers of new tokens."""
+MOST_NEW = 2048
+"""What judges are allowed by default."""
 
-Generate = Callable[[list[list[int]], int], object]
+Generate = Callable[[list[list[int]], list[int]], object]
 """Generates exactly so many tokens for each prompt."""
 
 
@@ -146,6 +152,15 @@ def prompts_of(shape: Shape, count: int, seed: int = 0) -> list[list[int]]:
     return [shared + rng.choices(words, k=length - shape.shared) for length in lengths]
 
 
+def lengths_of(shape: Shape, count: int, *, drawn: bool) -> list[int]:
+    """Numbers of new tokens: the shape's for all, or drawn around it."""
+    if not drawn:
+        return [shape.new] * count
+    rng = random.Random(1)
+    center = math.log(shape.new) - SPREAD**2 / 2
+    return [min(max(1, round(rng.lognormvariate(center, SPREAD))), MOST_NEW) for _ in range(count)]
+
+
 def model_of(shape: Shape, device: str) -> Any:
     """A model with random weights."""
     import torch
@@ -163,6 +178,11 @@ def model_of(shape: Shape, device: str) -> Any:
     return model.eval()
 
 
+def said_of(*, drawn: bool) -> str:
+    """What a row says of the numbers of new tokens."""
+    return "drawn lengths" if drawn else "equal lengths"
+
+
 def device_name() -> str:
     """The GPU's name, or cpu."""
     import torch
@@ -171,9 +191,16 @@ def device_name() -> str:
 
 
 def measure(
-    row: Rate, prompts: list[list[int]], new: int, generate: Generate, recorder: Recorder, *, warm: int = 8
+    row: Rate,
+    prompts: list[list[int]],
+    new: list[int],
+    generate: Generate,
+    recorder: Recorder,
+    *,
+    some: int = 2,
+    warm: int = 8,
 ) -> None:
-    """Time `generate` over the prompts after two of them with `warm` tokens; a row that says so if memory runs out."""
+    """Time `generate` over the prompts after some of them with `warm` tokens; a row that says so if memory runs out."""
     import torch
 
     if recorder.over():
@@ -183,7 +210,7 @@ def measure(
     if gpu:
         torch.cuda.reset_peak_memory_stats()
     try:
-        generate(prompts[:2] if warm < new else prompts, warm)
+        generate(prompts[:some], [warm] * some)
         if gpu:
             torch.cuda.synchronize()
         begin = time.perf_counter()
@@ -222,17 +249,18 @@ def ours(judge: str, shape: Shape, device: str, batches: Sequence[int], pairs: i
     generator = Generator(model, pad=0, stops={1})
     start = round(recorder.elapsed() - begin, 1)
     print(generator.layers, flush=True)
-    for batch in batches:
+    for batch, drawn in [(batch, drawn) for batch in batches for drawn in (False, True)]:
         count = pairs * 2
 
-        def generate(prompts: list[list[int]], new: int, batch: int = batch) -> object:
+        def generate(prompts: list[list[int]], new: list[int], batch: int = batch) -> object:
             return generator.generate(prompts, batch=batch, max_new_tokens=new, fixed=True)
 
         row = Rate(
-            judge, "flarebench", "batches of like length, at most", batch, count, None, None, None, start,
+            judge, "flarebench", said_of(drawn=drawn), batch, count, None, None, None, start,
             versions_of("torch", "transformers"), device_name(),
         )  # fmt: skip
-        measure(row, prompts_of(shape, count), shape.new, generate, recorder)
+        new = lengths_of(shape, count, drawn=drawn)
+        measure(row, prompts_of(shape, count), new, generate, recorder, some=min(64, count))
         free()
 
 
@@ -244,7 +272,8 @@ def by_the_library(model: Any, batch: int, device: str, *, static: bool) -> Gene
     if static:
         options["cache_implementation"] = "static"
 
-    def generate(prompts: list[list[int]], new: int) -> None:
+    def generate(prompts: list[list[int]], lengths: list[int]) -> None:
+        (new,) = set(lengths)
         ordered = sorted(prompts, key=len, reverse=True)
         for first in range(0, len(ordered), batch):
             part = ordered[first : first + batch]
@@ -274,8 +303,9 @@ def library(
         )  # fmt: skip
         generate = by_the_library(model, batch, device, static=fixed)
         # A static cache is compiled for its size: the same call twice.
-        warm = shape.new if fixed else min(8, shape.new - 1)
-        measure(row, prompts_of(shape, batch), shape.new, generate, recorder, warm=warm)
+        some, warm = (batch, shape.new) if fixed else (min(2, batch), 8)
+        new = lengths_of(shape, batch, drawn=False)
+        measure(row, prompts_of(shape, batch), new, generate, recorder, some=some, warm=warm)
         free()
 
 
@@ -304,45 +334,6 @@ def table(file: Path) -> str:
         cells = [row.judge, engine, row.setting, str(row.batch), str(row.pairs), rate, ratio, f"{row.start:.0f}", gib]
         lines.append([*cells, row.device])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-REPORTS = [
-    ("The heart is normal in size. The lungs are clear. No effusion.", "Small left effusion. No pneumothorax."),
-    ("Right lower lobe opacity, as before.", "Normal chest radiograph."),
-]
-"""Pairs of reports that begin and end with different words."""
-
-
-def prefix(judge: str, tokenizer: Path | None) -> str:
-    """How much of the real prompts of two pairs is the same from the beginning on, and of two pairs of one reference.
-
-    Characters of the messages; with the folder of the judge's tokenizer also tokens.
-    """
-    from workflow_scripts.judges.judgements import Pair
-    from workflow_scripts.judges.prompts import chat_of
-
-    (reference, hypothesis), (other_reference, other) = REPORTS
-    pairs = [Pair(reference, hypothesis), Pair(other_reference, other), Pair(reference, other)]
-    chats = [chat_of(pair, judge, guidelines=False) for pair in pairs]  # type: ignore[arg-type]
-    texts: list[Sequence[Any]] = ["\n".join(message["content"] for message in chat) for chat in chats]
-    parts = [f"{judge}: {_common(texts)} characters"]
-    if tokenizer is not None:
-        from transformers import AutoTokenizer
-
-        encode = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True, trust_remote_code=False)
-        parts.append(f"{_common([encode(text)['input_ids'] for text in texts])} tokens")
-    return ", ".join(parts)
-
-
-def _common(sequences: list[Sequence[Any]]) -> str:
-    first, other, same_reference = sequences
-    any_two, of_reference = _same(first, other), _same(first, same_reference)
-    share = any_two / len(first)
-    return f"{any_two} of {len(first)} ({share:.0%}) in any two pairs, {of_reference} in two of one reference, of"
-
-
-def _same(first: Sequence[Any], other: Sequence[Any]) -> int:
-    return next((n for n, (one, two) in enumerate(zip(first, other, strict=False)) if one != two), len(first))
 
 
 def arguments() -> argparse.Namespace:
@@ -383,6 +374,8 @@ def main() -> None:
         shape = shape_of(judge, tiny=given.tiny)
         device = "cpu" if given.tiny else "cuda"
         if given.command == "prefix":
+            from benchmarks.judge_prefix import prefix
+
             print(prefix(judge, given.tokenizer))
         elif given.command == "ours":
             batches = given.batches or ([4] if given.tiny else OURS[judge])

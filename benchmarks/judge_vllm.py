@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig
 from vllm import LLM, SamplingParams
 
-from benchmarks.judge_gpu import Rate, Recorder, Shape, prompts_of, versions_of
+from benchmarks.judge_gpu import MOST_NEW, Rate, Recorder, Shape, lengths_of, prompts_of, said_of, versions_of
 
 
 def engine_of(shape: Shape, sequences: int, given: argparse.Namespace) -> LLM:
@@ -29,7 +29,7 @@ def engine_of(shape: Shape, sequences: int, given: argparse.Namespace) -> LLM:
         generation_config="vllm",
         dtype="bfloat16",
         seed=0,
-        max_model_len=-(-int(shape.prompt * 1.1 + shape.new + 1) // 64) * 64,
+        max_model_len=-(-int(shape.prompt * 1.1 + MOST_NEW + 1) // 64) * 64,
         max_num_seqs=sequences,
         max_num_batched_tokens=given.batched_tokens,
         gpu_memory_utilization=given.memory,
@@ -38,18 +38,21 @@ def engine_of(shape: Shape, sequences: int, given: argparse.Namespace) -> LLM:
     )
 
 
-def answer(engine: LLM, prompts: list[list[int]], new: int, *, cached: bool) -> float:
-    """Seconds for `new` tokens of each prompt; with `cached`, what prompts share is computed once."""
+def answer(engine: LLM, prompts: list[list[int]], new: list[int], *, cached: bool) -> float:
+    """Seconds for so many tokens of each prompt; with `cached`, what prompts share is computed once."""
     engine.reset_prefix_cache()
-    sampling = SamplingParams(
-        temperature=0.0, max_tokens=new, ignore_eos=True, detokenize=False, skip_reading_prefix_cache=not cached
-    )
+    sampling = [
+        SamplingParams(
+            temperature=0.0, max_tokens=count, ignore_eos=True, detokenize=False, skip_reading_prefix_cache=not cached
+        )
+        for count in new
+    ]
     begin = time.perf_counter()
     outputs = engine.generate([{"prompt_token_ids": ids} for ids in prompts], sampling, use_tqdm=False)
     seconds = time.perf_counter() - begin
-    short = sum(len(output.outputs[0].token_ids) != new for output in outputs)
+    short = sum(len(output.outputs[0].token_ids) != count for output, count in zip(outputs, new, strict=True))
     if short:
-        raise SystemExit(f"{short} of {len(prompts)} answers are shorter than {new} tokens")
+        raise SystemExit(f"{short} of {len(prompts)} answers have another length than they shall")
     return seconds
 
 
@@ -63,12 +66,14 @@ def by_vllm(judge: str, shape: Shape, sequences: int, given: argparse.Namespace,
         versions_of("vllm", "torch", "transformers"), torch.cuda.get_device_name(),
     )  # fmt: skip
     for cached in (False, True):
-        answer(engine, prompts_of(shape, 64, seed=1), 16, cached=cached)  # warm
-    settings = [(True, "prefix cache"), (False, "no prefix cache")]
-    for cached, name in settings:
-        setting = f"{name}, {'cascade, ' if given.cascade else ''}{given.batched_tokens} tokens a step"
+        answer(engine, prompts_of(shape, 64, seed=1), [16] * 64, cached=cached)  # warm
+    prompts = prompts_of(shape, count)
+    settings = [(True, False), (True, True), (False, False)]
+    for cached, drawn in settings:
+        cache = f"{'' if cached else 'no '}prefix cache{', cascade' if given.cascade else ''}"
+        setting = f"{said_of(drawn=drawn)}, {cache}, {given.batched_tokens} tokens a step"
         if recorder.over():
             recorder.add(replace(row, setting=setting, note="not measured: the time was over"))
             continue
-        seconds = answer(engine, prompts_of(shape, count), shape.new, cached=cached)
+        seconds = answer(engine, prompts, lengths_of(shape, count, drawn=drawn), cached=cached)
         recorder.add(replace(row, setting=setting, seconds=round(seconds, 2), rate=round(count / seconds, 3)))

@@ -1,5 +1,6 @@
 """The decoder gives the tokens that the library's own greedy generation gives, whatever leaves the batch when."""
 
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -19,9 +20,11 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from workflow_scripts.engines.local import decoding
+from workflow_scripts.engines.local import decoding, key_values, rows
 from workflow_scripts.engines.local.choice import Draws
 from workflow_scripts.engines.local.decoding import Decoder
+from workflow_scripts.engines.local.key_values import KeyValues
+from workflow_scripts.engines.local.pages import PAGE, PagedKeyValues
 
 SHAPE = {
     "vocab_size": 97, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
@@ -104,8 +107,7 @@ def test_a_batch_gives_what_the_library_gives_row_by_row(model, prompts, budget)
 
 @pytest.mark.parametrize("tokens", [1, 40, 1 << 15])
 def test_rows_that_end_leave_and_the_others_go_on(model, prompts, monkeypatch, tokens):
-    monkeypatch.setattr(decoding, "STRETCH", 4)
-    monkeypatch.setattr(decoding, "LOOK", 2)
+    monkeypatch.setattr(key_values, "STRETCH", 4)
     monkeypatch.setattr(decoding, "PREFILL_TOKENS", tokens)
     free = [library(model, p, 24, {1}) for p in prompts]
     whole = [tokens for tokens in free if len(tokens) == 24]
@@ -118,41 +120,156 @@ def test_rows_that_end_leave_and_the_others_go_on(model, prompts, monkeypatch, t
     assert stayed and all(places == sorted(places) for places in stayed)
 
 
+def streamed(tested: Decoder, prompts, limits, most: int, **options) -> list[list[int]]:
+    answers: dict[int, list[int]] = {}
+    for ended in tested.stream(prompts, limits, most, **options):
+        assert not answers.keys() & ended.keys()
+        answers |= ended
+    return [answers[place] for place in range(len(prompts))]
+
+
+@pytest.mark.parametrize("model", ["llama", "gemma3", "mistral"], indirect=True)
+@pytest.mark.parametrize("most", [1, 3, 9])
+def test_a_row_that_ends_makes_way_for_the_next_prompt_and_changes_no_other(model, prompts, monkeypatch, most):
+    monkeypatch.setattr(key_values, "STRETCH", 4)
+    limits = [24, 3, 24, 17, 24, 1, 24]
+    free = [library(model, p, limit, {1}) for p, limit in zip(prompts, limits, strict=True)]
+    stops = {1, free[0][2], free[2][9]}
+    wanted = [library(model, p, limit, stops) for p, limit in zip(prompts, limits, strict=True)]
+    assert len({len(tokens) for tokens in wanted}) > 3
+    assert streamed(Decoder(model, 0, stops), prompts, limits, most) == wanted
+    lengths = [len(tokens) for tokens in streamed(Decoder(model, 0, stops), prompts, limits, most, fixed=True)]
+    assert lengths == limits
+
+
+class Scarce(KeyValues):
+    """Holds so many tokens of all rows together."""
+
+    tokens = 0
+
+    def __init__(self, rows, *args) -> None:
+        super().__init__(rows, *args)
+        self.of_row = [0] * rows
+
+    def fits(self, tokens) -> bool:
+        return sum(tokens) <= self.tokens
+
+    def reserve(self, row: int, tokens: int) -> bool:
+        if sum(self.of_row) - self.of_row[row] + tokens > self.tokens:
+            return False
+        self.of_row[row] = max(tokens, self.of_row[row])
+        return super().reserve(row, tokens)
+
+    def release(self, rows) -> None:
+        super().release(rows)
+        for row in rows:
+            self.of_row[row] = 0
+
+
 @pytest.mark.parametrize("model", ["llama", "gemma3"], indirect=True)
-@pytest.mark.parametrize("fitting", [1, 5])
-def test_rows_that_no_longer_fit_are_answered_afterwards_from_where_they_stand(model, prompts, monkeypatch, fitting):
-    monkeypatch.setattr(decoding, "STRETCH", 4)
-    monkeypatch.setattr(decoding, "LOOK", 2)
-    monkeypatch.setattr(Decoder, "rows_that_fit", lambda self, slots, held=None: fitting)
-    free = [library(model, p, 24, {1}) for p in prompts]
-    whole = [tokens for tokens in free if len(tokens) == 24]
-    stops = {1, whole[0][2], whole[1][9]}
-    tested = Decoder(model, 0, stops)
-    assert tested.generate(prompts, 24) == [library(model, p, 24, stops) for p in prompts]
-    assert tested.generate(prompts, 24, fixed=True) == [library(model, p, 24, set()) for p in prompts]
+def test_rows_that_find_no_memory_go_on_later_from_where_they_stand(model, prompts, monkeypatch):
+    monkeypatch.setattr(decoding, "KeyValues", Scarce)
+    monkeypatch.setattr(rows, "MARGIN", 1)
+    monkeypatch.setattr(rows, "USUAL", 2)  # answers are longer than they are thought to be
+    counted = Counted(model)
+    wanted = [library(model, p, 24, {1}) for p in prompts]
+    passed = []
+    for tokens in (50, 400):
+        monkeypatch.setattr(Scarce, "tokens", tokens)
+        counted.tokens = 0
+        assert streamed(Decoder(model, 0, {1}), prompts, [24] * 7, 5) == wanted
+        assert Decoder(model, 0, {1}).generate(prompts, 24) == wanted
+        passed.append(counted.tokens)
+    assert passed[0] > passed[1]  # some were computed anew
+    monkeypatch.setattr(Scarce, "tokens", 20)
+    with pytest.raises(torch.OutOfMemoryError, match="does not hold"):
+        streamed(Decoder(model, 0, {1}), prompts, [24] * 7, 5)
 
 
 @pytest.mark.parametrize("model", ["llama"], indirect=True)
-@pytest.mark.parametrize("fitting", [1, 3, 9])
-def test_what_chooses_a_token_knows_its_row_and_its_place_whoever_shares_the_batch(
-    model, prompts, monkeypatch, fitting
-):
-    monkeypatch.setattr(decoding, "STRETCH", 4)
-    monkeypatch.setattr(decoding, "LOOK", 2)
-    monkeypatch.setattr(Decoder, "rows_that_fit", lambda self, slots, held=None: fitting)
+@pytest.mark.parametrize("most", [1, 3, 9])
+def test_what_chooses_a_token_knows_its_row_and_its_place_whoever_shares_the_batch(model, prompts, most):
     stop = 40
 
     def token(row: int, length: int) -> int:
         return 3 + (11 * row + length) % 60
 
-    def choose(logits: torch.Tensor, rows: Sequence[int], length: int) -> torch.Tensor:
+    def choose(logits: torch.Tensor, rows: Sequence[int], lengths: Sequence[int]) -> torch.Tensor:
         assert len(logits) == len(rows)
-        return torch.tensor([token(row, length) for row in rows])
+        return torch.tensor([token(row, length) for row, length in zip(rows, lengths, strict=True)])
 
-    answers = Decoder(model, 0, {stop}).generate(prompts, 24, choose=choose)
+    answers = streamed(Decoder(model, 0, {stop}), prompts, [24] * 7, most, choose=choose)
     whole = [[token(row, length) for length in range(24)] for row in range(len(prompts))]
     assert answers == [tokens[: tokens.index(stop) + 1] if stop in tokens else tokens for tokens in whole]
     assert len({len(tokens) for tokens in answers}) > 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_the_window_the_beginning_and_the_lengths_answers_are_the_librarys(seed, shared, monkeypatch):
+    draw = random.Random(seed)
+    window = draw.choice([3, 8, 13, 40])
+    kinds = [draw.choice(["sliding_attention", "full_attention"]) for _ in range(3)]
+    torch.manual_seed(seed)
+    config = Gemma3TextConfig(
+        **SHAPE, sliding_window=window, layer_types=kinds, attn_implementation=draw.choice(["sdpa", "eager"])
+    )
+    network = Gemma3ForCausalLM(config).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    network.generation_config.pad_token_id = 0
+    monkeypatch.setattr(key_values, "STRETCH", draw.choice([1, 5, 128]))
+    monkeypatch.setattr(decoding, "PREFILL_TOKENS", draw.choice([1, 50, 1 << 15]))
+    beginning = [draw.randrange(3, 96) for _ in range(draw.choice([0, 6, 20]))]
+    texts = [beginning + [draw.randrange(3, 96) for _ in range(draw.randrange(1, 30))] for _ in range(6)]
+    limits = [draw.randrange(1, 20) for _ in texts]
+    stops = {1, draw.randrange(3, 96), draw.randrange(3, 96)}
+    wanted = [library(network, text, limit, stops) for text, limit in zip(texts, limits, strict=True)]
+    tested = Decoder(network, 0, stops)
+    assert streamed(tested, texts, limits, draw.randrange(1, 7)) == wanted
+    assert tested.generate(texts, 12) == [library(network, text, 12, stops) for text in texts]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pages_belong_to_one_row_each_and_come_back(seed):
+    draw = random.Random(seed)
+    tested = PagedKeyValues(
+        5, [None, 100, None], torch.device("cpu"), None, tokens=400, planned=draw.randrange(64, 300)
+    )
+    tokens = [0] * 5
+    for _ in range(300):
+        row = draw.randrange(len(tokens))
+        if tokens[row] and draw.random() < 0.3:
+            tested.release([row])
+            tokens[row] = 0
+        else:
+            more = draw.randrange(1, 400)
+            fitting = tested.fits(
+                [more if place == row else count for place, count in enumerate(tokens) if count or place == row]
+            )
+            if more > tokens[row]:
+                assert tested.reserve(row, more) == fitting
+                tokens[row] = more if fitting else tokens[row]
+        tested.begin_steps()
+        for pool, slots in ((tested._pools[None], None), (tested._pools[100], 128)):
+            for place, count in enumerate(tokens):
+                held = min(count, slots or count)
+                assert len(pool.of_row[place]) == -(-held // PAGE)
+                assert pool.table[place].tolist()[: len(pool.of_row[place])] == pool.of_row[place]
+            pages = [0, *pool.free, *(page for held in pool.of_row for page in held)]
+            assert sorted(pages) == list(range(pool.pages))
+        if draw.random() < 0.02 and len(tokens) > 2:
+            stay = sorted(draw.sample(range(len(tokens)), len(tokens) - 1))
+            tested.select(stay)
+            tokens = [tokens[place] for place in stay]
+
+
+def test_a_row_of_a_long_answer_takes_memory_beyond_the_window_in_some_layers_alone():
+    config = {**SHAPE, "num_hidden_layers": 6, "sliding_window": 128, "sliding_window_pattern": 6}
+    torch.manual_seed(5)
+    tested = Decoder(Gemma3ForCausalLM(Gemma3TextConfig(**config)), 0, {1})
+    a_token = 2 * 2 * 16 * 4  # keys and values, heads, width, bytes of a number
+    assert tested._row_size(128) == 6 * 128 * a_token
+    assert tested._row_size(2048) == (2048 + 5 * 128) * a_token
 
 
 def test_every_token_is_passed_to_what_bounds_the_answers(model, prompts):
@@ -200,8 +317,7 @@ class Counted:
 
 @pytest.mark.parametrize("tokens", [1, 40, 1 << 15])
 def test_a_common_beginning_changes_no_token(llama, prompts, shared, monkeypatch, tokens):
-    monkeypatch.setattr(decoding, "STRETCH", 4)
-    monkeypatch.setattr(decoding, "LOOK", 2)
+    monkeypatch.setattr(key_values, "STRETCH", 4)
     monkeypatch.setattr(decoding, "PREFILL_TOKENS", tokens)
     rows = [BEGINNING + prompt for prompt in prompts]
     free = [library(llama, row, 24, {1}) for row in rows]
@@ -231,7 +347,7 @@ def test_equal_prompts_and_one_that_is_the_beginning_of_the_others_keep_a_token_
     assert Decoder(llama, 0, {1}).generate(rows, 9) == [library(llama, row, 9, {1}) for row in rows]
 
 
-def test_layers_with_a_window_share_nothing(model, prompts, shared):
+def test_layers_with_a_window_share_a_beginning_too(model, prompts, shared):
     tested, extra = decoder(model, {1})
     rows = [BEGINNING + prompt for prompt in prompts]
     assert tested.generate(rows, 9, **extra) == [library(model, row, 9, {1}) for row in rows]
@@ -244,8 +360,7 @@ def drawn_by(seeds):
 
 @pytest.mark.parametrize("tokens", [1, 40, 1 << 15])
 def test_several_answers_to_a_prompt_are_those_of_the_prompt_given_as_often(model, prompts, monkeypatch, tokens):
-    monkeypatch.setattr(decoding, "STRETCH", 4)
-    monkeypatch.setattr(decoding, "LOOK", 2)
+    monkeypatch.setattr(key_values, "STRETCH", 4)
     monkeypatch.setattr(decoding, "PREFILL_TOKENS", tokens)
     copies = [3, 1, 2, 4, 1, 1, 2]
     repeated = [prompt for prompt, count in zip(prompts, copies, strict=True) for _ in range(count)]

@@ -254,3 +254,12 @@ def test_no_answer_changes_with_the_batch_in_float32(split, root, tiny, features
     others = [replace(row, text="other") for row in read_rows(predictions, Prediction)]
     write_rows(predictions, others, Prediction)
     assert stability()["changed"] == 5
+
+
+def test_too_few_features_of_images_are_an_error_before_the_model_sees_them(tiny):
+    loaded = load(tiny)
+    image = RequestImage("0" * 64, "0.png", 112, 96)
+    chat = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How many?"}]}]
+    engine = TransformersEngine(loaded, lambda images: torch.zeros(3, 64), 1)
+    with pytest.raises(ValueError, match="image tokens in prompts, and features of 3"):
+        list(engine.answers([Request("a", chat, (image,), 4)]))

@@ -128,6 +128,15 @@ def test_a_model_is_named_with_its_vision_tower_and_with_what_is_done_to_images(
     assert written["systems"]["base"]["model"] == models["m"] and written["systems"]["majority"]["model"] is None
 
 
+def test_products_in_8_bits_are_named(bare):
+    systems = {"base": {"model": "m"}, "eight": {"model": "m", "fp8": True}}
+    write_json(bare / "configuration.json", CONFIGURATION | {"systems": systems})
+    text = methods_text(bare, "validation", list(systems), lineage(bare, "validation", list(systems)))
+    assert "Answers of `base` were decoded greedily, with the base at its own precision" in text
+    assert "Answers of `eight` were decoded greedily. The language model's matrix products of `eight` were" in text
+    assert "computed in 8-bit floating point (e4m3, scaled by row and by output channel)" in text
+
+
 def test_answers_judges_and_statistics_are_those_of_the_configuration(results):
     answers, judges, statistics = (section(results, name) for name in ("Answers", "Judges", "Statistics"))
     assert "Answers of `base` and `tuned` were decoded greedily" in answers

@@ -145,17 +145,17 @@ def test_pairs_that_do_not_fit_together_are_asked_in_smaller_batches(checkpoint,
     wanted = replies(model(checkpoint))
     tested = model(checkpoint, batch=5)
     decoder = tested.loaded.generator._decoder
-    generate = decoder.generate
+    stream = decoder.stream
 
-    def bounded(prompts, *args, **kwargs):
-        if len(prompts) > 2:
+    def bounded(prompts, limits, most, **kwargs):
+        if most > 2:
             raise torch.OutOfMemoryError
-        return generate(prompts, *args, **kwargs)
+        return stream(prompts, limits, most, **kwargs)
 
-    monkeypatch.setattr(decoder, "generate", bounded)
+    monkeypatch.setattr(decoder, "stream", bounded)
     assert replies(tested) == wanted
     assert "out of memory: from here on 2 pairs at once" in capsys.readouterr().out
-    monkeypatch.setattr(decoder, "generate", lambda prompts, *args, **kwargs: bounded([0, 0, 0]))
+    monkeypatch.setattr(decoder, "stream", lambda *args, **kwargs: bounded([], [], 3))
     with pytest.raises(JudgeDied, match="does not hold a single pair"):
         list(tested.ask(PAIRS, 0))
 
@@ -164,7 +164,6 @@ def test_the_same_pairs_load_no_model_again(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("workflow_scripts.judges.backends.local.checked", lambda reply, *_: Judgement("valid", reply))
     first = model(checkpoint)
     judgements = judge_pairs(PAIRS, Store(tmp_path, first.identity), first, 0)
-    assert first.loaded.generator.calls == 2
     second = model(checkpoint)
     assert judge_pairs(PAIRS, Store(tmp_path, second.identity), second, 0) == judgements
     assert "loaded" not in vars(second)

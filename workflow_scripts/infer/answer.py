@@ -29,7 +29,7 @@ from workflow_scripts.infer.shards import part_of
 from workflow_scripts.models.adapters.loading import folder_of_adapter, needs_own_features
 from workflow_scripts.models.families.registry import load_family
 from workflow_scripts.models.kernels import speed_up_inference
-from workflow_scripts.models.loading import Loaded, exchanged, load
+from workflow_scripts.models.loading import Loaded, check_float8, exchanged, load
 from workflow_scripts.models.prompts import closing_fault, length_fault
 from workflow_scripts.models.record import adapter_content, is_full, read_record
 from workflow_scripts.models.runtime import identity_of_runtime
@@ -49,6 +49,7 @@ class GroupMember(Section):
     rows: Path | None = None  # Parquet of the rows that it answers a shard of; None: those of the split
     shots: ShownShots | None = None  # answered rows before each question
     samples: Samples | None = None  # how several answers to a row are drawn; None: one, the likeliest
+    fp8: bool = False  # products of the language model in 8-bit floating point; of all members, or of none
 
 
 def answer(
@@ -77,7 +78,7 @@ def answer(
         features: index of the vision features; none: a tuned tower computes its own, as a published adapter does that
             reaches beyond the language model.
         members: JSON of each system of the shared-load group: system, adapter or null, prompt, constrained, boxes,
-            rows, shots, samples.
+            rows, shots, samples, fp8.
         max_new_tokens: limit of new tokens, by task.
         batch: most rows at once.
         threads: CPU threads.
@@ -85,8 +86,8 @@ def answer(
         out: Parquet of predictions to write.
 
     Raises:
-        Refused: the group has weights that were trained in full beside other systems, or a grammar is to bound boxes
-            in the model's own form.
+        Refused: the group has weights that were trained in full beside other systems, or systems of `fp8` beside
+            others; `fp8` is not for this device or model; or a grammar is to bound boxes in the model's own form.
     """
     use_threads(threads)
     rows = part_of(read_rows(split, Row), shard)
@@ -94,13 +95,19 @@ def answer(
     if len(adapters) > 1 and any(adapter is not None and is_full(adapter) for adapter in adapters):
         names = ", ".join(member.system for member in members)
         raise Refused(f"{names}: weights trained in full replace the base's, which one load cannot restore; part them")
+    float8 = members[0].fp8
+    if any(member.fp8 != float8 for member in members):
+        names = ", ".join(member.system for member in members)
+        raise Refused(f"{names}: one load holds weights in 8 bits or in full; part those with fp8 from the others")
     record, folder = read_record(model)
     load_family(record.family)  # some families bring the class of their configuration
+    if float8:
+        check_float8(folder)
     code = identity("workflow_scripts.infer.answer", record.family)
     answerer = {
         "model": record.content,
         "runtime": identity_of_runtime(folder),
-    }
+    } | ({"fp8": True} if float8 else {})
     rows_of = {
         member.system: rows if member.rows is None else part_of(read_rows(member.rows, Row), shard)
         for member in members
@@ -129,8 +136,8 @@ def answer(
         work.append((member, indexes, waiting, progress))
     loaded = None
     for place in dict.fromkeys(member.adapter for member, _, waiting, _ in work if waiting):
-        loaded = load(model, adapter=place) if loaded is None else exchanged(loaded, place)
-        print(f"kernels: {speed_up_inference(loaded.model)}")
+        loaded = load(model, adapter=place, fp8=float8) if loaded is None else exchanged(loaded, place)
+        print(f"kernels: {speed_up_inference(loaded.model)}{', products in 8-bit floating point' if float8 else ''}")
         for member, indexes, waiting, progress in work:
             if member.adapter == place and waiting:
                 check_requests(waiting, loaded, 0 if member.shots is None else member.shots.shots.count)

@@ -9,14 +9,19 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import BitsAndBytesConfig, PreTrainedModel, ProcessorMixin
 
+from workflow_scripts.core.command import Refused
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.models.adapters.full_weights import lay_over
 from workflow_scripts.models.adapters.loading import ADAPTER, with_adapter
 from workflow_scripts.models.families.family import Family
 from workflow_scripts.models.families.registry import load_family
+from workflow_scripts.models.fused.float8 import hold_in_float8
 from workflow_scripts.models.images.size import with_squares
 from workflow_scripts.models.record import is_full, read_record, verify_files
-from workflow_scripts.models.runtime import best_device, compute_dtype, first_line
+from workflow_scripts.models.runtime import best_device, compute_dtype, first_line, text_model_type
+
+IN_FLOAT8 = ("gemma3_text",)
+"""Architectures of language models, by transformers' names, whose layers are computed in 8-bit floating point."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +48,24 @@ class Loaded:
         return self.base.device
 
 
-def load(record: Path, *, quantisation: str = "none", adapter: Path | None = None) -> Loaded:
+def load(record: Path, *, quantisation: str = "none", adapter: Path | None = None, fp8: bool = False) -> Loaded:
     """Load the model of `record` on the best device, from the bytes that the record names and no others.
 
     Args:
         record: of the model.
         quantisation: none or nf4.
         adapter: folder of an adapter, or record of a published one.
+        fp8: hold the language model's projections in 8-bit floating point alone; see `check_float8`.
 
     Raises:
         BadFile: the record, the weights or the adapter are missing or damaged, or files changed since the record.
+        Refused: `fp8` on a device or of a model that is not for it, or an adapter that replaces one of those layers.
     """
     described, folder = read_record(record)
     verify_files(record)
     family = with_squares(load_family(described.family), described.image_size, described.image_pad)
+    if fp8:
+        check_float8(folder)
     device = best_device()
     dtype = compute_dtype(device)
     options: dict = {}
@@ -80,7 +89,9 @@ def load(record: Path, *, quantisation: str = "none", adapter: Path | None = Non
         _keep_plain_layout(model)
     if adapter is not None and is_full(adapter):
         lay_over(model, adapter, described.revision)
-    elif adapter is not None:
+    if fp8:
+        hold_in_float8(model)
+    if adapter is not None and not is_full(adapter):
         model = with_adapter(model, adapter)
     model.eval()
     return Loaded(model, processor, family, described.revision)
@@ -105,6 +116,25 @@ def exchanged(loaded: Loaded, adapter: Path | None) -> Loaded:
         model = with_adapter(model, adapter)
     model.eval()
     return replace(loaded, model=model)
+
+
+def check_float8(folder: Path) -> None:
+    """See that this device computes in 8-bit floating point, and that the model in `folder` has layers for it.
+
+    Raises:
+        Refused: it does not, or has none.
+        BadFile: the model's configuration cannot be read.
+    """
+    device, remedy = best_device(), "answer this system with `fp8: false`"
+    if device.type != "cuda":
+        raise Refused(f"`fp8: true` needs a GPU, an H100 or newer, and this job computes on the CPU: {remedy}")
+    if torch.cuda.get_device_capability(device) < (9, 0):
+        raise Refused(f"`fp8: true` needs an H100 or newer, not {torch.cuda.get_device_name(device)}: {remedy}")
+    if (architecture := text_model_type(folder)) not in IN_FLOAT8:
+        raise Refused(
+            f"`fp8: true` is for language models of {', '.join(IN_FLOAT8)}, and that in {folder} is {architecture}: "
+            f"{remedy}"
+        )
 
 
 def _keep_plain_layout(model: PreTrainedModel) -> None:

@@ -62,6 +62,7 @@ class Member(Section):
     constrained: bool = False
     boxes: BoxForm = DATASETS_FORM
     rows: str | None = None  # in a routed system: the table of the rows that it answers
+    fp8: bool = False
 
 
 class _File(NamedTuple):
@@ -222,7 +223,8 @@ def _pack_member(member: Member, folder: Path, *, routed: bool) -> Member:
 def _described(member: Member) -> dict[str, object]:
     """A packed system as JSON; what says nothing is left out."""
     silent = {"boxes"} if member.boxes.convention is None else set()
-    return member.model_dump(mode="json", exclude=silent | ({"rows"} if member.rows is None else set()))
+    silent |= ({"rows"} if member.rows is None else set()) | (set() if member.fp8 else {"fp8"})
+    return member.model_dump(mode="json", exclude=silent)
 
 
 def _pack_model(record: Path, folder: Path, name: str = "model") -> dict[str, str]:

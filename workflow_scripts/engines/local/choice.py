@@ -4,22 +4,17 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-Choose = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
-"""From logits (rows, vocabulary), each row's place among the prompts, and how many tokens it has, to one token a row
-(rows,)."""
+Choose = Callable[[torch.Tensor, Sequence[int], int | Sequence[int]], torch.Tensor]
+"""From logits (rows, vocabulary), each row's place among the answers, and how many tokens each has, or all have, to one
+token a row (rows,)."""
 
 ROWS = 64
 """Rows whose distributions are held in double precision at a time: of 262,144 tokens, 128 MiB each way."""
 
 
-def greedily(logits: torch.Tensor, rows: Sequence[int], length: int) -> torch.Tensor:
+def greedily(logits: torch.Tensor, rows: Sequence[int], length: int | Sequence[int]) -> torch.Tensor:
     """The likeliest token of each row; the lowest of equals."""
     return logits.argmax(-1)
-
-
-def further(choose: Choose, some: Sequence[int], tokens: int) -> Choose:
-    """`choose` for some of the rows alone, which have so many tokens before they go on."""
-    return lambda logits, rows, length: choose(logits, [some[row] for row in rows], tokens + length)
 
 
 class Draws:
@@ -37,12 +32,13 @@ class Draws:
         self._shares = torch.stack([torch.rand(tokens, generator=one, dtype=torch.float64) for one in generators])
         self._temperature, self._top_p = temperature, top_p
 
-    def __call__(self, logits: torch.Tensor, rows: Sequence[int], length: int) -> torch.Tensor:
+    def __call__(self, logits: torch.Tensor, rows: Sequence[int], length: int | Sequence[int]) -> torch.Tensor:
         """One token a row (rows,): the first up to which the probabilities (rows, vocabulary) sum to more than a share.
 
         The sums are of double precision, in which no token of a large vocabulary is lost.
         """
-        shares = self._shares[list(rows), length][:, None].to(logits.device)
+        lengths = length if isinstance(length, int) else list(length)
+        shares = self._shares[list(rows), lengths][:, None].to(logits.device)
         parts = zip(logits.split(ROWS), shares.split(ROWS), strict=True)
         return torch.cat([self._chosen(some, share) for some, share in parts])
 

@@ -1,32 +1,32 @@
-"""Decoding a batch token by token: one pass over the prompts, then one step a token on buffers that stay in place.
+"""Decoding token by token: prompts are computed in passes of their own, then one step a token on buffers that stay.
 
 Tokens that all prompts begin with are computed once, and their keys and values are kept once. On a GPU a step is
 captured once in a CUDA graph and replayed: launched one by one, the kernels of 34 layers take three to four times as
-long as they compute. Answers come in stretches: between two of them, rows that have ended
-leave, and the buffers grow for the rows that are left. The arithmetic is the model's own `forward`.
+long as they compute. A row that ends makes way for the next prompt. The arithmetic is the model's own `forward`.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from transformers import PreTrainedModel
 
-from workflow_scripts.engines.local.choice import Choose, further, greedily
+from workflow_scripts.engines.local.choice import Choose, greedily
 from workflow_scripts.engines.local.key_values import KeyValues, Prefix
+from workflow_scripts.engines.local.pages import PAGE, PagedKeyValues
+from workflow_scripts.engines.local.rows import USUAL, Places, Row
 from workflow_scripts.engines.local.step import Step
-from workflow_scripts.engines.local.tokens import common_beginning, up_to_stop
+from workflow_scripts.engines.local.tokens import common_beginning, parts_of
 
 PREFILL_TOKENS = 1 << 15
 """Prompt tokens computed at once: enough to fill a GPU, little enough that only keys and values fill its memory."""
 
-STRETCH = 128
-"""Tokens between two moments at which ended rows leave: on a CPU at most so many, on a GPU at least."""
-
 LOOK = 8
-"""Tokens between two looks whether every row has ended: each look waits for the GPU."""
+"""Tokens between two looks at what a GPU wrote, each of which waits for it; on a CPU every token is looked at."""
 
 SHARED = 32
 """Fewest tokens at the beginning of all prompts that are worth a pass of their own."""
@@ -41,6 +41,17 @@ PromptInputs = Callable[[int, int, torch.Tensor, torch.Tensor], dict]
 """What `forward` takes besides, for the prompts from one place up to another, given their ids and masks.
 
 `position_ids` among it, of one or several axes, replace those that simply count."""
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What a call brings along: see `Decoder.generate`. With any of the first three, rows cannot wait or come back."""
+
+    inputs: PromptInputs | None = None
+    accept: Callable[[list[int]], None] | None = None
+    keep: Callable[[list[int]], None] | None = None
+    choose: Choose = greedily
+    fixed: bool = False
 
 
 class Decoder:
@@ -84,12 +95,10 @@ class Decoder:
 
             self._config._attn_implementation = SLOTS
         # A window that some or all layers have: which kinds of layers there are, or else one window for all.
-        kinds = getattr(config, "layer_types", None)
-        self._window = None if kinds else getattr(config, "sliding_window", None)
-        # Only what every token attends to, whatever its place, can be shared by prompts.
-        self._shares = self._window is None and "sliding_attention" not in (kinds or [])
-        self._prefix: Prefix | None = None  # of the last batch
-        self._last: tuple[tuple[int, int, Prefix | None], KeyValues, Step] | None = None  # batch, for the next
+        kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * config.num_hidden_layers
+        self._windows = [self._window_of(kind) for kind in kinds]
+        self._prefix: Prefix | None = None  # of the last call
+        self._last: tuple[KeyValues, Step] | None = None  # for the next call
 
     @torch.inference_mode()
     def generate(
@@ -113,114 +122,68 @@ class Decoder:
             keep: called with the places, within the last batch, of the rows that stay when others have ended.
             fixed: generate exactly `max_new_tokens` tokens (for timing).
         """
-        device = self._model.device
-        prefix = self._prefix_of(prompts) if inputs is None and self._shares else None
+        prefix = self._prefix_of(prompts) if inputs is None else None
         common = len(prefix.tokens) if prefix is not None else 0
-        longest = max(map(len, prompts)) - common
-        ids = torch.tensor([[self._pad] * (longest + common - len(prompt)) + prompt[common:] for prompt in prompts])
-        lead = 0 if self._ranged else common
-        start = torch.tensor([longest + common - len(prompt) + lead for prompt in prompts], device=device)[:, None]
-        answered = len(prompts) if copies is None else sum(copies)
-        stretch = self._stretch(answered, lead + longest, max_new_tokens)
-        slots = -(-(lead + longest + stretch) // 64) * 64
-        cache, step = self._take(len(prompts), slots, prefix)
-        logits, after = self._prefill(ids.to(device), start - lead, cache, inputs)
-        if copies is not None:
-            own = torch.repeat_interleave(torch.tensor(copies, device=device))
-            logits, start, after = logits[own], start[own], after[own]
-            cache.select(own, slots)
-            del step
-            step = Step(self._forward, cache)
-            prompts = [prompts[place] for place in own.tolist()]
+        times = [1] * len(prompts) if copies is None else copies
+        own = [prompt[common:] for prompt, count in zip(prompts, times, strict=True) for _ in range(count)]
+        rows = [Row(place, prompt, max_new_tokens) for place, prompt in enumerate(own)]
+        options = _Options(inputs, accept, keep, choose, fixed)
+        for _ in self._decode(rows, len(rows), prefix, options, copies):
+            pass
+        return [row.tokens for row in rows]
 
-        stops = torch.tensor([] if fixed else sorted(self._stops), dtype=torch.long, device=device)
-        answers: list[list[int]] = [[] for _ in prompts]
-        rows = list(range(len(prompts)))
-        length = 0
-        aside: list[int] = []
-        while True:
-            place = lead + longest + length
-            step.begin(start, place, after + length)
-            ended = torch.zeros(len(rows), dtype=torch.bool, device=device)
-            taken = []
-            for count in range(1, stretch + 1):
-                token = choose(logits, rows, length + count - 1)
-                taken.append(token)
-                ended |= torch.isin(token, stops)
-                if accept is not None:
-                    accept(token.tolist())
-                if length + count == max_new_tokens:
-                    break
-                if count % LOOK == 0:
-                    if bool(ended.all()):
-                        break
-                    step.skip(ended)
-                logits = step(token)
-            length += len(taken)
-            for row, tokens in zip(rows, torch.stack(taken, 1).tolist(), strict=True):
-                answers[row] += tokens
-            left = torch.nonzero(~ended)[:, 0]
-            if length == max_new_tokens or not len(left):
-                reusable = copies is None and length == len(taken)
-                self._last = ((len(prompts), slots, prefix), cache, step) if reusable else None
-                break
-            del step  # its graph goes, and the memory it holds
-            if accept is None and inputs is None:  # others could not be put together anew
-                fitting = self.rows_that_fit(
-                    lead + longest + length + min(STRETCH, max_new_tokens - length), cache.size
-                )
-                aside += [rows[place] for place in left[fitting:].tolist()]
-                left = left[:fitting]
-            logits, start, after = logits[left], start[left], after[left]
-            stretch = self._stretch(len(left), lead + longest + length, max_new_tokens - length, cache.size)
-            cache.select(left, lead + longest + length + stretch)
-            step = Step(self._forward, cache)
-            places = left.tolist()
-            rows = [rows[place] for place in places]
-            if keep is not None:
-                keep(places)
-        del cache, step
-        while aside:
-            # Rows that were put aside together have as many tokens.
-            length = len(answers[aside[0]])
-            fitting = self.rows_that_fit(len(prompts[aside[0]]) + length + min(STRETCH, max_new_tokens - length))
-            some = [row for row in aside[:fitting] if len(answers[row]) == length]
-            del aside[: len(some)]
-            whole = [prompts[row] + answers[row] for row in some]
-            more = self.generate(whole, max_new_tokens - length, choose=further(choose, some, length), fixed=fixed)
-            for row, tokens in zip(some, more, strict=True):
-                answers[row] += tokens
-        return answers if fixed else [up_to_stop(tokens, self._stops) for tokens in answers]
-
-    def slots_of(self, prompts: Sequence[list[int]]) -> int:
-        """Slots that the longest prompt takes in each row's buffers, when these prompts share a batch."""
-        common = len(common_beginning(prompts)) if self._ranged and self._shares else 0
-        # The last batch's beginning may be taken again, which is shorter by an eighth at most: see `_prefix_of`.
-        return max(map(len, prompts)) - (common * 7 // 8 if common >= SHARED else 0)
-
-    def rows_that_fit(self, slots: int, held: int | None = None) -> int:
-        """Rows, at least one, whose keys and values, of so many slots each, fit into a GPU's memory; many on a CPU.
+    @torch.inference_mode()
+    def stream(
+        self,
+        prompts: Sequence[list[int]],
+        limits: Sequence[int],
+        most: int,
+        *,
+        choose: Choose = greedily,
+        fixed: bool = False,
+    ) -> Iterator[dict[int, list[int]]]:
+        """New tokens by the prompt's place, as answers end; prompts are taken up in the order given.
 
         Args:
-            held: bytes that are given back before; by default those of the last batch's buffers.
+            limits: most new tokens of each.
+            most: prompts under way at a time, at most; fewer where the memory does not hold them.
+            fixed: generate exactly so many tokens (for timing).
+
+        Raises:
+            torch.OutOfMemoryError: the memory does not hold a single row.
         """
+        prefix = self._prefix_of(prompts)
+        common = len(prefix.tokens) if prefix is not None else 0
+        given = zip(prompts, limits, strict=True)
+        rows = [Row(place, prompt[common:], limit) for place, (prompt, limit) in enumerate(given)]
+        usual = sum(len(row.prompt) + min(row.limit, USUAL) * 5 // 8 for row in rows) // len(rows)
+        count = min(most, len(rows), self.rows_that_fit(usual))
+        for ended in self._decode(rows, count, prefix, _Options(choose=choose, fixed=fixed)):
+            yield {row.place: row.tokens for row in ended}
+
+    def rows_that_fit(self, tokens: int) -> int:
+        """Rows, at least one, whose keys and values, of so many tokens each, fit into a GPU's memory; many on a CPU."""
         if self._model.device.type != "cuda":
             return sys.maxsize
-        held = (self._last[1].size if self._last else 0) if held is None else held
-        reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        free = torch.cuda.mem_get_info()[0] + reserved + held
-        a_slot = 2 * self._config.num_hidden_layers * self._kv_heads * self._width * self._model.dtype.itemsize
-        return max(1, int(free * self._memory_share) // (a_slot * slots))
+        return max(1, self._free() // self._row_size(tokens))
 
-    def _stretch(self, rows: int, tokens: int, most: int, held: int | None = None) -> int:
-        """Tokens to the next moment at which ended rows leave: on a GPU all, where the slots for them fit."""
-        if self._model.device.type != "cuda":
-            return min(STRETCH, most)
-        slots = self.rows_that_fit(1, held) // rows
-        return min(most, max(STRETCH, slots - tokens))
+    def _free(self) -> int:
+        """Bytes of a GPU's memory for keys and values, were those of the last call given back."""
+        held = self._last[0].size if self._last else 0
+        reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return int((torch.cuda.mem_get_info()[0] + reserved + held) * self._memory_share)
+
+    def _row_size(self, tokens: int) -> int:
+        """Bytes of a row's keys and values, in pages."""
+        a_token = 2 * self._kv_heads * self._width * self._model.dtype.itemsize
+        slots = (tokens if window is None else min(tokens, window) for window in self._windows)
+        return a_token * sum(-(-count // PAGE) * PAGE for count in slots)
+
+    def _window_of(self, kind: str) -> int | None:
+        return getattr(self._config, "sliding_window", None) if kind == "sliding_attention" else None
 
     def _prefix_of(self, prompts: Sequence[list[int]]) -> Prefix | None:
-        """What all prompts begin with, less the last token of each; the last batch's where it is nearly as long."""
+        """What all prompts begin with, less the last token of each; the last call's where it is nearly as long."""
         tokens = common_beginning([prompt[:-1] for prompt in prompts])
         if len(prompts) == 1 or len(tokens) < SHARED:
             return None
@@ -228,71 +191,144 @@ class Decoder:
         if last and len(last.tokens) * 8 >= len(tokens) * 7 and tokens[: len(last.tokens)] == last.tokens:
             return last
         self._prefix = self._last = None  # before the next ones are computed
-        cache = KeyValues(1, len(tokens), self._config.num_hidden_layers, self._model.device)
-        ids = torch.tensor([tokens], device=self._model.device)
-        self._prefill(ids, torch.zeros(1, 1, dtype=torch.long, device=ids.device), cache, None)
-        prefix = cache.as_prefix(tokens)
-        self._prefix = prefix
-        return prefix
+        device = self._model.device
+        cache = KeyValues(1, [None] * len(self._windows), device)
+        cache.reserve(0, len(tokens))
+        self._prefill([tokens], torch.zeros(1, dtype=torch.long, device=device), cache, None)
+        self._prefix = cache.as_prefix(tokens)
+        return self._prefix
 
-    def _take(self, rows: int, slots: int, prefix: Prefix | None) -> tuple[KeyValues, Step]:
-        """Buffers and step of the last batch, where they fit this one, or new ones."""
+    def _cache_of(self, rows: Sequence[Row], count: int, prefix: Prefix | None) -> tuple[KeyValues, Step]:
+        """Buffers and step of the last call, where they fit this one, or new ones."""
+        device = self._model.device
+        tokens = max(len(row.prompt) + row.limit for row in rows) + LOOK
+        planned, free = tokens, self._free() if self._ranged else sys.maxsize
+        while planned > PAGE and count * self._row_size(planned) > free:
+            planned -= PAGE
         last, self._last = self._last, None
-        if last is not None and last[0][:2] == (rows, slots) and last[0][2] is prefix:
-            return last[1:]
+        if last is not None and last[0].rows == count and last[0].prefix is prefix and last[0].takes(tokens, planned):
+            last[0].release(range(count))
+            return last
         del last  # before new buffers are allocated
-        cache = KeyValues(rows, slots, self._config.num_hidden_layers, self._model.device, prefix, apart=self._ranged)
-        return cache, Step(self._forward, cache)
+        if self._ranged:
+            cache: KeyValues = PagedKeyValues(count, self._windows, device, prefix, tokens, planned)
+        else:
+            cache = KeyValues(count, self._windows, device, prefix)
+        return cache, Step(self._forward, cache, torch.zeros(count, 1, dtype=torch.long, device=device))
+
+    def _decode(
+        self,
+        rows: Sequence[Row],
+        count: int,
+        prefix: Prefix | None,
+        options: _Options,
+        copies: Sequence[int] | None = None,
+    ) -> Iterator[list[Row]]:
+        """Rows as they end, `count` at a time."""
+        cache, step = self._cache_of(rows, count, prefix)
+        device = self._model.device
+        stops = set() if options.fixed else self._stops
+        together = options.inputs is not None or options.accept is not None or copies is not None
+        look = LOOK if device.type == "cuda" and options.accept is None else 1
+        places = Places(rows, count, patient=device.type == "cuda")
+        logits = torch.empty(0, 0, device=device)
+        while True:
+            arrived = places.admit(cache, every=together)
+            if arrived:
+                firsts = list(accumulate([1] * len(arrived) if copies is None else copies, initial=0))[:-1]
+                new, after = self._prefill(
+                    [row.prompt + row.tokens for _, row in (arrived[first] for first in firsts)],
+                    torch.tensor([arrived[first][0] for first in firsts], device=device),
+                    cache,
+                    options.inputs,
+                )
+                target = torch.tensor([place for place, _ in arrived], device=device)
+                if copies is not None:
+                    of = torch.repeat_interleave(torch.tensor(copies, device=device))
+                    sources = [firsts[one] for one in of.tolist()]
+                    cache.copy(sources, range(count))
+                    new, after = new[of], after[of]
+                if len(logits) != cache.rows:
+                    logits = new.new_zeros(cache.rows, new.shape[1])
+                logits[target], step.position[target] = new, after
+            longest = max(row.left for _, row in places)
+            steps = min(look, longest)
+            places.reserve(cache, steps, every=together)
+            cache.begin_steps()
+            if cache.moves != step.moves:
+                step = Step(self._forward, cache, step.position)
+            tokens = []
+            for number in range(steps):
+                tokens.append(options.choose(logits, *places.standing(number)))
+                if options.accept is not None:
+                    options.accept(tokens[-1].tolist())
+                if number + 1 < longest:  # else nobody goes on
+                    logits = step(tokens[-1])
+            ended = places.add(torch.stack(tokens, 1).tolist(), stops)
+            if ended:
+                yield ended
+            if not places.waiting and not any(places.rows):
+                break
+            cache.release(places.idle)
+            if places.shall_close_up():
+                stay = places.close_up()
+                if options.keep is not None:
+                    options.keep(stay)
+                chosen = torch.tensor(stay, device=device)
+                cache.select(stay)
+                logits = logits[chosen]
+                step = Step(self._forward, cache, step.position[chosen])
+        if cache.rows == count:
+            self._last = cache, step
 
     def _prefill(
-        self, ids: torch.Tensor, start: torch.Tensor, cache: KeyValues, inputs: PromptInputs | None
+        self, prompts: Sequence[list[int]], rows: torch.Tensor, cache: KeyValues, inputs: PromptInputs | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Fill `cache` with the prompts. The next part's inputs are read meanwhile.
+        """Fill rows of `cache` with the prompts, part by part. The next part's inputs are read meanwhile.
+
+        Args:
+            prompts: without the prefix.
+            rows: of the cache, one a prompt.
 
         Returns:
             Logits of the prompts' last tokens, (rows, vocabulary); the position of the token after each, (rows, 1).
-
-        Args:
-            ids: the prompts without the prefix, padded on the left (rows, tokens).
-            start: each prompt's first place in `ids`, (rows, 1).
         """
-        rows, tokens = ids.shape
+        device = rows.device
         common = len(cache.prefix.tokens) if cache.prefix is not None else 0
-        slots = torch.arange(tokens, device=ids.device)
-        size = max(1, PREFILL_TOKENS // tokens)
         logits, after = [], []
-        own = slots >= start
-        last_token = torch.tensor([tokens - 1], device=ids.device)
-        beside = torch.cuda.Stream() if inputs is not None and ids.is_cuda else None
+        last_token = torch.tensor([-1], device=device)
+        beside = torch.cuda.Stream() if inputs is not None and device.type == "cuda" else None
+        # The first part is then a small one: nothing is computed before its inputs are read.
+        parts = parts_of([len(prompt) for prompt in prompts], PREFILL_TOKENS, 1 if beside is None else 4)
+        padded = [self._padded(prompts[first:last]) for first, last in parts]
         if beside is not None:
             beside.wait_stream(torch.cuda.current_stream())
-        # The first part is then a small one: nothing is computed before its inputs are read.
-        starts = [0, *range(size if beside is None else max(1, size // 4), rows, size)]
-        parts = list(zip(starts, [*starts[1:], rows], strict=True))
 
-        def read(first: int, last: int) -> dict:
+        def read(part: int) -> dict:
             if inputs is None:
                 return {}
+            ids, own, _ = padded[part]
             with torch.inference_mode(), nullcontext() if beside is None else torch.cuda.stream(beside):
-                read_inputs = inputs(first, last, ids[first:last], own[first:last].long())
+                read_inputs = inputs(*parts[part], ids, own.long())
             if beside is not None:
                 beside.synchronize()
             return read_inputs
 
         with ThreadPoolExecutor(1) as reader:
-            ahead = (reader.submit(read, first, last) for first, last in parts)
+            ahead = (reader.submit(read, part) for part in range(len(parts)))
             waiting = next(ahead)
-            for first, last in parts:
+            for (first, last), (ids, own, start) in zip(parts, padded, strict=True):
                 extra, waiting = waiting.result(), next(ahead, waiting)
-                for tensor in extra.values():
+                for tensor in torch.utils._pytree.tree_leaves(extra):  # of encoders' outputs too
                     if beside is not None and isinstance(tensor, torch.Tensor):
                         tensor.record_stream(torch.cuda.current_stream())  # so that its memory is not taken too soon
-                positions = (slots - start[first:last]).clamp(min=0) + common + self._first
+                tokens = ids.shape[1]
+                positions = (torch.arange(tokens, device=device) - start[:, None]).clamp(min=0) + common + self._first
                 extra = {"position_ids": positions} | extra
-                cache.filling = slice(first, last)
+                cache.begin_filling(rows[first:last], start, tokens)
                 out = self._model(
-                    input_ids=ids[first:last],
-                    attention_mask=self._of_prompts(own[first:last], common, text=inputs is None),
+                    input_ids=ids,
+                    attention_mask=self._of_prompts(own, common, text=inputs is None),
                     past_key_values=cache,
                     use_cache=True,
                     logits_to_keep=last_token,  # as an index: of a slice, frozen heads are multiplied row by row
@@ -301,16 +337,23 @@ class Decoder:
                 logits.append(out.logits[:, -1])
                 # The last token of a prompt is text, whose position is the same along all axes.
                 after.append(extra["position_ids"][..., -1].reshape(-1, last - first)[0] + 1)
-        cache.filling = None
         return torch.cat(logits), torch.cat(after)[:, None]
 
-    def _forward(
-        self, token: torch.Tensor, position: torch.Tensor, start: torch.Tensor, cache: KeyValues
-    ) -> torch.Tensor:
+    def _padded(self, prompts: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Ids of prompts padded on the left; which are no padding, (rows, tokens); first places, (rows,)."""
+        longest = max(map(len, prompts))
+        ids = torch.tensor([[self._pad] * (longest - len(prompt)) + prompt for prompt in prompts])
+        start = torch.tensor([longest - len(prompt) for prompt in prompts])
+        if self._model.device.type == "cuda":
+            ids, start = ids.pin_memory(), start.pin_memory()
+        ids, start = (tensor.to(self._model.device, non_blocking=True) for tensor in (ids, start))
+        return ids, torch.arange(longest, device=ids.device) >= start[:, None], start
+
+    def _forward(self, token: torch.Tensor, position: torch.Tensor, cache: KeyValues) -> torch.Tensor:
         """Logits (rows, vocabulary) after one more token a row, (rows, 1)."""
         hidden = self._layers(
             input_ids=token,
-            attention_mask=self._for_layers(lambda kind: self._seen(kind, start, cache)),
+            attention_mask=self._for_layers(lambda kind: self._as_mask(cache.seen(self._window_of(kind)))),
             position_ids=position,
             past_key_values=cache,
             use_cache=True,
@@ -319,20 +362,8 @@ class Decoder:
         cap = getattr(self._config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
-    def _seen(self, kind: str, start: torch.Tensor, cache: KeyValues) -> torch.Tensor:
-        """Which slots a layer's new tokens attend to, as this model's attention takes it: a range, or a mask."""
-        first = torch.minimum(start, cache.place)
-        window = self._config.sliding_window if kind == "sliding_attention" else self._window
-        if window is not None:
-            first = torch.maximum(first, cache.place - window + 1)
-        if self._ranged:
-            return torch.cat([first, cache.place.expand_as(first)], 1).to(torch.int32)[:, None, None]
-        slots = torch.arange(cache.slots, device=start.device)
-        seen = (slots < cache.lead) | ((slots >= first) & (slots <= cache.place))
-        return self._as_mask(seen[:, None, None])
-
     def _of_prompts(self, own: torch.Tensor, common: int, *, text: bool) -> torch.Tensor | dict[str, torch.Tensor]:
-        """What a prompt's tokens attend to: the whole prefix, and of their own row what comes before them.
+        """What a prompt's tokens attend to: of the prefix and of their own row what comes before them in the window.
 
         Args:
             own: which places of a row hold its prompt, (rows, tokens); padding comes first.
@@ -344,16 +375,22 @@ class Decoder:
             return self._for_layers(lambda kind: start)
         if not common:
             return own.long()
-        rows, tokens = own.shape
-        before = torch.ones(tokens, tokens, dtype=torch.bool, device=own.device).tril()
-        prefix = own.new_ones(rows, 1, tokens, common)
-        mask = self._as_mask(torch.cat([prefix, (own[:, None] & before)[:, None]], 3))
-        return self._for_layers(lambda kind: mask)
+        place = own.cumsum(1) - 1 + common
+        before = torch.arange(common, device=own.device).expand(len(own), -1)
+        key = torch.cat([before, place.masked_fill(~own, torch.iinfo(torch.long).max)], 1)  # padding is after all
+        distance = place[:, None, :, None] - key[:, None, None, :]
+
+        def mask(kind: str) -> torch.Tensor:
+            window = self._window_of(kind)
+            seen = distance >= 0
+            return self._as_mask(seen if window is None else seen & (distance < window))
+
+        return self._for_layers(mask)
 
     def _for_layers(self, mask: Callable[[str], torch.Tensor]) -> torch.Tensor | dict[str, torch.Tensor]:
         """Masks as the model's layers take them: by kind, where there are several."""
         kinds = getattr(self._config, "layer_types", None)
-        return {kind: mask(kind) for kind in set(kinds)} if kinds else mask("full_attention")
+        return {kind: mask(kind) for kind in set(kinds)} if kinds else mask("sliding_attention")
 
     def _as_mask(self, seen: torch.Tensor) -> torch.Tensor:
         """Which keys are attended to, as this model's attention takes it: bool, or what is added to the scores."""

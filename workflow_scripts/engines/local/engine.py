@@ -156,6 +156,11 @@ class TransformersEngine:
             if not images:
                 return arguments(text)
             features = self._vision(images).to(self._loaded.device)
+            # Here, where the prompts are at hand: of ids on a GPU, the model's own comparison waits for all before it.
+            token = family.image_token_id(processor)
+            assert token is not None
+            if (expected := sum(query.prompt.count(token) for query in prompts[first:last])) != len(features):
+                raise ValueError(f"{expected} image tokens in prompts, and features of {len(features)}")
             return arguments(text) | family.encoder_outputs(base, processor, features, _sizes(images))
 
         options: dict = {"inputs": inputs if family.reads_images else None}

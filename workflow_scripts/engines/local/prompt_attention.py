@@ -28,7 +28,7 @@ def _more(q, highest, total, summed, key, value, token, seen, inside, key_step, 
     return top, total * fade + tl.sum(share, 1), summed * fade[:, None] + tl.dot(share.to(v.dtype), v)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "common"])  # of each length compiled once
 def _prompt_attention(
     query, key, value, prefix_key, prefix_value, start, out, query_row, query_head, query_step, key_row, key_head,
     key_step, value_row, value_head, value_step, heads, tokens, common, window, scale, GROUP: tl.constexpr,
@@ -46,17 +46,19 @@ def _prompt_attention(
     highest = tl.full([QUERIES], float("-inf"), tl.float32)
     total = tl.zeros([QUERIES], tl.float32)
     summed = tl.zeros([QUERIES, WIDTH], tl.float32)
+    first = tl.load(start + row)
     if PREFIX:
         prefix_key += (head // GROUP) * common * WIDTH
         prefix_value += (head // GROUP) * common * WIDTH
-        for begin in range(0, common, KEYS):
+        index = place - first + common  # of a query, among its row's tokens
+        earliest = tl.maximum(0, tile * QUERIES - first + common - window + 1)
+        for begin in range(earliest // KEYS * KEYS, common, KEYS):
             token = begin + tl.arange(0, KEYS)
             inside = token < common
+            seen = inside[None, :] & (index[:, None] - token[None, :] < window)
             highest, total, summed = _more(
-                q, highest, total, summed, prefix_key, prefix_value, token, inside[None, :], inside, WIDTH, WIDTH,
-                column, scale,
-            )  # fmt: skip
-    first = tl.load(start + row)
+                q, highest, total, summed, prefix_key, prefix_value, token, seen, inside, WIDTH, WIDTH, column, scale
+            )
     lowest = tl.maximum(first, tile * QUERIES - window + 1)
     for begin in range(lowest // KEYS * KEYS, tl.minimum((tile + 1) * QUERIES, tokens), KEYS):
         token = begin + tl.arange(0, KEYS)
@@ -94,8 +96,7 @@ def attend_to_prompts(
         key, value: (rows, key-value heads, tokens, width), likewise.
         start: int32 (rows,), the first place of each row that is no padding.
         window: how many tokens a token sees, itself included.
-        prefix: keys and values that come before each row's own, (1, key-value heads, tokens, width), contiguous; all
-            of them are seen.
+        prefix: keys and values that come before each row's own, (1, key-value heads, tokens, width), contiguous.
     """
     rows, heads, tokens, width = query.shape
     group = heads // key.shape[1]

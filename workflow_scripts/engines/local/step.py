@@ -8,32 +8,20 @@ from workflow_scripts.engines.local.key_values import KeyValues
 
 
 class Step:
-    """One decoding step of a batch on its buffers, captured in a CUDA graph at the second call."""
+    """One decoding step of rows on their buffers, captured in a CUDA graph at the second call.
 
-    def __init__(self, forward: Callable, cache: KeyValues) -> None:
-        device = cache.place.device
+    Args:
+        position: of each row's next token, (rows, 1).
+    """
+
+    def __init__(self, forward: Callable, cache: KeyValues, position: torch.Tensor) -> None:
+        self.moves = cache.moves
+        self.position = position.clone()
         self._forward, self._cache = forward, cache
-        self._start, self._token, self._position = (
-            torch.zeros(cache.rows, 1, dtype=torch.long, device=device) for _ in range(3)
-        )
+        self._token = torch.zeros_like(position)
         self._warm = False
         self._graph: torch.cuda.CUDAGraph | None = None
         self._logits: torch.Tensor | None = None
-
-    def begin(self, start: torch.Tensor, place: int, position: torch.Tensor) -> None:
-        """Set out from slot `place`.
-
-        Args:
-            start: first slot of each row, (rows, 1).
-            position: position of each row's next token, (rows, 1).
-        """
-        self._cache.place.fill_(place)
-        self._start.copy_(start)
-        self._position.copy_(position)
-
-    def skip(self, ended: torch.Tensor) -> None:
-        """Spend no attention on rows that have ended (rows,): each of them sees its newest slot alone."""
-        self._start.masked_fill_(ended[:, None], torch.iinfo(self._start.dtype).max)
 
     def __call__(self, token: torch.Tensor) -> torch.Tensor:
         """Logits after `token` (rows,). The next call may write over them."""
@@ -51,7 +39,7 @@ class Step:
         return self._logits
 
     def _advance(self) -> torch.Tensor:
-        logits = self._forward(self._token, self._position, self._start, self._cache)
-        self._position += 1
-        self._cache.place += 1
+        logits = self._forward(self._token, self.position, self._cache)
+        self.position += 1
+        self._cache.count += 1
         return logits

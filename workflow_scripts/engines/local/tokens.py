@@ -1,4 +1,4 @@
-"""Lists of tokens: what prompts begin with, where an answer ends."""
+"""Lists of tokens: what prompts begin with, which are computed together, where an answer ends."""
 
 from collections.abc import Container, Sequence
 
@@ -13,3 +13,17 @@ def common_beginning(prompts: Sequence[list[int]]) -> list[int]:
 def up_to_stop(tokens: list[int], stops: Container[int]) -> list[int]:
     """`tokens` up to and with the first that ends an answer."""
     return tokens[: next((place for place, token in enumerate(tokens) if token in stops), len(tokens)) + 1]
+
+
+def parts_of(lengths: Sequence[int], most: int, slower: int = 1) -> list[tuple[int, int]]:
+    """Where parts of a list of prompts begin and end, each of at most so many tokens with its padding, or one prompt.
+
+    Args:
+        slower: the first part has a share of `most` alone: one of so many.
+    """
+    parts, first, limit = [], 0, most // slower
+    for place in range(1, len(lengths) + 1):
+        if place == len(lengths) or (place + 1 - first) * max(lengths[first : place + 1]) > limit:
+            parts.append((first, place))
+            first, limit = place, most
+    return parts

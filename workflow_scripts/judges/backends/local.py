@@ -1,4 +1,4 @@
-"""A judge that is loaded here: a causal model answers in batches of like length, on one device or scattered over GPUs.
+"""A judge that is loaded here: a causal model answers pairs, on one device or scattered over GPUs.
 
 Only this module of the judges imports torch; it is imported when such a judge is used. The model is loaded when the
 first pair is asked for, so that a run whose judgements are all stored loads nothing.
@@ -34,9 +34,6 @@ from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 MOST_PAIRS = {"cuda": 256, "cpu": 16}
 """Pairs at once, where the configuration says nothing and the memory holds them: more are hardly faster."""
 
-USUAL_TOKENS = 256
-"""New tokens of a reply that memory is planned for; few replies are longer, and rows that no longer fit wait."""
-
 MEMORY_SHARE = 0.9
 """Of a GPU's free memory, what keys and values may fill: prompts are computed part by part in what is left."""
 
@@ -48,29 +45,27 @@ TEMPERATURE = 0.3
 
 
 class Generator:
-    """Batched generation from token ids. `calls` counts the batches."""
+    """Generation from token ids, for as many prompts at a time as the memory holds."""
 
     def __init__(self, model: PreTrainedModel, pad: int, stops: set[int]) -> None:
         self.layers = speed_up_inference(model.eval())
         self._decoder = Decoder(model, pad, stops, memory_share=MEMORY_SHARE)
         self._stops = stops
         self._most = MOST_PAIRS.get(model.device.type, MOST_PAIRS["cpu"])
-        self.calls = 0
 
-    def batches(
+    def answers(
         self,
         prompts: Sequence[list[int]],
         *,
-        max_new_tokens: int,
+        max_new_tokens: int | Sequence[int],
         batch: int | None = None,
         seeds: Sequence[int] | None = None,
         fixed: bool = False,
     ) -> Iterator[dict[int, list[int]]]:
-        """New tokens by the prompt's place, without the stop token, batch by batch.
-
-        Prompts of like length share a batch, the longest first. Batches are as large as the memory allows.
+        """New tokens by the prompt's place, without the stop token, as answers end. The longest prompts come first.
 
         Args:
+            max_new_tokens: of every prompt, or of each.
             batch: most prompts at once.
             seeds: of each prompt, whose tokens are then drawn, see `Draws`; none: the likeliest are taken.
             fixed: generate exactly `max_new_tokens` (for timing).
@@ -78,51 +73,50 @@ class Generator:
         Raises:
             torch.OutOfMemoryError: a single prompt does not fit.
         """
+        limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else max_new_tokens
         order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
         most = batch or self._most
         while order:
-            slots = self._decoder.slots_of([prompts[place] for place in order[:most]])
-            fitting = min(most, self._decoder.rows_that_fit(slots + min(max_new_tokens, USUAL_TOKENS)))
-            # As many in each of the batches that are left, so that the last is no small one.
-            places = order[: -(-len(order) // -(-len(order) // fitting))]
-            self.calls += 1
+            choose = greedily
+            if seeds is not None:
+                choose = Draws([seeds[place] for place in order], max(limits), TEMPERATURE)
+            ended: set[int] = set()
             try:
-                new = self._decoder.generate(
-                    [prompts[place] for place in places],
-                    max_new_tokens,
-                    choose=greedily
-                    if seeds is None
-                    else Draws([seeds[place] for place in places], max_new_tokens, TEMPERATURE),
+                for new in self._decoder.stream(
+                    [prompts[place] for place in order],
+                    [limits[place] for place in order],
+                    most,
+                    choose=choose,
                     fixed=fixed,
-                )
+                ):
+                    ended |= {order[place] for place in new}
+                    yield {
+                        order[place]: tokens[:-1] if not fixed and tokens[-1] in self._stops else tokens
+                        for place, tokens in new.items()
+                    }
+                return
             except torch.OutOfMemoryError:
-                if len(places) == 1:
+                if min(most, len(order)) == 1:
                     raise
-                new = None  # the memory of the failed try is freed only after this block
-            if new is None:
-                most = len(places) // 2
-                gc.collect()
-                torch.cuda.empty_cache()
-                print(f"out of memory: from here on {most} pairs at once")
-                continue
-            del order[: len(places)]
-            yield {
-                place: tokens[:-1] if not fixed and tokens[-1] in self._stops else tokens
-                for place, tokens in zip(places, new, strict=True)
-            }
+            # The memory of the failed try is freed only after that block.
+            most = min(most, len(order)) // 2
+            order = [place for place in order if place not in ended]
+            gc.collect()
+            torch.cuda.empty_cache()
+            print(f"out of memory: from here on {most} pairs at once")
 
     def generate(
         self,
         prompts: Sequence[list[int]],
         *,
-        max_new_tokens: int,
+        max_new_tokens: int | Sequence[int],
         batch: int | None = None,
         seeds: Sequence[int] | None = None,
         fixed: bool = False,
     ) -> list[list[int]]:
-        """As `batches`, all together, in the order given."""
+        """As `answers`, all together, in the order given."""
         answers: dict[int, list[int]] = {}
-        for some in self.batches(prompts, max_new_tokens=max_new_tokens, batch=batch, seeds=seeds, fixed=fixed):
+        for some in self.answers(prompts, max_new_tokens=max_new_tokens, batch=batch, seeds=seeds, fixed=fixed):
             answers |= some
         return [answers[place] for place in range(len(prompts))]
 
@@ -197,8 +191,8 @@ class LoadedJudge:
         self.generator = Generator(model, next(iter(stops)) if pad is None else pad, stops)
 
     def replies(self, pairs: list[Pair], attempt: int) -> Iterator[list[tuple[Pair, str]]]:
-        """Pairs with their raw replies, batch by batch; the first try is greedy, a further one draws."""
-        for new in self.generator.batches(
+        """Pairs with their raw replies, as they come; the first try is greedy, a further one draws."""
+        for new in self.generator.answers(
             [self._ids(pair) for pair in pairs],
             max_new_tokens=self._judge.max_new_tokens,
             batch=self._judge.batch,
@@ -286,7 +280,7 @@ class TransformersModel:
         return ProcessPoolExecutor(self._judge.gpus, context, _load, (self._judge, self._record, devices))
 
     def ask(self, pairs: list[Pair], attempt: int) -> Iterator[tuple[Pair, Judgement | None]]:
-        """Each pair with its judgement, batch by batch: pairs of like length share one, the longest come first.
+        """Each pair with its judgement, as replies come; the longest pairs are asked first.
 
         Raises:
             JudgeDied: the device's memory does not hold a batch, or a worker was killed.
