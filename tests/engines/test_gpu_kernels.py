@@ -237,6 +237,62 @@ def test_a_captured_batch_gives_what_the_library_gives_row_by_row(shape, beginni
         assert alike >= 35
 
 
+def test_prompts_with_images_and_without_share_a_batch_and_get_the_librarys_answers(monkeypatch):
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+    from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+    from workflow_scripts.engines.local import decoding
+    from workflow_scripts.models.kernels import speed_up_inference
+
+    torch.manual_seed(0)
+    text = {
+        "vocab_size": 512, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 6,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "pad_token_id": 0, "eos_token_id": 1,
+        "bos_token_id": 2, "sliding_window": 64,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "image_size": 56,
+        "patch_size": 14, "vision_use_head": False,
+    }  # fmt: skip
+    config = Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=16, boi_token_index=508, eoi_token_index=509,
+        image_token_index=510,
+    )  # fmt: skip
+    model = Gemma3ForConditionalGeneration(config).to("cuda", torch.bfloat16).eval()
+    generator = torch.Generator().manual_seed(1)
+    prompts = []
+    for lengths in ((150,), (0, 9), (70, 12), (4, 3, 60), (33,), (100, 5, 20)):  # an image between two texts
+        texts = [torch.randint(3, 500, (length,), generator=generator).tolist() for length in lengths]
+        prompts.append(sum(([508, *[510] * 16, 509, *one] for one in texts[1:]), texts[0]))
+    projected = [
+        torch.randn(prompt.count(510) // 16, 16, 256, generator=generator).to("cuda", torch.bfloat16)
+        for prompt in prompts
+    ]
+
+    def inputs(first, last, ids, mask):
+        images = torch.cat(projected[first:last])
+        encoded = {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=images.clone())}}
+        return {"token_type_ids": (ids == 510).long()} | (encoded if len(images) else {})
+
+    plain = []
+    for place, prompt in enumerate(prompts):
+        ids = torch.tensor([prompt], device="cuda")
+        mask = torch.ones_like(ids)
+        new = model.generate(
+            input_ids=ids, attention_mask=mask, max_new_tokens=40, min_new_tokens=40, do_sample=False,
+            **inputs(place, place + 1, ids, mask),
+        )  # fmt: skip
+        plain.append(new[0, len(prompt) :].tolist())
+    speed_up_inference(model)
+    decoder = decoding.Decoder(model, 0, {1})
+    for tokens in (1 << 15, 300):  # of a part of the prompts
+        monkeypatch.setattr(decoding, "PREFILL_TOKENS", tokens)
+        answers = decoder.generate(prompts, 40, inputs=inputs, fixed=True)
+        alike = sum(a == b for x, y in zip(plain, answers, strict=True) for a, b in zip(x[:8], y[:8], strict=True))
+        assert alike >= 40  # of 48: bfloat16 rounds near ties either way
+        assert decoder.generate(prompts, 40, inputs=inputs, fixed=True) == answers  # on the same buffers
+
+
 SHAPE = {
     "vocab_size": 320,
     "hidden_size": 256,
