@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections import defaultdict
@@ -53,6 +54,8 @@ def begin(folder: Path, *arguments: str, log: Path) -> subprocess.Popen:
             env=os.environ | FAKE_GPUS,
             stdout=stream,
             stderr=subprocess.STDOUT,
+            # Shells start what runs in the background deaf to Ctrl-C, and its children are so too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
 
