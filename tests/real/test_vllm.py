@@ -44,7 +44,7 @@ def answers(tmp_path_factory):
         snakemake(folder, f"{adapter}/adapter_model.safetensors", *configured)
         rank = raw["recipes"]["qlora"]["lora"]["r"]
         server.start(folder / "results/models/tiny", "base", {"tuned": folder / adapter}, rank)
-        # One system after the other: asked for both at once, vLLM 0.32 on a CPU answered the base's rows by the adapter.
+        # One system after the other: asked for both at once, vLLM 0.32 on a CPU answers base rows by the adapter.
         for file in files:
             snakemake(folder, file, *configured)
     tables = {name: read_rows(folder / file, Prediction) for name, file in zip(raw["systems"], files, strict=True)}
