@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from workflow_scripts.engines.local.choice import Choose, greedily
 from workflow_scripts.engines.local.key_values import KeyValues, Prefix
-from workflow_scripts.engines.local.pages import PAGE, PagedKeyValues
+from workflow_scripts.engines.local.pages import PAGE, SPARE, PagedKeyValues, memory_for_pages, pages_of
 from workflow_scripts.engines.local.rows import USUAL, Places, Row
 from workflow_scripts.engines.local.step import Step
 from workflow_scripts.engines.local.tokens import common_beginning, parts_of
@@ -27,9 +27,6 @@ PREFILL_TOKENS = 1 << 15
 
 LOOK = 8
 """Tokens between two looks at what a GPU wrote, each of which waits for it; on a CPU every token is looked at."""
-
-SPARE = 0.1
-"""Share of a GPU's free memory that keys and values leave, where no network but the language model runs."""
 
 SHARED = 32
 """Fewest tokens at the beginning of all prompts that are worth a pass of their own."""
@@ -176,17 +173,12 @@ class Decoder:
 
     def _free(self) -> int:
         """Bytes of a GPU's memory for keys and values, were those of the last call given back."""
-        held = self._last[0].size if self._last else 0
-        reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        free = torch.cuda.mem_get_info()[0] + reserved + held
-        return int(free - max(self._spare * free, min(self._activations, free / 3)))
+        return memory_for_pages(self._last[0].size if self._last else 0, self._spare, self._activations)
 
     def _row_size(self, tokens: int) -> int:
         """Bytes of a row's keys and values, in pages, and of its logits: a prompt's, the last ones, a step's."""
-        a_token = 2 * self._kv_heads * self._width
-        slots = (tokens if window is None else min(tokens, window) for window in self._windows)
-        logits = 3 * self._config.vocab_size
-        return (a_token * sum(-(-count // PAGE) * PAGE for count in slots) + logits) * self._model.dtype.itemsize
+        slots = sum(PAGE * pages_of(tokens if window is None else min(tokens, window)) for window in self._windows)
+        return self._model.dtype.itemsize * (2 * self._kv_heads * self._width * slots + 3 * self._config.vocab_size)
 
     def _window_of(self, kind: str) -> int | None:
         return getattr(self._config, "sliding_window", None) if kind == "sliding_attention" else None
@@ -200,10 +192,9 @@ class Decoder:
         if last and len(last.tokens) * 8 >= len(tokens) * 7 and tokens[: len(last.tokens)] == last.tokens:
             return last
         self._prefix = self._last = None  # before the next ones are computed
-        device = self._model.device
-        cache = KeyValues(1, [None] * len(self._windows), device)
+        cache = KeyValues(1, [None] * len(self._windows), self._model.device)
         cache.reserve(0, len(tokens))
-        self._prefill([tokens], torch.zeros(1, dtype=torch.long, device=device), cache, None)
+        self._prefill([tokens], torch.zeros(1, dtype=torch.long, device=self._model.device), cache, None)
         self._prefix = cache.as_prefix(tokens)
         return self._prefix
 

@@ -13,8 +13,9 @@ from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.requests import Request, RequestImage, Response, Sampling, seed_of
 from workflow_scripts.engines.local.choice import Choose, Draws, greedily
 from workflow_scripts.engines.local.constraint import Constraint
-from workflow_scripts.engines.local.decoding import SPARE, Decoder
+from workflow_scripts.engines.local.decoding import Decoder
 from workflow_scripts.engines.local.library import LibraryDecoder
+from workflow_scripts.engines.local.pages import SPARE
 from workflow_scripts.models.families.family import Size, arguments
 from workflow_scripts.models.loading import Loaded
 from workflow_scripts.models.vision_features import FeatureStore, open_converted

@@ -15,6 +15,22 @@ from workflow_scripts.engines.local.key_values import KeyValues, Prefix
 PAGE = 64
 """Tokens of a page: a block of the attention's kernel."""
 
+SPARE = 0.1
+"""Share of a GPU's free memory that pages leave, where no network but the language model runs."""
+
+
+def memory_for_pages(held: int, spare: float, activations: int) -> int:
+    """Bytes of a GPU's free memory that keys and values may fill.
+
+    Args:
+        held: bytes of earlier ones that make way.
+        spare: share that they leave, at least.
+        activations: bytes that a pass over prompts needs; left too, up to a third.
+    """
+    reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    free = torch.cuda.mem_get_info()[0] + reserved + held
+    return int(free - max(spare * free, min(activations, free / 3)))
+
 
 def pages_of(tokens: int) -> int:
     """Pages that hold so many tokens."""
