@@ -20,8 +20,8 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import PIL.Image
 import torch
-from PIL import Image as Picture
 from tqdm import tqdm
 from transformers import Gemma3ForConditionalGeneration
 
@@ -100,9 +100,9 @@ def _write(what: tuple[Path, str, int]) -> Image:
     folder, row, number = what
     kind, side = row.split("-")[0], int(row.split("-")[1])
     rng = np.random.default_rng(number)
-    coarse = Picture.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).resize((side, side), 3)
+    coarse = PIL.Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).resize((side, side), 3)
     pixels = np.asarray(coarse).astype(np.int16) + rng.integers(-4, 5, (side, side, 1))
-    image = Picture.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    image = PIL.Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     path = folder / f"{kind}-{side}-{number}.{'jpg' if kind == 'jpeg' else 'png'}"
     image = image.convert("L") if kind == "grey" else image
     image.save(path, **({"quality": 92} if kind == "jpeg" else {}))

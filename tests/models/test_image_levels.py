@@ -17,7 +17,7 @@ class Processor:
         self.image_processor = image_processor
 
 
-def picture(width, height, seed=0):
+def noise(width, height, seed=0):
     rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
@@ -37,19 +37,19 @@ SIZES = [(112, 96), (300, 200), (56, 640), (1, 1), (897, 31), (1024, 1024)]
 def test_levels_of_gemma3_are_its_pixels(size, mean):
     changed = {"image_mean": mean, "image_std": (0.3, 0.5, 0.2)} if isinstance(mean, tuple) else {}
     processor = Processor(Gemma3ImageProcessorPil(size={"height": 112, "width": 112}, do_pan_and_scan=None, **changed))
-    family, image = load_family("gemma3"), picture(*size)
+    family, image = load_family("gemma3"), noise(*size)
     assert torch.equal(looked_up(family, processor, image), family.pixels(processor, image))
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_levels_of_paligemma2_are_its_pixels(size):
     processor = Processor(SiglipImageProcessorPil(size={"height": 224, "width": 224}))
-    family, image = load_family("paligemma2"), picture(*size)
+    family, image = load_family("paligemma2"), noise(*size)
     assert torch.equal(looked_up(family, processor, image), family.pixels(processor, image))
 
 
 @pytest.mark.parametrize(("side", "pad"), [(64, False), (None, True), (100, True)])
 def test_images_are_made_squares_before(side, pad):
     processor = Processor(Gemma3ImageProcessorPil(size={"height": 112, "width": 112}))
-    family, image = with_squares(load_family("gemma3"), side, pad), picture(90, 40)
+    family, image = with_squares(load_family("gemma3"), side, pad), noise(90, 40)
     assert torch.equal(looked_up(family, processor, image), family.pixels(processor, image))

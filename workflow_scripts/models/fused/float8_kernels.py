@@ -138,7 +138,7 @@ def write_low_rank_columns(narrow: torch.Tensor, codes: torch.Tensor, width: int
 
 
 def codes_like(x: torch.Tensor, size: int, extra: int = 0) -> Float8:
-    """Room for the codes of rows of `size` values and of columns beside them, and for the scales of the rows of x."""
+    """Codes, not yet written, of rows of `size` values and of columns beside them, and scales of the rows of x."""
     return Float8(
         torch.empty(*x.shape[:-1], size + extra, dtype=E4M3, device=x.device),
         torch.empty(x.numel() // x.shape[-1], 1, dtype=torch.float32, device=x.device),

@@ -110,7 +110,7 @@ def _produce(
     views, buffers, barriers, tiles, PATCHES: gl.constexpr, HEADS: gl.constexpr, HEAD: gl.constexpr,
     MAIN: gl.constexpr, TAIL: gl.constexpr,
 ):  # fmt: skip
-    """Load queries of a tile once, then keys and values step by step, as soon as there is room."""
+    """Load queries of a tile once, then keys and values step by step, as soon as buffers are empty."""
     OWN: gl.constexpr = HEAD - MAIN
     KEY: gl.constexpr = HEADS * MAIN
     QUERY_TAIL: gl.constexpr = 3 * KEY

@@ -81,7 +81,7 @@ def add_layer_norm(
         residual: (rows, size), or the first rows of it, which are repeated.
         codes: give the norm in 8-bit codes.
     """
-    total, normed = torch.empty_like(x), _room(x, codes)
+    total, normed = torch.empty_like(x), _empty(x, codes)
     _launch(x, norm, normed, residual=residual, total=total)
     return total, normed
 
@@ -92,13 +92,13 @@ def layer_norm(x: torch.Tensor, shift: torch.Tensor, norm: torch.nn.LayerNorm) -
     Args:
         shift: (size), float32.
     """
-    normed = _room(x, codes=False)
+    normed = _empty(x, codes=False)
     assert isinstance(normed, torch.Tensor)
     _launch(x, norm, normed, shift=shift)
     return normed
 
 
-def _room(x: torch.Tensor, codes: bool) -> torch.Tensor | Float8:
+def _empty(x: torch.Tensor, codes: bool) -> torch.Tensor | Float8:
     return codes_like(x, x.shape[-1]) if codes else torch.empty_like(x)
 
 
