@@ -35,10 +35,11 @@ def main() -> None:
     if given.quantization:
         judge_vllm.LLM = partial(judge_vllm.LLM, quantization=given.quantization)
     engine = judge_vllm.engine_of(shape, given.sequences, given)
-    judge_vllm.answer(engine, prompts_of(shape, 64, seed=1), 16, cached=False)
+    judge_vllm.answer(engine, prompts_of(shape, 64, seed=1), [16] * 64, cached=False)
     for new in NEW:
         seconds = min(
-            judge_vllm.answer(engine, prompts_of(shape, given.rows, seed=seed), new, cached=True) for seed in (2, 3)
+            judge_vllm.answer(engine, prompts_of(shape, given.rows, seed=seed), [new] * given.rows, cached=True)
+            for seed in (2, 3)
         )
         row = {
             "engine": versions_of("vllm", "torch"), "device": torch.cuda.get_device_name(), "new": new,

@@ -268,8 +268,9 @@ def test_a_row_of_a_long_answer_takes_memory_beyond_the_window_in_some_layers_al
     torch.manual_seed(5)
     tested = Decoder(Gemma3ForCausalLM(Gemma3TextConfig(**config)), 0, {1})
     a_token = 2 * 2 * 16 * 4  # keys and values, heads, width, bytes of a number
-    assert tested._row_size(128) == 6 * 128 * a_token
-    assert tested._row_size(2048) == (2048 + 5 * 128) * a_token
+    logits = 3 * SHAPE["vocab_size"] * 4
+    assert tested._row_size(128) == 6 * 128 * a_token + logits
+    assert tested._row_size(2048) == (2048 + 5 * 128) * a_token + logits
 
 
 def test_every_token_is_passed_to_what_bounds_the_answers(model, prompts):

@@ -27,6 +27,14 @@ def test_a_gated_configuration_plans_without_token_network_or_gpu(folder, name):
     assert "models_fetch" in output and "data_download" in output
 
 
+def test_8_bits_stand_beside_16_in_systems_and_recipes_of_their_own(folder):
+    output = snakemake(folder, "-n", "-p", "--configfile", "config/medgemma-fp8.yaml", env=logged_out())
+    for system in ("tuned", "tuned8", "trained8"):
+        assert f"Tuning {system} on stored features [2 CPU, 1 GPU" in output
+    for shared in ("base+tuned", "base8+tuned8+trained8"):
+        assert output.count(f"Answering validation with {shared}, shard ") == 4
+
+
 def test_a_published_adapter_is_fetched_and_answered_in_the_job_of_its_base_and_nothing_is_trained(folder):
     output = snakemake(folder, "-n", "--configfile", "config/flare25-medgemma.yaml", env=logged_out())
     assert "Fetching adapters/flare25 at its revision, about 0.13 GB [" in output

@@ -142,7 +142,9 @@ def answer(
             if member.adapter == place and waiting:
                 check_requests(waiting, loaded, 0 if member.shots is None else member.shots.shots.count)
                 vision = vision_source(loaded, root, indexes)
-                batch = _generate(TransformersEngine(loaded, vision, batch), member, waiting, progress)
+                engine = TransformersEngine(loaded, vision, batch, tower=not indexes)
+                batch = _generate(engine, member, waiting, progress)
+                del engine
                 gc.collect()  # an engine's buffers fill the memory, and its parts name each other
     predictions = [
         Prediction(uid=row.uid, system=member.system, **progress.rows[row.uid, number])

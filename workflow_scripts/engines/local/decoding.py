@@ -28,6 +28,9 @@ PREFILL_TOKENS = 1 << 15
 LOOK = 8
 """Tokens between two looks at what a GPU wrote, each of which waits for it; on a CPU every token is looked at."""
 
+SPARE = 0.1
+"""Share of a GPU's free memory that keys and values leave, where no network but the language model runs."""
+
 SHARED = 32
 """Fewest tokens at the beginning of all prompts that are worth a pass of their own."""
 
@@ -62,7 +65,7 @@ class Decoder:
         pad: token that fills up short prompts.
         stops: tokens that end an answer.
         first_position: position of a prompt's first token.
-        memory_share: what keys and values may fill of a GPU's free memory.
+        spare: share of a GPU's free memory that keys and values leave, at least.
     """
 
     def __init__(
@@ -71,17 +74,21 @@ class Decoder:
         pad: int,
         stops: set[int],
         first_position: int = 0,
-        memory_share: float = 2 / 3,
+        spare: float = SPARE,
     ) -> None:
         self._model, self._pad = model, pad
         self._stops = stops
         self._first = first_position
-        self._memory_share = memory_share
+        self._spare = spare
         self._config = model.config.get_text_config()
         self._layers = model.get_decoder()
         self._head = model.get_output_embeddings()
         config = self._config
         heads = config.num_attention_heads
+        # Activations of a layer for the prompts that are computed at once: inputs, projections and the gated unit.
+        self._activations = (
+            PREFILL_TOKENS * (4 * config.intermediate_size + 8 * config.hidden_size) * model.dtype.itemsize
+        )
         self._kv_heads = getattr(config, "num_key_value_heads", None) or heads
         self._width = getattr(config, "head_dim", None) or config.hidden_size // heads
         self._ranged = (
@@ -171,13 +178,15 @@ class Decoder:
         """Bytes of a GPU's memory for keys and values, were those of the last call given back."""
         held = self._last[0].size if self._last else 0
         reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        return int((torch.cuda.mem_get_info()[0] + reserved + held) * self._memory_share)
+        free = torch.cuda.mem_get_info()[0] + reserved + held
+        return int(free - max(self._spare * free, min(self._activations, free / 3)))
 
     def _row_size(self, tokens: int) -> int:
-        """Bytes of a row's keys and values, in pages."""
-        a_token = 2 * self._kv_heads * self._width * self._model.dtype.itemsize
+        """Bytes of a row's keys and values, in pages, and of its logits: a prompt's, the last ones, a step's."""
+        a_token = 2 * self._kv_heads * self._width
         slots = (tokens if window is None else min(tokens, window) for window in self._windows)
-        return a_token * sum(-(-count // PAGE) * PAGE for count in slots)
+        logits = 3 * self._config.vocab_size
+        return (a_token * sum(-(-count // PAGE) * PAGE for count in slots) + logits) * self._model.dtype.itemsize
 
     def _window_of(self, kind: str) -> int | None:
         return getattr(self._config, "sliding_window", None) if kind == "sliding_attention" else None

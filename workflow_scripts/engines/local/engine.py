@@ -13,11 +13,14 @@ from workflow_scripts.core.config.section import canonical_json
 from workflow_scripts.core.requests import Request, RequestImage, Response, Sampling, seed_of
 from workflow_scripts.engines.local.choice import Choose, Draws, greedily
 from workflow_scripts.engines.local.constraint import Constraint
-from workflow_scripts.engines.local.decoding import Decoder
+from workflow_scripts.engines.local.decoding import SPARE, Decoder
 from workflow_scripts.engines.local.library import LibraryDecoder
 from workflow_scripts.models.families.family import Size, arguments
 from workflow_scripts.models.loading import Loaded
 from workflow_scripts.models.vision_features import FeatureStore, open_converted
+
+SPARE_FOR_A_TOWER = 1 / 3
+"""Share of a GPU's free memory that keys and values leave where images are encoded in the job."""
 
 Vision = Callable[[list[RequestImage]], torch.Tensor]
 """Features (image tokens of all, feature width) of images."""
@@ -67,9 +70,10 @@ class TransformersEngine:
 
     Args:
         batch: most rows at once; halved, for good, when the device's memory does not hold them.
+        tower: whether `vision` runs a network, which takes memory of its own.
     """
 
-    def __init__(self, loaded: Loaded, vision: Vision, batch: int) -> None:
+    def __init__(self, loaded: Loaded, vision: Vision, batch: int, *, tower: bool = False) -> None:
         self._loaded = loaded
         self._vision = vision
         self.batch = batch
@@ -78,8 +82,12 @@ class TransformersEngine:
         self._stops = {stops} if isinstance(stops, int) else set(stops or ())
         self._stops |= {tokenizer.convert_tokens_to_ids(family.end_of_answer(loaded.processor))}
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        decoder = LibraryDecoder if family.library_decoding else Decoder
-        self._decoder = decoder(loaded.base, pad, self._stops, family.first_position)
+        self._decoder: Decoder | LibraryDecoder
+        if family.library_decoding:
+            self._decoder = LibraryDecoder(loaded.base, pad, self._stops, family.first_position)
+        else:
+            spare = SPARE_FOR_A_TOWER if tower else SPARE
+            self._decoder = Decoder(loaded.base, pad, self._stops, family.first_position, spare)
 
     def settings(self, sampling: Sampling | None = None) -> dict:
         """What answers depend on besides prompts, limits of new tokens, adapter and the number of a draw."""

@@ -34,9 +34,6 @@ from workflow_scripts.models.threads import TORCH_THREADS, use_threads
 MOST_PAIRS = {"cuda": 256, "cpu": 16}
 """Pairs at once, where the configuration says nothing and the memory holds them: more are hardly faster."""
 
-MEMORY_SHARE = 0.9
-"""Of a GPU's free memory, what keys and values may fill: prompts are computed part by part in what is left."""
-
 SHARED_OUT = 512
 """Pairs that one of several GPUs takes at a time."""
 
@@ -49,7 +46,7 @@ class Generator:
 
     def __init__(self, model: PreTrainedModel, pad: int, stops: set[int]) -> None:
         self.layers = speed_up_inference(model.eval())
-        self._decoder = Decoder(model, pad, stops, memory_share=MEMORY_SHARE)
+        self._decoder = Decoder(model, pad, stops)
         self._stops = stops
         self._most = MOST_PAIRS.get(model.device.type, MOST_PAIRS["cpu"])
 
