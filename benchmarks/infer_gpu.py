@@ -46,10 +46,10 @@ IMAGES = 128
 def write_features(record: Path, root: Path, images: list[Image], index: Path) -> None:
     """Store the images' features with the product's code."""
     loaded = load(record)
-    tensor = extract.compute(loaded, images, root, 32, 15)
+    tensor = extract.compute(loaded, images, extract.prepared(loaded, images, root, 15), 32)
     shards = EntryStore(index.parent / "store")
     tokens = [extract.tokens_of(loaded, image) for image in images]
-    key = extract.write_shard(shards, [image.sha256 for image in images], tensor, tokens, compiled=False)
+    key = extract.write_shard(shards, [image.sha256 for image in images], tensor, tokens, tower="library")
     places = [FeaturePlace(image.sha256, f"store/{key}/{SHARD_FILE}", row) for row, image in enumerate(images)]
     write_rows(index, places, FeaturePlace)
 

@@ -26,6 +26,7 @@ from workflow_scripts.core.rows import Image
 from workflow_scripts.core.tables import write_rows
 from workflow_scripts.core.training_rows import FeaturePlace
 from workflow_scripts.features import extract
+from workflow_scripts.features.towers import WORTH_COMPILING, speed_up_tower
 from workflow_scripts.models import kernels
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.models.vision_features import SHARD_FILE, FeatureStore
@@ -84,20 +85,19 @@ def examples(loaded: Loaded, images: list[Image], count: int) -> list[TrainingRo
 
 
 def extract_features(record: Path, root: Path, images: list[Image], index: Path, workers: int) -> dict[str, float]:
-    """Write the features of `images` with the product's code; images/s from PNG files, eager and compiled."""
+    """Write the features of `images` with the product's code; images/s from PNG files, by the library and as it is."""
     loaded = load(record)
     rates = {}
-    ways = (("eager", 2), ("compiled", 8)) if loaded.family.fixed_size else (("eager", 4),)
-    for name, repeats in ways:
-        if name == "compiled":
-            loaded.family.vision_tower(loaded.base).compile(dynamic=False)
-        extract.compute(loaded, images[:64], root, 32, workers)
+    for name, repeats in (("library", 2), ("product", 8)):
+        tower = name if name == "library" else speed_up_tower(loaded, WORTH_COMPILING, fp8=False)
+        many = images * repeats
+        extract.compute(loaded, images[:64], extract.prepared(loaded, images[:64], root, workers), 32)
         start = time.perf_counter()
-        tensor = extract.compute(loaded, images * repeats, root, 32, workers)[: len(images) * IMAGE]
-        rates[name] = repeats * len(images) / (time.perf_counter() - start)
+        tensor = extract.compute(loaded, many, extract.prepared(loaded, many, root, workers), 32)[: len(images) * IMAGE]
+        rates[name] = len(many) / (time.perf_counter() - start)
     hashes = [image.sha256 for image in images]
     tokens = [extract.tokens_of(loaded, image) for image in images]
-    shard = extract.write_shard(EntryStore(index.parent / "store"), hashes, tensor, tokens, compiled=True)
+    shard = extract.write_shard(EntryStore(index.parent / "store"), hashes, tensor, tokens, tower=tower)
     places = [FeaturePlace(sha256, f"store/{shard}/{SHARD_FILE}", row) for row, sha256 in enumerate(hashes)]
     write_rows(index, places, FeaturePlace)
     return rates

@@ -12,6 +12,9 @@ DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
 QWEN = {"source": "hub", "family": "qwen3_vl", "checkpoint": "Qwen/Qwen3-VL-4B-Instruct", "revision": "0" * 40}
 
 
+GEMMA = {"source": "hub", "family": "gemma3", "checkpoint": "google/medgemma-4b-it", "revision": "0" * 40}
+
+
 def configuration(systems, *, gpus: int = 1, **sections) -> Configuration:
     raw = copy.deepcopy(DEFAULT)
     raw["models"]["tiny"]["gpus"] = gpus
@@ -56,3 +59,35 @@ def test_what_cannot_be_is_one_sentence_before_anything_runs(system, sections, s
     entry = system if routed else {"model": "tiny", "fp8": True, **system}
     plain = {"plain8": {"model": "tiny", "fp8": True}} if routed else {}
     assert sentence in refused({"eight": entry, **plain}, **sections)
+
+
+def test_a_tower_in_8_bits_is_another_model_to_every_key():
+    models = {**DEFAULT["models"], "plain": GEMMA, "eight": {**GEMMA, "vision_fp8": True}}
+    raw = copy.deepcopy(DEFAULT) | {"models": models}
+    plain, eight = (load_configuration(raw, "my.yaml").models[name].to_fetch() for name in ("plain", "eight"))
+    assert (plain.vision_fp8, eight.vision_fp8) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "system", "sentence"),
+    [
+        (
+            {"family": "qwen3_vl", "features": "stored"},
+            None,
+            "vision_fp8: the tower of family qwen3_vl is not computed",
+        ),
+        ({"features": "computed"}, None, "vision_fp8 is for features that are stored"),
+        ({"gpus": 0}, None, "vision_fp8: jobs take no GPU"),
+        ({}, {"recipe": "all", "train": "train"}, "systems.tuned.recipe: 'all' tunes the tower"),
+        ({}, {"engine": "here", "served_as": "x"}, "systems.tuned.engine: a server computes its tower itself"),
+    ],
+)
+def test_a_tower_in_8_bits_is_refused_where_it_cannot_be(changed, system, sentence):
+    models = {**DEFAULT["models"], "eight": {**GEMMA, "vision_fp8": True, **changed}}
+    recipes = {**DEFAULT["recipes"], "all": {**DEFAULT["recipes"]["qlora"], "lora": {"targets": "all-linear"}}}
+    systems = {} if system is None else {"tuned": {"model": "eight", **system}}
+    engines = {"here": {"url": "http://h/v1"}}
+    raw = copy.deepcopy(DEFAULT) | {"models": models, "recipes": recipes, "engines": engines}
+    raw["systems"] |= systems
+    with pytest.raises(ConfigurationError, match=sentence):
+        load_configuration(raw, "my.yaml")

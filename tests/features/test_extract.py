@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import make_row
+from workflow_scripts.core.command import Refused
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.core.images import BadImage, open_image
 from workflow_scripts.core.rows import Row
@@ -181,3 +182,28 @@ def test_shards_have_the_modes_of_the_umask(split, run, tmp_path):
         os.umask(before)
     for path in (tmp_path / "store").rglob("*"):
         assert path.stat().st_mode & 0o777 == (0o775 if path.is_dir() else 0o664), path
+
+
+def test_features_of_a_tower_in_8_bits_are_others_and_need_a_gpu(split, run, computed, tiny, tmp_path):
+    from workflow_scripts.models.record import read_record, write_record
+
+    folder = shutil.copytree(tiny.with_suffix(""), tmp_path / "models/tiny")
+    plain = write_record(tmp_path / "models/plain.json", "plain", "gemma3", folder, None)
+    eight = write_record(tmp_path / "models/eight.json", "eight", "gemma3", folder, None, vision_fp8=True)
+    assert plain.content != eight.content and "vision_fp8" not in plain.content
+    assert read_record(tmp_path / "models/eight.json")[0].vision_fp8
+    run(split)
+    with pytest.raises(Refused, match="vision_fp8 cannot be followed: few passes are for a GPU; set it to false"):
+        run(split, model=tmp_path / "models/eight.json")
+    assert computed == [8]
+
+
+def test_features_do_not_depend_on_the_batch_or_shard(split, run, tmp_path, monkeypatch, capsys):
+    run(split, batch=8)
+    monkeypatch.setattr(module, "SHARD", 3)
+    run(split, "other/index.parquet", batch=2, store=tmp_path / "other/store", threads=3)
+    hashes = sorted(images_of(split))
+    whole, parted = (FeatureStore(tmp_path / index).read(hashes) for index in ("index.parquet", "other/index.parquet"))
+    torch.testing.assert_close(whole, parted)
+    assert len(list((tmp_path / "other/store").rglob("*.safetensors"))) == 3
+    assert "vision tower: the library's (few passes are for a GPU)" in capsys.readouterr().out

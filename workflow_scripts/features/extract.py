@@ -1,8 +1,9 @@
 """Step: the vision tower's output of every image of a split, computed once an image and model."""
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from workflow_scripts.core.images import BadImage
 from workflow_scripts.core.rows import Image, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 from workflow_scripts.core.training_rows import FeaturePlace
+from workflow_scripts.features.towers import keep_greatest, risen, speed_up_tower, takes_levels
 from workflow_scripts.models.loading import Loaded, load
 from workflow_scripts.models.record import read_record
 from workflow_scripts.models.runtime import identity_of_runtime
@@ -27,23 +29,27 @@ from workflow_scripts.models.vision_features import SHARD_FILE, open_converted
 SHARD = 2048
 """Images of a shard: 2048 × 256 × 1152 values of two bytes are 1.2 GB for MedGemma."""
 
+PIECE = 4
+"""Images that a process prepares at a time: few, so that all processes have work until the last image."""
 
-WORTH_COMPILING = 2000
-"""Images from which on compiling the tower (half a minute) pays."""
+AHEAD = 4
+"""Such pieces that each process keeps ready."""
 
 
 class _Images(Dataset):
-    """Images of one shard as the vision tower takes them."""
+    """Images as the vision tower takes them."""
 
     def __init__(self, images: Sequence[Image], root: Path, loaded: Loaded) -> None:
         self._images, self._root, self._family, self._processor = images, root, loaded.family, loaded.processor
-        self._dtype = loaded.base.dtype
+        self._dtype, self._levels = loaded.base.dtype, takes_levels(loaded)
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, index: int) -> torch.Tensor:
         image = open_converted(self._root, self._images[index].path, self._images[index].sha256)
+        if self._levels:
+            return self._family.levels(self._processor, image)
         return self._family.pixels(self._processor, image).to(self._dtype)
 
 
@@ -76,7 +82,7 @@ def extract(*, split: Path, root: Path, model: Path, index: Path, store: Path, b
     missing = [images[sha256] for sha256 in sorted(images.keys() - places.keys())]
     print(f"vision features of {len(images)} images: {len(places)} stored, {len(missing)} to compute")
     if missing:
-        places |= _compute_shards(shards, missing, root, load(model), batch, threads - 1)
+        places |= _compute_shards(shards, missing, root, load(model), batch, threads - 1, fp8=record.vision_fp8)
     beside = os.path.relpath(shards.folder, index.parent)
     rows = [FeaturePlace(sha256, f"{beside}/{shard}/{SHARD_FILE}", row) for sha256, (shard, row) in places.items()]
     write_rows(index, sorted(rows, key=lambda place: place.sha256), FeaturePlace)
@@ -95,74 +101,162 @@ def stored_places(shards: EntryStore, images: dict[str, Image], threads: int) ->
 
 
 def _compute_shards(
-    shards: EntryStore, missing: list[Image], root: Path, loaded: Loaded, batch: int, workers: int
+    shards: EntryStore, missing: list[Image], root: Path, loaded: Loaded, batch: int, workers: int, *, fp8: bool
 ) -> dict[str, tuple[str, int]]:
     """Compute features of the images `missing`, a shard at a time: a killed job goes on after its last one."""
     family = loaded.family
-    compiled = loaded.device.type == "cuda" and len(missing) >= WORTH_COMPILING and family.fixed_size
-    if compiled and (tower := family.vision_tower(loaded.base)) is not None:
-        tower.compile(dynamic=False)
+    tower = speed_up_tower(loaded, len(missing), fp8=fp8)
+    print(f"vision tower: {tower}")
     tokens = sum(tokens_of(loaded, image) for image in missing)
     width, size = family.feature_width(loaded.base.config), torch.finfo(loaded.base.dtype).bits // 8
     total = tokens * width * size / 2**20
     print(f"{len(missing)} images, {tokens} tokens × {width} values × {size} bytes = {total:.1f} MiB")
     places: dict[str, tuple[str, int]] = {}
-    with tqdm(total=len(missing), desc="vision features", mininterval=5) as bar:
+    ready = prepared(loaded, missing, root, workers)
+    written: list[Future[str]] = []
+    with (
+        tqdm(total=len(missing), desc="vision features", mininterval=5) as bar,
+        ThreadPoolExecutor(1) as writer,  # a shard is written while the next is computed
+    ):
         for start in range(0, len(missing), SHARD):
             part = missing[start : start + SHARD]
             hashes = [image.sha256 for image in part]
-            tensor = compute(loaded, part, root, batch, workers, bar)
-            key = write_shard(shards, hashes, tensor, [tokens_of(loaded, image) for image in part], compiled=compiled)
-            places |= {sha256: (key, row) for row, sha256 in enumerate(hashes)}
+            tensor = compute(loaded, part, ready, batch, bar)
+            if written:
+                written[-1].result()  # so that no more than two are in memory
+            counts = [tokens_of(loaded, image) for image in part]
+            written.append(writer.submit(write_shard, shards, hashes, tensor, counts, tower=tower))
+            del tensor
+    for start, shard in zip(range(0, len(missing), SHARD), written, strict=True):
+        key = shard.result()
+        places |= {image.sha256: (key, row) for row, image in enumerate(missing[start : start + SHARD])}
     return places
 
 
 def write_shard(
-    shards: EntryStore, hashes: Sequence[str], tensor: torch.Tensor, tokens: Sequence[int], *, compiled: bool
+    shards: EntryStore, hashes: Sequence[str], tensor: torch.Tensor, tokens: Sequence[int], *, tower: str
 ) -> str:
     """Publish the features of the images `hashes`, in this order, of so many rows each; return the shard's key."""
     key = cache_key("feature shard", images=list(hashes))
-    with shards.put(key, {"images": list(hashes), "compiled": compiled}) as folder:
+    with shards.put(key, {"images": list(hashes), "tower": tower}) as folder:
         offsets = torch.tensor([0, *tokens]).cumsum(0)
         save_file({"features": tensor, "offsets": offsets}, folder / SHARD_FILE)
     return key
 
 
+def prepared(loaded: Loaded, images: Sequence[Image], root: Path, workers: int) -> Iterator[torch.Tensor]:
+    """Each image as the tower takes it, in their order, prepared ahead by processes."""
+    pieces = DataLoader(
+        _Images(images, root, loaded),
+        batch_size=PIECE,
+        num_workers=workers,
+        prefetch_factor=AHEAD if workers else None,
+        pin_memory=loaded.device.type == "cuda",
+        collate_fn=_together,
+    )
+    return (image for together, entries in pieces for image in together.split(entries))
+
+
+def _together(images: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
+    """Entries of all images, and how many each has."""
+    return torch.cat(images), [len(image) for image in images]
+
+
 @torch.inference_mode()
 def compute(
-    loaded: Loaded, images: Sequence[Image], root: Path, batch: int, workers: int, bar: tqdm | None = None
+    loaded: Loaded, images: Sequence[Image], ready: Iterator[torch.Tensor], batch: int, bar: tqdm | None = None
 ) -> torch.Tensor:
     """Features of the images on the CPU: (image tokens of all, feature width), in the compute dtype.
+
+    While the device computes a batch, the next one's images are copied to it, and the last one's features from it.
+
+    Args:
+        ready: what `prepared` gives, from the first of these images on.
+        batch: images at once.
 
     Raises:
         BadImage: an image cannot be read, or is not the one that was converted.
     """
-    on_gpu, family, processor = loaded.device.type == "cuda", loaded.family, loaded.processor
-    parts, done = [], 0
+    batches = [images[start : start + batch] for start in range(0, len(images), batch)]
+    tokens = [sum(tokens_of(loaded, image) for image in some) for some in batches]
+    width = loaded.family.feature_width(loaded.base.config)
+    features = torch.empty(sum(tokens), width, dtype=loaded.base.dtype)
+    places = iter(features.split(tokens))
+    copies, running = _Copies(ready, loaded.device), None
     try:
-        for pixels in DataLoader(
-            _Images(images, root, loaded),
-            batch_size=batch,
-            num_workers=workers,
-            pin_memory=on_gpu,
-            collate_fn=torch.cat,
-        ):
-            some = images[done : done + batch]
-            sizes = [(image.width, image.height) for image in some]
-            entries = len(pixels) // len(some)
-            if on_gpu and family.fixed_size and len(some) < batch:  # a compiled tower knows one batch size
-                sizes += [sizes[-1]] * (batch - len(some))
-                pixels = torch.cat([pixels, pixels.new_zeros((batch - len(some)) * entries, *pixels.shape[1:])])
-            features = family.features(loaded.base, processor, pixels.to(loaded.device, non_blocking=True), sizes)
-            # Left on the device: a copy back would wait for it at every batch.
-            parts.append(features[: sum(tokens_of(loaded, image) for image in some)])
-            done += len(some)
-            if bar is not None:
-                bar.update(len(some))
+        copies.begin(len(batches[0]))
+        for some, after in zip_longest(batches, batches[1:], fillvalue=()):
+            begun = _Batch(loaded, some, copies.finished(), batch)
+            copies.begin(len(after))
+            if running is not None:
+                running.finish(next(places), bar)
+            running = begun
     except BadImage as error:
         # A worker process sends the whole traceback as the message.
         raise BadImage(str(error).strip().splitlines()[-1].rpartition("BadImage: ")[2]) from None
-    return torch.cat(parts).cpu()
+    if running is not None:
+        running.finish(next(places), bar)
+    return features
+
+
+class _Batch:
+    """Images whose features the device was told to compute."""
+
+    def __init__(self, loaded: Loaded, images: Sequence[Image], pixels: torch.Tensor, batch: int) -> None:
+        self._loaded, self._images, self._pixels, self._batch = loaded, images, pixels, batch
+        features = self._features()
+        flag = risen(loaded)
+        self._copy = features.to("cpu", non_blocking=True)
+        self._risen = None if flag is None else flag.to("cpu", non_blocking=True)
+        self._end = torch.cuda.Event() if loaded.device.type == "cuda" else None
+        if self._end is not None:
+            self._end.record()
+
+    def finish(self, place: torch.Tensor, bar: tqdm | None) -> None:
+        """Wait for the features, and write them to `place`, (image tokens, width)."""
+        if self._end is not None:
+            self._end.synchronize()
+        if self._risen is not None and self._risen.item():
+            keep_greatest(self._loaded)
+            self._copy = self._features()
+        place.copy_(self._copy)
+        if bar is not None:
+            bar.update(len(self._images))
+
+    def _features(self) -> torch.Tensor:
+        loaded, images, pixels = self._loaded, self._images, self._pixels
+        family = loaded.family
+        sizes = [(image.width, image.height) for image in images]
+        compiled = loaded.device.type == "cuda" and family.fixed_size and not takes_levels(loaded)
+        if compiled and len(images) < self._batch:  # a compiled tower knows one batch size
+            absent = self._batch - len(images)
+            sizes += [sizes[-1]] * absent
+            pixels = torch.cat([pixels, pixels.new_zeros(absent * (len(pixels) // len(images)), *pixels.shape[1:])])
+        features = family.features(loaded.base, loaded.processor, pixels, sizes)
+        return features[: sum(tokens_of(loaded, image) for image in images)]
+
+
+class _Copies:
+    """Copies of images to the device, beside what it computes."""
+
+    def __init__(self, ready: Iterator[torch.Tensor], device: torch.device) -> None:
+        self._ready, self._device = ready, device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._begun: list[torch.Tensor] = []
+
+    def begin(self, count: int) -> None:
+        """Begin to copy the next `count` images."""
+        with torch.cuda.stream(self._stream):
+            self._begun = [next(self._ready).to(self._device, non_blocking=True) for _ in range(count)]
+
+    def finished(self) -> torch.Tensor:
+        """Entries of the images that were begun, on the device; what is computed next waits for them."""
+        if self._stream is not None:
+            current = torch.cuda.current_stream(self._device)
+            current.wait_stream(self._stream)
+            for image in self._begun:
+                image.record_stream(current)
+        return torch.cat(self._begun)
 
 
 def tokens_of(loaded: Loaded, image: Image) -> int:

@@ -44,6 +44,7 @@ def fetch(*, spec: Checkpoint, record: Path, content: str = "") -> str | None:
             content,
             image_size=spec.image_size,
             image_pad=spec.image_pad,
+            vision_fp8=spec.vision_fp8,
         )
         return None
     _check_token(spec)
@@ -91,6 +92,7 @@ def fetch(*, spec: Checkpoint, record: Path, content: str = "") -> str | None:
         checkpoint=spec.checkpoint,
         image_size=spec.image_size,
         image_pad=spec.image_pad,
+        vision_fp8=spec.vision_fp8,
     )
     size = sum((folder / name).stat().st_size for name in written.files) / 1e9
     said = f"{spec.checkpoint}: {size:.1f} GB" if size >= 0.1 else f"{spec.checkpoint}: {1000 * size:.1f} MB"

@@ -55,14 +55,16 @@ class ModelRecord(BaseModel):
     checkpoint: str | None = None  # the hub's repository; None for a local folder
     image_size: int | None = None  # pixels of a side that images are resized to first; None leaves them as they are
     image_pad: bool = False  # whether they are padded to a square before
+    vision_fp8: bool = False  # whether stored features are of a vision tower with products in 8-bit floating point
 
     @property
     def content(self) -> str:
         """What the model is and sees, wherever it lies and whatever it is called: canonical JSON.
 
-        What is done to images is part of it, and so of every key: of features, adapters and answers.
+        What is done to images, and how the tower computes, is part of it, and so of every key: of features, adapters
+        and answers.
         """
-        named = {"family", "revision", "files", "image_size", "image_pad"}
+        named = {"family", "revision", "files", "image_size", "image_pad", "vision_fp8"}
         return canonical_json(self.model_dump(include=named, exclude_defaults=True))
 
     @property
@@ -82,6 +84,7 @@ def write_record(
     checkpoint: str | None = None,
     image_size: int | None = None,
     image_pad: bool = False,
+    vision_fp8: bool = False,
 ) -> ModelRecord:
     """Hash the files of `folder` and write the record to `path`.
 
@@ -91,6 +94,7 @@ def write_record(
         checkpoint: the hub's repository that the folder is a snapshot of; None for a local folder.
         image_size: pixels of a side that images are resized to first.
         image_pad: whether they are padded to a square before.
+        vision_fp8: whether stored features are of a vision tower with products in 8-bit floating point.
 
     Raises:
         Refused: the folder holds no safetensors weights, or a part of them is missing.
@@ -111,6 +115,7 @@ def write_record(
         checkpoint=checkpoint,
         image_size=image_size,
         image_pad=image_pad,
+        vision_fp8=vision_fp8,
     )
     write_seen(seen_path(path), Seen(identity, stamps, files))
     write_json(path, record.model_dump())

@@ -25,6 +25,9 @@ COMPUTES_FEATURES = ("qwen2_5_vl", "qwen3_vl", "qwen3_5", "text")
 """Families whose features are not stored unless the configuration says so: of Qwen3-VL an image of 768 × 768 pixels
 has 12 MB of them, ten times MedGemma's; a text model has none."""
 
+VISION_IN_FLOAT8 = ("gemma3", "paligemma2")
+"""Families whose vision tower has products in 8-bit floating point, where that is asked for."""
+
 READS_NO_IMAGES = ("text",)
 
 ONE_IMAGE = ("paligemma2", "llava", "chexagent")
@@ -126,6 +129,11 @@ class HubModel(Section):
         description="The vision tower's output. stored: computed once an image. computed: in each job anew, where it "
         "would fill the disk. null: stored, but for the Qwen-VL families.",
     )
+    vision_fp8: bool = Field(
+        False,
+        description="Matrix products of the vision tower in 8-bit floating point, where features are stored: needs an "
+        "H100 or H200; see docs/performance.md.",
+    )
     vision_tower: Literal["adapted", "clip"] | None = Field(
         None,
         description="Of LLaVA-Med 1.5 in its authors' layout, which is converted. adapted: the tower that was trained "
@@ -165,6 +173,23 @@ class HubModel(Section):
             raise ValueError(f"image.{key}: family {self.family} reads no images; leave it out")
         return self
 
+    @model_validator(mode="after")
+    def _tower_has_float8(self) -> "HubModel":
+        if not self.vision_fp8:
+            return self
+        if self.family not in VISION_IN_FLOAT8:
+            raise ValueError(
+                f"vision_fp8: the tower of family {self.family} is not computed in 8 bits; leave it out (it is for "
+                f"{' and '.join(VISION_IN_FLOAT8)})"
+            )
+        if not self.stores_features:
+            raise ValueError("vision_fp8 is for features that are stored: leave it out, or `features: computed`")
+        if self.gpus == 0:
+            raise ValueError(
+                "vision_fp8: jobs take no GPU, and 8 bits need an H100 or H200; set gpus: 1, or leave it out"
+            )
+        return self
+
     @property
     def box_form(self) -> BoxForm:
         """The form of boxes that the model is asked for."""
@@ -181,7 +206,7 @@ class HubModel(Section):
 
     def to_fetch(self) -> "Checkpoint":
         """What is fetched of it, and recorded with what its jobs have to know."""
-        keys = {"family", "checkpoint", "revision", "gated"}
+        keys = {"family", "checkpoint", "revision", "gated", "vision_fp8"}
         return Checkpoint(**self.model_dump(include=keys), image_size=self.image.size, image_pad=self.image.pad)
 
 
@@ -209,6 +234,7 @@ class Checkpoint(Section):
     gated: bool = False
     image_size: int | None = None  # of a model
     image_pad: bool = False  # of a model
+    vision_fp8: bool = False  # of a model
     base: str | None = None  # of an adapter: the repository that it is put on
 
     @property

@@ -176,7 +176,12 @@ class Configuration(Section):
         if system.recipe is None:
             return
         _known(f"systems.{name}.recipe", system.recipe, "recipes", self.recipes)
-        recipe, gpus = self.recipes[system.recipe], self.models[system.model].gpus
+        recipe, gpus = self.recipes[system.recipe], model.gpus
+        if recipe.tunes_tower and isinstance(model, HubModel) and model.vision_fp8:
+            raise ValueError(
+                f"systems.{name}.recipe: {system.recipe!r} tunes the tower, and models.{system.model}.vision_fp8 "
+                "holds it in 8 bits; name a model without it, or set lora.targets to language"
+            )
         if fault := recipe.fault_of_float8(system.recipe, model.family, gpus):
             raise ValueError(fault)
         if gpus and recipe.batch % gpus:

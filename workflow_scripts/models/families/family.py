@@ -52,6 +52,8 @@ class Family(ABC):
     """Whether every image has as many entries and tokens as any other."""
     stores_features: ClassVar[bool] = True
     """Whether the tower's output is small enough to be stored, unless the configuration says otherwise."""
+    fused_tower: ClassVar[bool] = False
+    """Whether features follow from the patches after the tower's last norm, and pixels can be given as levels."""
     library_decoding: ClassVar[bool] = False
     """Whether answers come from the library's `generate`, since layers keep more than keys and values."""
 
@@ -128,6 +130,17 @@ class Family(ABC):
     @abstractmethod
     def pixels(self, processor: Any, image: Image.Image) -> torch.Tensor:
         """An RGB image as the tower takes it: (entries, …), float32."""
+
+    def levels(self, processor: Any, image: Image.Image) -> torch.Tensor:
+        """An RGB image before its levels 0 to 255 are scaled: (1, height, width, channels), uint8.
+
+        Those with a `fused_tower` have it.
+        """
+        raise NotImplementedError
+
+    def values_of_levels(self, processor: Any) -> torch.Tensor:
+        """What `pixels` makes of each level of each channel: (channels, 256), float32."""
+        raise NotImplementedError
 
     def pixel_inputs(self, processor: Any, pixels: torch.Tensor, sizes: Sequence[Size]) -> dict[str, Any]:
         """Pixels of images as arguments of the model's `forward`."""

@@ -15,9 +15,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from workflow_scripts.core.saliency.grids import TokenGrid, whole_image
 from workflow_scripts.models.families.family import Chat, Family, Size
+from workflow_scripts.models.images.levels import levels_of, values_of_levels
 from workflow_scripts.models.markup import chat_ids
 
 END_OF_TURN = "<end_of_turn>"
+ONE_VIEW = {"do_pan_and_scan": False}
 
 
 class Gemma3(Family):
@@ -25,6 +27,7 @@ class Gemma3(Family):
 
     model_class = Gemma3ForConditionalGeneration
     keep_unquantised = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
+    fused_tower = True
 
     def image_token_id(self, processor: Gemma3Processor) -> int:
         return processor.tokenizer.image_token_id
@@ -51,7 +54,13 @@ class Gemma3(Family):
         return {"token_type_ids": (ids == self.image_token_id(processor)).long()}
 
     def pixels(self, processor: Gemma3Processor, image: Image.Image) -> torch.Tensor:
-        return processor.image_processor([image], return_tensors="pt", do_pan_and_scan=False)["pixel_values"]
+        return processor.image_processor([image], return_tensors="pt", **ONE_VIEW)["pixel_values"]
+
+    def levels(self, processor: Gemma3Processor, image: Image.Image) -> torch.Tensor:
+        return levels_of(processor.image_processor, image, **ONE_VIEW)
+
+    def values_of_levels(self, processor: Gemma3Processor) -> torch.Tensor:
+        return values_of_levels(processor.image_processor, **ONE_VIEW)
 
     def feature_width(self, config: Gemma3Config) -> int:
         return config.vision_config.hidden_size

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from workflow_scripts.core.saliency.grids import TokenGrid, whole_image
 from workflow_scripts.models.families.family import Chat, Family, Size
+from workflow_scripts.models.images.levels import levels_of, values_of_levels
 from workflow_scripts.models.markup import chat_ids
 
 
@@ -24,6 +25,7 @@ class PaliGemma2(Family):
     model_class = PaliGemmaForConditionalGeneration
     keep_unquantised = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
     first_position = 1
+    fused_tower = True
 
     def image_token_id(self, processor: PaliGemmaProcessor) -> int:
         return processor.image_token_id
@@ -64,6 +66,12 @@ class PaliGemma2(Family):
 
     def pixels(self, processor: PaliGemmaProcessor, image: Image.Image) -> torch.Tensor:
         return processor.image_processor([image], return_tensors="pt")["pixel_values"]
+
+    def levels(self, processor: PaliGemmaProcessor, image: Image.Image) -> torch.Tensor:
+        return levels_of(processor.image_processor, image)
+
+    def values_of_levels(self, processor: PaliGemmaProcessor) -> torch.Tensor:
+        return values_of_levels(processor.image_processor)
 
     def feature_width(self, config: PaliGemmaConfig) -> int:
         return config.vision_config.hidden_size

@@ -61,8 +61,8 @@ def quantise_weight(weight: torch.Tensor, largest: float = LARGEST) -> Float8:
     return Float8(codes, scales)
 
 
-def scaled_product(x: Float8, weight: Float8) -> torch.Tensor:
-    """`x Wᵀ` in bfloat16, (…, out), of codes (…, in) and (out, in)."""
+def scaled_product(x: Float8, weight: Float8, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """`x Wᵀ`, and the bias (out), in bfloat16, (…, out), of codes (…, in) and (out, in)."""
     flat = x.codes.view(-1, x.codes.shape[-1])
     if flat.is_cuda:
         out = torch._scaled_mm(
@@ -70,11 +70,13 @@ def scaled_product(x: Float8, weight: Float8) -> torch.Tensor:
             weight.codes.t(),
             scale_a=x.scales,
             scale_b=weight.scales.t(),
+            bias=bias,
             out_dtype=torch.bfloat16,
             use_fast_accum=True,
         )
     else:
-        out = (flat.float() @ weight.codes.float().t() * x.scales * weight.scales.t()).to(torch.bfloat16)
+        exact = flat.float() @ weight.codes.float().t() * x.scales * weight.scales.t()
+        out = (exact if bias is None else exact + bias.float()).to(torch.bfloat16)
     return out.view(*x.codes.shape[:-1], -1)
 
 

@@ -11,7 +11,7 @@ from workflow_scripts.models.fused.float8 import E4M3, LARGEST, SMALLEST_SCALE, 
 
 
 @triton.jit
-def _write_codes(value, codes, scales, row, column, inside, LARGEST: tl.constexpr, SMALLEST: tl.constexpr):
+def write_codes(value, codes, scales, row, column, inside, LARGEST: tl.constexpr, SMALLEST: tl.constexpr):
     """Codes of a row's float32 values, and its scale."""
     scale = tl.maximum(tl.max(tl.abs(value), 0) / LARGEST, SMALLEST)
     tl.store(scales + row, scale)
@@ -25,18 +25,18 @@ def _quantise_rows(
     row, column = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
     inside = column < size
     value = tl.load(x + row * step + column, inside, 0.0).to(tl.float32)
-    _write_codes(value, codes + row * code_step, scales, row, column, inside, LARGEST, SMALLEST)
+    write_codes(value, codes + row * code_step, scales, row, column, inside, LARGEST, SMALLEST)
 
 
 def quantise_rows_on_gpu(x: torch.Tensor, extra: int = 0) -> Float8:
     """`quantise_rows`; values of a row of x lie side by side."""
     size = x.shape[-1]
     flat = x.reshape(-1, size)
-    out = _codes_like(x, size, extra)
+    out = codes_like(x, size, extra)
     block = triton.next_power_of_2(size)
     _quantise_rows[(len(flat),)](
         flat, out.codes, out.scales, size, flat.stride(0), size + extra, LARGEST, SMALLEST_SCALE, block,
-        num_warps=_warps(block),
+        num_warps=warps_of(block),
     )  # fmt: skip
     return out
 
@@ -60,7 +60,7 @@ def _add_norm_codes(
     value = value * tl.rsqrt(tl.sum(value * value, 0) / size + eps)
     value = value * (1 + tl.load(next_weight + column, inside, 0.0).to(tl.float32))
     value = value.to(kind).to(tl.float32)
-    _write_codes(value, codes + row * code_step, scales, row, column, inside, LARGEST, SMALLEST)
+    write_codes(value, codes + row * code_step, scales, row, column, inside, LARGEST, SMALLEST)
 
 
 def add_norm_in_codes(
@@ -73,11 +73,11 @@ def add_norm_in_codes(
 ) -> tuple[torch.Tensor, Float8]:
     """`norms.add_norm`, the next norm's values in codes."""
     size = x.shape[-1]
-    total, out = torch.empty_like(x), _codes_like(x, size, extra)
+    total, out = torch.empty_like(x), codes_like(x, size, extra)
     block = triton.next_power_of_2(size)
     _add_norm_codes[(x.numel() // size,)](
         residual, x, weight, next_weight, total, out.codes, out.scales, size, size + extra, eps, LARGEST,
-        SMALLEST_SCALE, block, num_warps=_warps(block),
+        SMALLEST_SCALE, block, num_warps=warps_of(block),
     )  # fmt: skip
     return total, out
 
@@ -95,16 +95,16 @@ def _gelu_gate_codes(
     z = 0.7978845608028654 * (x + 0.044715 * x * x * x)
     value = (x * tl.sigmoid(2 * z)).to(kind).to(tl.float32) * tl.load(gate + width, inside, 0.0).to(tl.float32)
     value = value.to(kind).to(tl.float32)
-    _write_codes(value, codes + row * code_step, scales, row, column, inside, LARGEST, SMALLEST)
+    write_codes(value, codes + row * code_step, scales, row, column, inside, LARGEST, SMALLEST)
 
 
 def gelu_gate_in_codes(both: torch.Tensor, extra: int = 0) -> Float8:
     """`gelu_tanh(gate) · up` of gate and up side by side, contiguous (…, 2 × width), in codes."""
     width = both.shape[-1] // 2
-    out = _codes_like(both, width, extra)
+    out = codes_like(both, width, extra)
     block = triton.next_power_of_2(width)
     _gelu_gate_codes[(len(out.scales),)](
-        both, out.codes, out.scales, width, width + extra, LARGEST, SMALLEST_SCALE, block, num_warps=_warps(block)
+        both, out.codes, out.scales, width, width + extra, LARGEST, SMALLEST_SCALE, block, num_warps=warps_of(block)
     )
     return out
 
@@ -137,12 +137,14 @@ def write_low_rank_columns(narrow: torch.Tensor, codes: torch.Tensor, width: int
     )  # fmt: skip
 
 
-def _codes_like(x: torch.Tensor, size: int, extra: int) -> Float8:
+def codes_like(x: torch.Tensor, size: int, extra: int = 0) -> Float8:
+    """Codes, not yet written, of rows of `size` values and of columns beside them, and scales of the rows of x."""
     return Float8(
         torch.empty(*x.shape[:-1], size + extra, dtype=E4M3, device=x.device),
         torch.empty(x.numel() // x.shape[-1], 1, dtype=torch.float32, device=x.device),
     )
 
 
-def _warps(block: int) -> int:
+def warps_of(block: int) -> int:
+    """Warps of a program that handles a row of `block` values."""
     return min(8, max(4, block // 1024))

@@ -61,6 +61,9 @@ class _Squared(Family):
     def pixels(self, processor: Any, image: Image.Image) -> torch.Tensor:
         return self.plain.pixels(processor, squared(image, self.side, self.pad))
 
+    def levels(self, processor: Any, image: Image.Image) -> torch.Tensor:
+        return self.plain.levels(processor, squared(image, self.side, self.pad))
+
     def image_tokens(self, processor: Any, size: Size) -> int:
         return self.plain.image_tokens(processor, shown_size(size, self.side, self.pad))
 

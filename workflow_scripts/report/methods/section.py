@@ -251,6 +251,8 @@ class _Facts:
         steps += [f"resized to {side} × {side} pixels (Lanczos)"] if side else []
         seen = f", each image {' and '.join(steps)} first" if steps else ""
         seen = TOWERS.get(entry.vision_tower or "", "") + seen
+        if entry.vision_fp8:
+            seen += ", the vision tower's matrix products in 8-bit floating point (e4m3, scaled by row and by channel)"
         if Path(entry.checkpoint).expanduser().is_dir():
             return f"the local checkpoint `{model}` of the family {entry.family} (files' hash {known or UNKNOWN}){seen}"
         commit = known or entry.revision or UNKNOWN

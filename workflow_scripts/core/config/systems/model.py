@@ -184,6 +184,11 @@ class ModelSystem(Section):
                 f"systems.{name}.engine: a server prepares images by itself, and models.{self.model}.image.{key} would "
                 "not hold there; answer without an engine, or name a model without it"
             )
+        if model.vision_fp8:
+            return (
+                f"systems.{name}.engine: a server computes its tower itself, and models.{self.model}.vision_fp8 would "
+                "not hold there; answer without an engine, or name a model without it"
+            )
         if model.revision == MOVING:
             return (
                 f"models.{self.model}.revision: `{MOVING}` moves, and answers behind a server are those of a commit; "

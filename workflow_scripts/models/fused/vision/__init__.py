@@ -1,0 +1,1 @@
+"""SigLIP's tower on a GPU, in few passes over memory."""
