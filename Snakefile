@@ -22,6 +22,7 @@ Paths below the results folder follow one grammar:
 
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 

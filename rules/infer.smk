@@ -7,8 +7,8 @@ scattergather:
 
 # Of these, what a larger batch changes is known to be rounding.
 GREEDY = [name for name in LOADED if CONFIG.systems[name].samples is None]
-# A tuple: in a list, Snakemake would look for wildcards word by word.
-MAX_NEW_TOKENS = tuple(str(word) for pair in CONFIG.inference.max_new_tokens.items() for word in pair)
+# One text, quoted here: of a list, Snakemake would quote word by word, and look for wildcards, three times a job.
+MAX_NEW_TOKENS = shlex.join(str(word) for pair in CONFIG.inference.max_new_tokens.items() for word in pair)
 
 
 rule infer_shots:
@@ -75,7 +75,7 @@ rule infer_answer:
     shell:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.infer.answer"
         " --split {input.split:q} --shard {wildcards.scatteritem:q} --model {input.record:q} --root {params.root:q}"
-        " {params.features:q} --members {params.members:q} --max-new-tokens {params.max_new_tokens:q}"
+        " {params.features:q} --members {params.members:q} --max-new-tokens {params.max_new_tokens}"
         " --batch {resources.batch} --threads {threads}"
         " --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
 
@@ -124,7 +124,7 @@ rule infer_ask:
     shell:
         "python -m workflow_scripts.infer.ask --split {input.split:q} --shard {wildcards.scatteritem:q}"
         " --model {params.model:q} {params.record:q} {params.adapter:q} --served-as {params.served_as:q} --root {params.root:q}"
-        " --system {wildcards.system:q} --prompt {params.prompt:q} --max-new-tokens {params.max_new_tokens:q}"
+        " --system {wildcards.system:q} --prompt {params.prompt:q} --max-new-tokens {params.max_new_tokens}"
         " {params.boxes:q} {params.prompts:q} --url {resources.url:q} --token-variable={resources.token_variable:q}"
         " --workers {resources.workers} --timeout {resources.timeout:q} --retries {resources.retries}"
         " --store {resources.store:q} --out {output.shard:q} 2>&1 | tee {log:q}"
@@ -230,7 +230,7 @@ rule infer_stability:
     shell:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.infer.stability"
         " --split {input.split:q} --predictions {input.predictions:q} --model {input.record:q} --root {params.root:q}"
-        " {params.features:q} --member {params.member:q} --max-new-tokens {params.max_new_tokens:q}"
+        " {params.features:q} --member {params.member:q} --max-new-tokens {params.max_new_tokens}"
         " --batch {params.batch} --sample {params.sample} --threads {threads}"
         " --out {output.changed:q} 2>&1 | tee {log:q}"
 

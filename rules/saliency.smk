@@ -43,7 +43,7 @@ rule saliency_map:
         "python -m workflow_scripts.cli.devices {resources.gpu} -- python -m workflow_scripts.saliency.map"
         " --split {input.split:q} --predictions {input.predictions:q} --model {input.record:q} --root {params.root:q}"
         " --spec {params.spec:q} {params.adapter:q} --prompt {params.prompt:q} {params.constrained:q} {params.boxes:q}"
-        " --max-new-tokens {params.max_new_tokens:q} --batch {resources.batch} --threads {threads}"
+        " --max-new-tokens {params.max_new_tokens} --batch {resources.batch} --threads {threads}"
         " --store {resources.store:q} --maps {output.maps:q} --facts {output.facts:q} 2>&1 | tee {log:q}"
 
 

@@ -52,7 +52,7 @@ rule submit_container:
         "python -m workflow_scripts.submit.container --system {wildcards.system:q} --members {params.members:q}"
         " {params.routing:q} --model {input.record:q}"
         " --conventions {input.conventions:q} --policies {params.policies:q}"
-        " --max-new-tokens {params.max_new_tokens:q} --features {params.features:q} --batch {params.batch}"
+        " --max-new-tokens {params.max_new_tokens} --features {params.features:q} --batch {params.batch}"
         " --gpus {params.gpus:q} --threads {params.threads:q} {params.base_image:q}"
         " --gigabytes {params.gigabytes:q} {params.seconds:q} --out {output.record:q} 2>&1 | tee {log:q}"
 

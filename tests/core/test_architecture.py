@@ -191,8 +191,8 @@ def test_a_rule_says_in_a_sentence_what_it_is_for(name):
     assert documented and documented[1].strip().endswith(".")
 
 
-PLAIN = re.compile(r"threads|resources\.launcher")
-"""What stands in a command as it is: a number, and the start of a command that is several words."""
+PLAIN = re.compile(r"threads|resources\.launcher|params\.max_new_tokens")
+"""What stands in a command as it is: a number, the start of a command that is several words, and quoted words."""
 NUMBERS = re.compile(r"resources\.(?:gpu|batch|workers|timeout|retries|mem_mb|runtime)|params\.(?:batch|sample)")
 
 
@@ -201,6 +201,12 @@ def test_what_enters_a_command_is_quoted(name):
     for placeholder in re.findall(r"(?<!\{)\{([^{}]+)\}(?!\})", shell_of(STEPS[name][1])):
         bare = PLAIN.fullmatch(placeholder) or NUMBERS.fullmatch(placeholder)
         assert placeholder.endswith(":q") or bare, placeholder
+
+
+def test_the_limits_of_tokens_are_quoted_where_they_are_made():
+    assert "\nMAX_NEW_TOKENS = shlex.join(" in (ROOT / "rules/infer.smk").read_text(encoding="utf-8")
+    given = {re.search(r"max_new_tokens=(.*),", body)[1] for _, body in STEPS.values() if "max_new_tokens=" in body}
+    assert given == {"MAX_NEW_TOKENS"}
 
 
 def test_the_sources_of_a_step_are_what_it_imports_and_nothing_of_other_stages():

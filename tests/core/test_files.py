@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 from collections import namedtuple
 from types import UnionType
 from typing import get_args, get_origin, get_type_hints
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import make_row
 from workflow_scripts.core import rows as rows_module
-from workflow_scripts.core.files import BadFile, atomic, read_json, temporary_folder
+from workflow_scripts.core.files import BadFile, atomic, indented_json, read_json, temporary_folder
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, read_table, rows_of, table_of, write_rows
 
@@ -106,3 +107,15 @@ def test_a_folder_for_temporary_files_that_is_none_is_named(tmp_path, monkeypatc
     monkeypatch.setenv("TMPDIR", str(tmp_path / place))
     with pytest.raises(BadFile, match=rf"{place} cannot be written to \(.*\): set TMPDIR to a folder that can"):
         temporary_folder()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *({}, [], "ü\n", None, 1.5, float("nan"), [1, "a"], {"b": [], "a": {}}, [[], {}], ("a", (1, 2))),
+        *({"b": [1, True, None, "é\n,  : x"], "a": {"z": 1e-9, "y": [{"k": "v"}, 3]}}, {"x": {2: "a", 10: ["b"]}}),
+        {"half": "\ud800", "deep": [[[[{"a": [1]}]]]]},
+    ],
+)
+def test_indented_json_is_what_the_standard_library_writes(value):
+    assert indented_json(value) == json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)

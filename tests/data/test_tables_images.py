@@ -22,6 +22,25 @@ def test_images_are_linked_and_never_copied(tmp_path):
     assert all(path.is_symlink() for path in links)
 
 
+def test_a_folder_is_linked_to_as_a_whole_where_it_holds_the_images_of_rows_alone(tmp_path):
+    folder = tmp_path / "lab"
+    write_files(
+        folder, {f"{place}/{n}.png": png(n) for place in ("whole", "more", "outer", "outer/inner") for n in (0, 1)}
+    )
+    write_files(folder, {"more/2.png": png(2), "whole/notes.txt": "no image", "whole/.hidden.png": png(3)})
+    paths = sorted(path for path in folder.rglob("[01].png"))
+    lines = [f"{path.relative_to(folder).as_posix()},Is it {n}?,yes" for n, path in enumerate(paths)]
+    write_files(folder, {"t.csv": "\n".join(["image,question,answer", *lines]) + "\n"})
+    done = table_of(tmp_path / "work", folder, task=CLOSED)
+    assert len(done.result.rows) == 8
+    links = sorted(path for path in done.root.rglob("*") if path.is_symlink())
+    below = done.root / "training/Image/mine"
+    assert [path.relative_to(below).as_posix() for path in links] == [
+        *("more/0.png", "more/1.png", "outer/0.png", "outer/1.png", "outer/inner", "whole")
+    ]
+    assert all(path.resolve() == folder / path.relative_to(below) for path in links)
+
+
 def test_folders_of_images_may_lie_elsewhere(tmp_path):
     folder = lab(tmp_path / "lab", [plain(0, image="0.png"), plain(1, image=str(tmp_path / "lab/scans/1.png"))])
     done = table_of(tmp_path / "work", folder, task=CLOSED, images_in=[str(folder / "scans")])

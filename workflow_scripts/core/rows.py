@@ -2,12 +2,12 @@
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 def is_slice(role: str) -> bool:
     """Whether a role is that of a slice."""
-    return re.fullmatch(r"(?:.* )?slice \d+", role) is not None
+    return role != "" and re.fullmatch(r"(?:.* )?slice \d+", role) is not None
 
 
 class Box(NamedTuple):
@@ -141,6 +141,10 @@ class ImageFacts:
     height: int
     low: float | None  # of more than 8 bits of grey: the value that became 0
     high: float | None  # and the one that became 255
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process, in a third of the time that dataclasses take."""
+        return ImageFacts, tuple(getattr(self, name) for name in self.__slots__)
 
 
 @dataclass(frozen=True, slots=True)

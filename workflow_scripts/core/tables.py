@@ -9,6 +9,7 @@ import typing
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,7 +93,7 @@ def table_of(rows: Iterable[Kind], kind: type[Kind]) -> pa.Table:
     """
     rows, schema = list(rows), schema_of(kind)  # type: ignore[arg-type]
     try:
-        columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in schema]
+        columns = [pa.array(list(map(attrgetter(field.name), rows)), field.type) for field in schema]
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(f"{kind.__name__}: a value does not fit its column: {error}") from error
     return pa.Table.from_arrays(columns, schema=schema)
@@ -145,7 +146,8 @@ def read_table(path: Path, kind: type) -> pa.Table:
     """
     schema = schema_of(kind)
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # `pq.read_table` imports what reads folders of files
+            table = file.read()
     except FileNotFoundError:
         raise BadFile(f"{path} is missing; run the rule that makes it") from None
     except (pa.ArrowInvalid, OSError) as error:

@@ -7,7 +7,7 @@ this one add tasks by entry points of the group `flarebench.tasks`, each naming 
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -114,8 +114,11 @@ def tasks() -> dict[str, Task]:
 
 def normalise_task(raw: object) -> str | None:
     """The name of the task that a `TaskType` value means, or None for one that is not known."""
-    if not isinstance(raw, str):
-        return None
+    return _normalised(raw) if isinstance(raw, str) else None
+
+
+@lru_cache(maxsize=1024)
+def _normalised(raw: str) -> str | None:
     return _by_spelling().get(" ".join(raw.strip().lower().replace("_", " ").replace("-", " ").split()))
 
 

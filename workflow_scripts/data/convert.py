@@ -3,6 +3,7 @@
 Converted subset folders are cached under a key of their content: only those that changed are converted again.
 """
 
+import gc
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.sources.entry import Policies, SubsetConventions
 from workflow_scripts.core.files import BadFile
-from workflow_scripts.core.manifest import SPLIT_FOLDERS, is_image_name, read_manifest
+from workflow_scripts.core.manifest import SPLIT_FOLDERS, FileEntry, is_image_name, read_manifest
 from workflow_scripts.core.rows import Convention, ImageFacts, QuarantinedRow, Row
 from workflow_scripts.core.tables import (
     read_table,
@@ -86,6 +87,16 @@ def convert_dataset(root: Path, manifest: Path, policies: Policies, workdir: Pat
         BadFile: there is no question file, or an image is not what the manifest says.
     """
     files = read_manifest(manifest)
+    with ProcessPool(jobs) as pool:
+        if not workdir.exists() and sum(map(is_image_name, files)) > WORTH_A_POOL:
+            pool.start()
+        return _converted(root, files, policies, workdir, pool)
+
+
+def _converted(
+    root: Path, files: Mapping[str, FileEntry], policies: Policies, workdir: Path, pool: ProcessPool
+) -> Converted:
+    """`convert_dataset` for the files of a manifest."""
     questions = question_files(files)
     _check_names(questions)
     folders: dict[str, Records] = {folder: {} for folder in _folders_to_report(files)}
@@ -102,25 +113,27 @@ def convert_dataset(root: Path, manifest: Path, policies: Policies, workdir: Pat
     cache = EntryStore(workdir)
     entries = {folder: cache.get(key) for folder, key in keys.items()}
     stale = [folder for folder, entry in entries.items() if entry is None]
-    stale.sort(key=lambda folder: -len(paths[folder]))  # the largest first: no process is left alone with it at the end
+    sources = {folder: list(records) for folder, records in folders.items()}
+    # Those with the longest questions first: no process is left alone with them at the end.
+    stale.sort(key=lambda folder: -sum(files[file.path]["size"] for file in sources[folder]))
     indexes = {folder: index_images(root, folder, paths[folder]) for folder in stale}
     questionable = {folder: [path for path in paths[folder] if not is_image_name(path)] for folder in stale}
     needed = {folder: _needed(folders[folder], indexes[folder]) for folder in stale}
     count = sum(len(rows) for records in folders.values() for rows in records.values())
-    sources = {folder: list(records) for folder, records in folders.items()}
     del folders
     images = [path for listed in needed.values() for path in listed]
-    with ProcessPool(jobs if len(images) > WORTH_A_POOL else 1) as pool:
-        probes = probe_all(root, images, pool, policies.deep_images)
-        _check_unchanged(probes, files)
-        work = [
-            (root, sources[folder], questionable[folder], indexes[folder])
-            + ({path: probes[path] for path in needed[folder]},)
-            + (conventions[_subset(folder)], policies, workdir, keys[folder])
-            for folder in stale
-        ]
-        for _ in tqdm(pool.each(_convert_folder, work), desc="type rows", total=len(work), mininterval=1):
-            pass
+    if len(images) <= WORTH_A_POOL:
+        pool = ProcessPool(1)
+    probes = probe_all(root, images, pool, policies.deep_images)
+    _check_unchanged(probes, files)
+    work = [
+        (root, sources[folder], questionable[folder], indexes[folder])
+        + ({path: probes[path] for path in needed[folder]},)
+        + (conventions[_subset(folder)], policies, workdir, keys[folder])
+        for folder in stale
+    ]
+    for _ in tqdm(pool.each(_convert_folder, work), desc="type rows", total=len(work), mininterval=1):
+        pass
     places = [place for folder in sources if (place := entries[folder] or cache.get(keys[folder])) is not None]
     if len(places) < len(sources):
         raise AssertionError("a subset folder was converted and is not in the cache")
@@ -313,4 +326,5 @@ def convert(
 
 
 if __name__ == "__main__":
+    gc.disable()  # raw records and rows hold no cycles
     run_step(convert)

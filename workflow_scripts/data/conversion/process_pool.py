@@ -34,6 +34,11 @@ class ProcessPool:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
+    def start(self) -> None:
+        """Start the processes now: they import what they need while this one does other work."""
+        if self._pool is not None:
+            self._pool.submit(cores)
+
     def each(self, function: Callable[..., Result], tasks: Sequence[tuple]) -> Iterator[Result]:
         """`function(*task)` of each task, in their order; raises what a task raises."""
         if self._pool is None:

@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ LARGEST_QUESTIONS = 256 * 2**20
 ROOTS = ("questions", "data", "annotations", "items")
 RECORD_LENGTH = 2000
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
 
 class BadQuestions(Exception):
     """A question file cannot be read; `reason` is one of `data.conversion.reasons`."""
@@ -45,27 +48,27 @@ class QuestionFile:
 
     path: str
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """The split folder under its one name."""
         return SPLIT_FOLDERS[self.path.split("/")[0]]
 
-    @property
+    @cached_property
     def modality(self) -> str:
         """The modality's folder: the rows' own field is spelled variously."""
         return self.path.split("/")[1]
 
-    @property
+    @cached_property
     def subset(self) -> str:
         """The subset: the folder's name."""
         return self.path.split("/")[2]
 
-    @property
+    @cached_property
     def subset_folder(self) -> str:
         """The subset's folder below the root."""
         return "/".join(self.path.split("/")[:3])
 
-    @property
+    @cached_property
     def answers_for(self) -> str | None:
         """The path of the file that this one repeats with answers (`x_val_withGT.json`: `x_val.json`)."""
         stem, ending, _ = self.path[: -len(".json")].rpartition("_withGT")
@@ -218,7 +221,7 @@ def _marked(record: object, doubled: dict[int, list[tuple[str, Any]]]) -> object
 def is_unicode(value: object) -> bool:
     """Whether all text in a JSON value can be written as UTF-8."""
     try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        _ENCODER.encode(value).encode("utf-8")
     except UnicodeEncodeError:
         return False
     except (RecursionError, ValueError):

@@ -26,6 +26,8 @@ CASE = "/case/"
 LONGEST_DETAIL = 1000
 """Characters of what is wrong with a row: all reasons may be named in it."""
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 -]{0,39}")
 """A role of an image: the prompt says it."""
 
@@ -167,7 +169,7 @@ def _row(
     if not isinstance(question, str) or not question.strip():
         raise Unfit("no_question", f"Question is {record_text(question)[:80]}")
     try:
-        answer_raw = json.dumps(record.get("Answer"), ensure_ascii=False)
+        answer_raw = _ENCODER.encode(record.get("Answer"))
     except RecursionError:
         raise Unfit("wrong_answer_type", "the answer is nested too deeply") from None
     if (longest := max(len(question), len(answer_raw))) > LONGEST_TEXT:
@@ -193,7 +195,7 @@ def _row(
         question=question,
         expected=expected,
         images=images,
-        image_name=json.dumps(record["ImageName"], ensure_ascii=False),
+        image_name=_ENCODER.encode(record["ImageName"]),
         answer=answer.text,
         answer_raw=answer_raw,
         source_file=file.path,
@@ -245,6 +247,8 @@ def _rubric(given: object, task: str) -> str:
 
 
 def _groups(groups: object) -> tuple[Group, ...]:
+    if groups == {}:
+        return ()
     if not isinstance(groups, dict):
         raise Unfit("bad_text", f"Groups is {record_text(groups)[:80]}; expected an object of names and texts")
     values = _texts(list(groups.values()), "Groups", len(groups))

@@ -107,7 +107,7 @@ class SeriesCells:
             raise BadCell("missing_series", f"{shown_name(written)} lies in a zip; unpack it")
         if image.file is None:
             raise BadCell("missing_series", f"{shown_name(written)} is not in the folders of `images_in`")
-        return image.file
+        return Path(image.file)
 
 
 def _packed(cell: object) -> object:

@@ -7,14 +7,14 @@ Beside FLARE's fields a question has, where the source says so: `Case`, `Groups`
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from workflow_scripts.cache.source_files import MISSING
 from workflow_scripts.core.files import BadFile, is_unicode, sha256_of, sha256_of_file
-from workflow_scripts.core.manifest import FileEntry, Manifest, Stamp
+from workflow_scripts.core.manifest import FileEntry, Manifest, Stamp, is_dataset_file
 from workflow_scripts.data.sources.record import SourceImage, SourceRecord
 
 QUESTIONS_A_FILE = 50_000
@@ -55,7 +55,6 @@ def write_folder(records: Iterable[SourceRecord], out: Path, source: Mapping[str
     shutil.rmtree(partial, ignore_errors=True)
     folders: dict[str, _Folder] = {}
     prepared = Prepared({"source": dict(source), "files": []})
-    linked: dict[str, str] = {}  # path in the new folder → file
     for record in records:
         names = (record.folder, record.modality, record.subset)
         if any("/" in name or name in ("", ".", "..") for name in names):
@@ -64,14 +63,17 @@ def write_folder(records: Iterable[SourceRecord], out: Path, source: Mapping[str
         if (folder := folders.get(inside)) is None:
             folder = folders[inside] = _Folder(partial, inside)
         for image in record.images:
-            if folder.add(image, record.place, prepared.manifest["files"]):
-                linked[f"{inside}/{image.name}"] = os.path.abspath(image.file or "")  # noqa: PTH100
+            folder.add(image, record.place, prepared.manifest["files"])
             if image.sought:
                 prepared.stamps[image.sought] = MISSING
         folder.questions.append(_question(record))
         prepared.records += 1
     if not folders:
         raise BadFile(f"{out}: the source holds no record")
+    linked: dict[str, str] = {}  # path in the new folder → file
+    for inside, folder in folders.items():
+        folder.write_links()
+        linked |= {f"{inside}/{name}": file for name, file in folder.links.items()}
     for path, (file, stamp, sha256) in zip(linked, _read(list(linked.values()), jobs), strict=True):
         prepared.stamps[file], prepared.hashes[file] = stamp, sha256
         prepared.manifest["files"].append({"path": path, "size": stamp.size, "sha256": sha256})
@@ -87,34 +89,78 @@ class _Folder:
     """The folder of one subset: its questions, and which images are there already."""
 
     def __init__(self, root: Path, inside: str) -> None:
-        self._place, self._inside = f"{root}/{inside}", inside
-        self._written: dict[str, tuple[str | None, str]] = {}  # by name: the file, or the hash of bytes
-        self._folders: set[str] = set()
+        self._place, self._inside = os.path.normpath(f"{root}/{inside}"), inside
+        self._written: dict[str, str] = {}  # by name: the hash of the bytes
+        self._folders: set[str] = set()  # folders below this one
+        self.links: dict[str, str] = {}  # by name: the file
         self.questions: list[str] = []
         os.makedirs(self._place)  # noqa: PTH103
 
-    def add(self, image: SourceImage, place: str, files: list[FileEntry]) -> bool:
-        """Write an image unless it is there, and note it in `files`; whether a link was made."""
-        if image.data is None and image.file is None:
-            return False
-        sha256 = image.sha256 or (sha256_of(image.data) if image.data is not None else "")
-        content = (None if image.file is None else str(image.file), sha256 if image.file is None else "")
-        if (earlier := self._written.setdefault(image.name, content)) is not content:
-            if earlier != content:
-                raise BadFile(f"{place}: another image of {self._inside} is called {image.name} too; rename one")
-            return False
-        target = f"{self._place}/{image.name}"
-        if not os.path.normpath(target).startswith(f"{os.path.normpath(self._place)}/"):
-            raise BadFile(f"{place}: {image.name!r} leaves the folder of {self._inside}; correct the image's name")
-        if (above := target.rpartition("/")[0]) not in self._folders:
-            os.makedirs(above, exist_ok=True)  # noqa: PTH103
-            self._folders.add(above)
-        if image.data is None:
-            os.symlink(os.path.abspath(image.file or ""), target)  # noqa: PTH100, PTH211 (once an image)
-            return True
-        Path(target).write_bytes(image.data)
-        files.append({"path": f"{self._inside}/{image.name}", "size": len(image.data), "sha256": sha256})
-        return False
+    def add(self, image: SourceImage, place: str, files: list[FileEntry]) -> None:
+        """Note the file of an image for `write_links`, or write its bytes and note them in `files`, unless it is there.
+
+        Raises:
+            BadFile: another image has the name, or the name leaves the folder.
+        """
+        name = image.name
+        if image.file is not None:
+            if (earlier := self.links.get(name)) == image.file:
+                return
+            if earlier is not None or name in self._written:
+                raise BadFile(f"{place}: another image of {self._inside} is called {name} too; rename one")
+            self._check_inside(name, place)
+            self.links[name] = image.file
+        elif image.data is not None:
+            sha256 = image.sha256 or sha256_of(image.data)
+            if (earlier := self._written.get(name)) == sha256:
+                return
+            if earlier is not None or name in self.links:
+                raise BadFile(f"{place}: another image of {self._inside} is called {name} too; rename one")
+            self._check_inside(name, place)
+            self._written[name] = sha256
+            self._make(name.rpartition("/")[0])
+            Path(f"{self._place}/{name}").write_bytes(image.data)
+            files.append({"path": f"{self._inside}/{name}", "size": len(image.data), "sha256": sha256})
+
+    def _check_inside(self, name: str, place: str) -> None:
+        if not os.path.normpath(f"{self._place}/{name}").startswith(f"{self._place}/"):
+            raise BadFile(f"{place}: {name!r} leaves the folder of {self._inside}; correct the image's name")
+
+    def _make(self, below: str) -> None:
+        if below not in self._folders:
+            os.makedirs(f"{self._place}/{below}", exist_ok=True)  # noqa: PTH103
+            self._folders.add(below)
+
+    def write_links(self) -> None:
+        """Link to the files of images: to their folder as a whole where it holds these images and no others.
+
+        Links to tens of thousands of files take seconds, and half a minute where as many were deleted just before.
+        """
+        by_folder: dict[str, list[str]] = {}
+        for name in self.links:
+            by_folder.setdefault(name.rpartition("/")[0], []).append(name)
+        mixed = {above for name in (*self._written, *by_folder) for above in _above(name)}
+        for below, names in by_folder.items():
+            place = None if below in mixed else self._same_folder(names)
+            if below and place is not None:
+                self._make(below.rpartition("/")[0])
+                os.symlink(place, f"{self._place}/{below}")  # noqa: PTH211 (as below)
+                continue
+            self._make(below)
+            for name in names:
+                os.symlink(self.links[name], f"{self._place}/{name}")  # noqa: PTH211 (once an image)
+
+    def _same_folder(self, names: Sequence[str]) -> str | None:
+        """The folder in which the images of these names are called alike, if a dataset would have no more of it."""
+        called = {name.rpartition("/")[2] for name in names}
+        files = [self.links[name].rpartition("/") for name in names]
+        place = files[0][0]
+        if any(folder != place for folder, _, _ in files) or called != {file for _, _, file in files}:
+            return None
+        with os.scandir(place) as entries:
+            visible = (entry for entry in entries if not entry.name.startswith("."))
+            same = called == {entry.name for entry in visible if is_dataset_file(entry.name) or entry.is_dir()}
+        return place if same else None
 
     def write_questions(self) -> Iterator[FileEntry]:
         """Write the question files; yields their entries of the manifest."""
@@ -124,6 +170,12 @@ class _Folder:
             data = f"[\n{lines}\n]\n".encode()
             Path(f"{self._place}/{name}").write_bytes(data)
             yield {"path": f"{self._inside}/{name}", "size": len(data), "sha256": sha256_of(data)}
+
+
+def _above(path: str) -> list[str]:
+    """The folders that a relative path lies in, the outermost first."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _read(files: list[str], jobs: int) -> Iterator[tuple[str, Stamp, str]]:

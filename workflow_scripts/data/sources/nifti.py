@@ -74,16 +74,15 @@ class VolumePlaces(ImagePlaces):
         """Every volume below the folders of the images, with its path in the source's."""
         yield from self._volumes.items()
 
-    def images_of(self, cell: object, column: str) -> Iterator[SourceImage]:
-        """See `ImagePlaces.images_of`; a volume may lie deeper below the folders than its path says."""
-        for image in super().images_of(cell, column):
-            if image.file is not None or image.data is not None or not is_nifti_name(image.name):
-                yield image
-                continue
-            files = self._deeper(image.name)
-            if len(files) > 1:
-                raise BadCell("ambiguous_image", f"{image.name} fits {len(files)} volumes")
-            yield replace(image, file=files[0], sought="") if files else image
+    def _of_path(self, written: str) -> SourceImage:
+        """See `ImagePlaces._of_path`; a volume may lie deeper below the folders than its path says."""
+        image = super()._of_path(written)
+        if image.file is not None or image.data is not None or not is_nifti_name(image.name):
+            return image
+        files = self._deeper(image.name)
+        if len(files) > 1:
+            raise BadCell("ambiguous_image", f"{image.name} fits {len(files)} volumes")
+        return replace(image, file=str(files[0]), sought="") if files else image
 
     def _deeper(self, written: str) -> list[Path]:
         """The volumes whose path ends as it is written, by whole names of folders: `a/ct.nii` is not `b/ct.nii`."""
@@ -110,15 +109,15 @@ class VolumeRows(TableRows):
         entry = super().record(row)
         if entry is None or entry[1].fault is not None:
             with suppress(BadCell):
-                self.named |= {image.file for image in super().images_of(row.cells) if image.file is not None}
+                self.named |= {Path(image.file) for image in super().images_of(row.cells) if image.file is not None}
         return entry
 
     def images_of(self, cells: Cells) -> Iterator[SourceImage]:
         """See `TableRows.images_of`."""
         for image in super().images_of(cells):
             if image.file is not None and is_nifti_name(image.name):
-                self.named.add(image.file)
-                self._note(image.file, image.name, cells)
+                self.named.add(Path(image.file))
+                self._note(Path(image.file), image.name, cells)
             yield image
 
     def _note(self, file: Path, name: str, cells: Cells) -> None:
@@ -147,7 +146,7 @@ def read_slices(reading: Reading) -> tuple[SourceImage, ...] | tuple[str, str]:
 
 def _shown(records: Sequence[SourceRecord], rows: VolumeRows, pool: ProcessPool) -> Iterator[SourceRecord]:
     """Records with the slices in place of their volumes."""
-    files = {image.file for record in records for image in record.images if image.file and _is_volume(image)}
+    files = {Path(image.file) for record in records for image in record.images if image.file and _is_volume(image)}
     readings = [rows.readings[file] for file in sorted(files)]
     results = dict(zip((r.file for r in readings), pool.each(read_slices, [(r,) for r in readings]), strict=True))
     for record in records:
@@ -171,7 +170,7 @@ def _with_slices(
         place = image.name
         if image.file is None:
             return replace(record, images=(), fault=("missing_image", f"{place} is not in the folder"))
-        slices = results[image.file]
+        slices = results[Path(image.file)]
         if isinstance(slices[0], str):
             return replace(record, images=(), fault=(slices[0], f"{place}: {slices[1]}"))
         for shown in slices:

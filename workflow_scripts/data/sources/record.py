@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 
@@ -11,7 +10,7 @@ class SourceImage:
     """An image of a record: a file that is linked to, or bytes that are written; neither where it is missing."""
 
     name: str  # below the subset's folder; equal names are one image
-    file: Path | None = None
+    file: str | None = None  # absolute
     data: bytes | None = None  # where there is no file
     role: str = ""  # current, prior, slice 12; see `core.rows.Image`
     sha256: str = ""  # of the bytes, where it is known

@@ -74,7 +74,7 @@ class SignalRows(TableRows):
             try:
                 readings = tuple(series.reading(row.cells) for series in self._series)
             except BadCell as error:
-                record = self._faulty(record, row, error.fault)
+                record = self._faulty(record, error.fault)
         if record.fault is not None:
             private = any(series.may_be_dicom(row.cells) for series in self._series)
             return study, _untold(record, self._signals, REASONS[record.fault[0]]) if private else record

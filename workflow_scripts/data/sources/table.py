@@ -69,7 +69,7 @@ class _Contents:
     """SHA-256 of images, each file read once."""
 
     def __init__(self) -> None:
-        self._of_files: dict[Path, str] = {}
+        self._of_files: dict[str, str] = {}
 
     def of(self, image: SourceImage) -> str | None:
         """The hash of an image's bytes; None where it is missing."""
@@ -78,7 +78,7 @@ class _Contents:
         if image.file is None:
             return None
         if (sha256 := self._of_files.get(image.file)) is None:
-            sha256 = self._of_files[image.file] = sha256_of_file(image.file)
+            sha256 = self._of_files[image.file] = sha256_of_file(Path(image.file))
         return sha256
 
 
@@ -124,24 +124,21 @@ class TableRows:
 
     def record(self, row: TableRow) -> tuple[str, SourceRecord] | None:
         """The record of a row and its study; None where `where` leaves the row out."""
-        record = SourceRecord(row.folder or "training", "Image", "unnamed", row.place, "", "", None, fault=None)
+        folder, modality, subset, place = row.folder or "training", "Image", "unnamed", row.place
         if row.fault is not None:
-            return row.place, self._faulty(record, row, row.fault)
+            return row.place, self._faulty(SourceRecord(folder, modality, subset, place, "", "", None), row.fault)
         try:
             if not self._take(row.cells):
                 return None
             folder = self._folder(row)
-            record = SourceRecord(folder, "Image", "unnamed", row.place, "", "", None)
-            subset = _name(self._subset(row.cells), "subset")
-            modality = _name(self._modality(row.cells), "modality")
-            record = SourceRecord(folder, modality, subset, row.place, "", "", None)
-            record = self._with_id(record, row.cells)
+            names = _name(self._subset(row.cells), "subset"), _name(self._modality(row.cells), "modality")
+            subset, modality = names
+            place = self._place_with_id(folder, subset, row)
             case = self._case(row.cells) if self._case is not None else None
-            groups = dict(self._groups_of(row.cells))
+            groups = dict(self._groups_of(row.cells)) if self._groups else {}
             images = tuple(self.images_of(row.cells))
             study, (task, question, answer) = self._study_of(row), self._question_of(row.cells)
             case = case or _case_of(images)
-            place = record.place
             return study, SourceRecord(
                 folder,
                 modality,
@@ -156,9 +153,10 @@ class TableRows:
                 rubric=self._rubric(row.cells),
             )
         except BadCell as error:
-            return row.place, self._faulty(record, row, error.fault)
+            record = SourceRecord(folder, modality, subset, place, "", "", None)
+            return row.place, self._faulty(record, error.fault)
 
-    def _faulty(self, record: SourceRecord, row: TableRow, fault: Fault) -> SourceRecord:
+    def _faulty(self, record: SourceRecord, fault: Fault) -> SourceRecord:
         """The record of a row that cannot be used, with what can be told of it; it stands where its constants say."""
         subset, modality = (cell.constant() for cell in (_subset_of(self._spec), self._spec.modality))
         return replace(
@@ -177,13 +175,14 @@ class TableRows:
             raise BadCell("unknown_split", f"{folder[:80]!r} is none of {', '.join(FOLDERS)}; see `split`")
         return folder
 
-    def _with_id(self, record: SourceRecord, cells: Cells) -> SourceRecord:
-        if self._id is None or (name := self._id(cells)) is None:
-            return record
-        earlier = self._ids.setdefault((record.folder, record.subset, name), record.place)
-        if earlier != record.place:
+    def _place_with_id(self, folder: str, subset: str, row: TableRow) -> str:
+        """The place of a row with its id, where it has one; raises BadCell where another row has it too."""
+        if self._id is None or (name := self._id(row.cells)) is None:
+            return row.place
+        earlier = self._ids.setdefault((folder, subset, name), row.place)
+        if earlier != row.place:
             raise BadCell("duplicate", f"its id {name[:80]!r} is that of {earlier} too")
-        return replace(record, place=f"{record.place}, id {name}")
+        return f"{row.place}, id {name}"
 
     def _groups_of(self, cells: Cells) -> Iterator[tuple[str, str]]:
         """The groups of a row; one that cannot be read is left out, and the row stays."""
@@ -208,7 +207,7 @@ class TableRows:
         """The images of a row, with their roles; raises BadCell."""
         for image, read in self._images:
             value = read(cells)
-            listed = list(self._places.images_of(value, str(image.column or image.text)))
+            listed = self._places.images_of(value, str(image.column or image.text))
             if not listed and not image.optional:
                 raise BadCell("no_image_named", f"{image.column or image.text} is empty")
             yield from (replace(one, role=image.role) for one in listed) if image.role else listed

@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from workflow_scripts.cache.source_files import image_places
@@ -53,6 +53,7 @@ class ImagePlaces:
         self._base = os.path.abspath(base)  # noqa: PTH100 (links stay links)
         self._folders: list[str] = []
         self._zips: list[tuple[Path, dict[str, str]]] = []
+        self._files: dict[str, SourceImage] = {}  # by what a cell says: many rows are of one image
         for place in image_places(patterns, base):
             if place.is_dir():
                 self._folders.append(os.path.abspath(place))  # noqa: PTH100
@@ -61,29 +62,31 @@ class ImagePlaces:
         if not self._folders and not self._zips:
             raise BadFile(f"{base}: there is no {' or '.join(patterns)}, where `images_in` says that the images are")
 
-    def images_of(self, cell: object, column: str) -> Iterator[SourceImage]:
+    def images_of(self, cell: object, column: str) -> list[SourceImage]:
         """The images of a cell: a path, bytes, `{bytes, path}` as `datasets` writes it, or a list of these.
 
         Raises:
             BadCell: it is none of these, or a path leaves its folder.
         """
         value = list_in(cell)
+        if isinstance(value, str):
+            return [] if is_missing(value) else [self._of_path(value)]
         if isinstance(value, list):
-            for item in value:
-                yield from self.images_of(item, column)
-        elif isinstance(value, bytes):
-            yield of_bytes(value)
-        elif isinstance(value, dict) and isinstance(value.get("bytes"), bytes):
-            yield of_bytes(value["bytes"])
-        elif isinstance(value, dict) and isinstance(value.get("path"), str):
-            yield self._of_path(value["path"])
-        elif isinstance(value, str) and not is_missing(value):
-            yield self._of_path(value)
-        elif not is_missing(value) and not (isinstance(value, dict) and not any(value.values())):
+            return [image for item in value for image in self.images_of(item, column)]
+        if isinstance(value, bytes):
+            return [of_bytes(value)]
+        if isinstance(value, dict) and isinstance(value.get("bytes"), bytes):
+            return [of_bytes(value["bytes"])]
+        if isinstance(value, dict) and isinstance(value.get("path"), str):
+            return [self._of_path(value["path"])]
+        if not is_missing(value) and not (isinstance(value, dict) and not any(value.values())):
             raise BadCell("no_image_named", f"{column} holds {type(value).__name__}, expected a path or an image")
+        return []
 
     def _of_path(self, written: str) -> SourceImage:
         """The image that a path names; one that is not there has neither file nor bytes, only a name."""
+        if (image := self._files.get(written)) is not None:
+            return image
         path = os.path.normpath(written.strip().replace("\\", "/"))
         for folder in self._folders:
             if path.startswith(f"{folder}/"):  # an absolute path into one of the folders
@@ -100,7 +103,8 @@ class ImagePlaces:
                 there = False
             if there:
                 inside = file.removeprefix(f"{self._base}/")
-                return SourceImage(inside if inside != file else path, Path(file))
+                image = self._files[written] = SourceImage(inside if inside != file else path, file)
+                return image
         for archive, members in self._zips:
             if path in members:
                 return SourceImage(path, data=_member(archive, members[path]))

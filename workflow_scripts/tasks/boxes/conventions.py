@@ -25,4 +25,4 @@ def from_corners(corners: Sequence[Number], convention: BoxConvention) -> list[N
 
 def whole(value: Number) -> Number:
     """`value` as an int where it is one."""
-    return int(value) if float(value).is_integer() else value
+    return value if type(value) is int else int(value) if float(value).is_integer() else value

@@ -105,12 +105,13 @@ def instances_text(instances: Iterable[Instance], convention: BoxConvention) -> 
 
 def misplaced(box: Box, width: int, height: int) -> str | None:
     """Why a box cannot lie in an image of `width` × `height` pixels; None if it can."""
-    shown = [whole(edge) for edge in box]
     if box.x2 <= box.x1 or box.y2 <= box.y1:
-        return f"the box with corners {shown} is empty"
-    if box.x1 < 0 or box.y1 < 0 or box.x2 > width or box.y2 > height:
-        return f"the box with corners {shown} leaves the image of {width} × {height}"
-    return None
+        fault = "is empty"
+    elif box.x1 < 0 or box.y1 < 0 or box.x2 > width or box.y2 > height:
+        fault = f"leaves the image of {width} × {height}"
+    else:
+        return None
+    return f"the box with corners {[whole(edge) for edge in box]} {fault}"
 
 
 def cut_to_image(box: Box, width: int, height: int) -> Box | None:
