@@ -6,6 +6,10 @@ An image is its pixels: files that differ in their format or their metadata alon
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
 from workflow_scripts.core.rows import ImageFacts, Row
 
 Tie = tuple[str, str]
@@ -36,27 +40,18 @@ def ties(row: Row, pixels: Pixels) -> list[Tie]:
 def components(rows: Sequence[Row], pixels: Pixels) -> dict[Tie, int]:
     """The number of the connected component that each tie of `rows` lies in; a row connects all of its ties."""
     numbers: dict[Tie, int] = {}
-    above: list[int] = []  # by number: an earlier tie of the same component, or itself
-
-    def first_of(number: int) -> int:
-        while above[number] != number:
-            above[number] = above[above[number]]  # halves the way for the next search
-            number = above[number]
-        return number
-
+    starts: list[int] = []
+    ends: list[int] = []
     for row in rows:
-        listed = []
-        for tie in ties(row, pixels):
-            number = numbers.setdefault(tie, len(above))
-            if number == len(above):
-                above.append(number)
-            listed.append(number)
-        firsts = [first_of(number) for number in listed]
-        least = min(firsts)
-        for first in firsts:
-            above[first] = least
-    labels: dict[int, int] = {}
-    return {tie: labels.setdefault(first_of(number), len(labels)) for tie, number in numbers.items()}
+        first, *others = [numbers.setdefault(tie, len(numbers)) for tie in ties(row, pixels)]
+        starts += [first] * len(others)
+        ends += others
+    size = len(numbers)
+    if not size:
+        return {}
+    graph = coo_array((np.ones(len(starts), dtype=np.int8), (starts, ends)), shape=(size, size))
+    _, labels = connected_components(graph, directed=False)
+    return {tie: int(labels[number]) for tie, number in numbers.items()}
 
 
 def group_rows(rows: Sequence[Row], pixels: Pixels) -> list[list[Row]]:
