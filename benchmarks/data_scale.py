@@ -208,7 +208,7 @@ def run(*arguments: object) -> Cost:
     while process.poll() is None:
         with contextlib.suppress(psutil.NoSuchProcess):  # a child may end between being listed and being measured
             peak = max(peak, sum(p.memory_info().rss for p in [parent, *parent.children(recursive=True)]))
-        time.sleep(0.02)
+        time.sleep(0.2)
     summary = process.stdout.read().strip() if process.stdout else ""
     if process.returncode:
         raise SystemExit(f"{arguments[0]} ended with exit code {process.returncode}: {summary}")
