@@ -91,3 +91,11 @@ def test_a_tower_in_8_bits_is_refused_where_it_cannot_be(changed, system, senten
     raw["systems"] |= systems
     with pytest.raises(ConfigurationError, match=sentence):
         load_configuration(raw, "my.yaml")
+
+
+def test_no_map_explains_a_tower_in_8_bits():
+    models = {**DEFAULT["models"], "eight": {**GEMMA, "vision_fp8": True}}
+    raw = copy.deepcopy(DEFAULT) | {"models": models, "saliency": {"why": {"system": "shown"}}}
+    raw["systems"] |= {"shown": {"model": "eight"}}
+    with pytest.raises(ConfigurationError, match=r"saliency\.why\.system: the tower of 'shown' is in 8 bits"):
+        load_configuration(raw, "my.yaml")

@@ -27,7 +27,7 @@ def test_a_folder_is_linked_to_as_a_whole_where_it_holds_the_images_of_rows_alon
     write_files(
         folder, {f"{place}/{n}.png": png(n) for place in ("whole", "more", "outer", "outer/inner") for n in (0, 1)}
     )
-    write_files(folder, {"more/2.png": png(2), "whole/notes.txt": "no image", "whole/.hidden.png": png(3)})
+    write_files(folder, {"more/2.png": png(2), "outer/notes.txt": "no image"})
     paths = sorted(path for path in folder.rglob("[01].png"))
     lines = [f"{path.relative_to(folder).as_posix()},Is it {n}?,yes" for n, path in enumerate(paths)]
     write_files(folder, {"t.csv": "\n".join(["image,question,answer", *lines]) + "\n"})
@@ -39,6 +39,20 @@ def test_a_folder_is_linked_to_as_a_whole_where_it_holds_the_images_of_rows_alon
         *("more/0.png", "more/1.png", "outer/0.png", "outer/1.png", "outer/inner", "whole")
     ]
     assert all(path.resolve() == folder / path.relative_to(below) for path in links)
+
+
+@pytest.mark.parametrize("beside", ["notes.csv", ".hidden.png", "scan.dcm", "deeper/1.png", "itself"])
+def test_a_folder_that_holds_anything_else_is_never_linked_to_as_a_whole(tmp_path, beside):
+    folder = tmp_path / "lab"
+    write_files(folder, {"scans/0.png": png(0), "t.csv": "image,question,answer\nscans/0.png,Is it?,yes\n"})
+    if beside == "itself":
+        (folder / "scans/itself").symlink_to("itself")
+    else:
+        write_files(folder, {f"scans/{beside}": "private"})
+    done = table_of(tmp_path / "work", folder, task=CLOSED)
+    assert len(done.result.rows) == 1
+    [link] = [path for path in done.root.rglob("*") if path.is_symlink()]
+    assert link.relative_to(done.root / "training/Image/mine").as_posix() == "scans/0.png"
 
 
 def test_folders_of_images_may_lie_elsewhere(tmp_path):

@@ -2,12 +2,15 @@
 
 import random
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 import torch
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -24,7 +27,7 @@ from workflow_scripts.engines.local import decoding, key_values, rows
 from workflow_scripts.engines.local.choice import Draws
 from workflow_scripts.engines.local.decoding import Decoder
 from workflow_scripts.engines.local.key_values import KeyValues
-from workflow_scripts.engines.local.pages import PAGE, PagedKeyValues
+from workflow_scripts.engines.local.pages import PAGE, PagedKeyValues, values_of_a_token
 
 SHAPE = {
     "vocab_size": 97, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
@@ -271,6 +274,24 @@ def test_a_row_of_a_long_answer_takes_memory_beyond_the_window_in_some_layers_al
     logits = 3 * SHAPE["vocab_size"] * 4
     assert tested._row_size(128) == 6 * 128 * a_token + logits
     assert tested._row_size(2048) == (2048 + 5 * 128) * a_token + logits
+
+
+def test_a_model_whose_configuration_names_no_width_of_its_gated_unit_answers_as_the_library_does():
+    torch.manual_seed(6)
+    model = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=64, vocab_size=97)).eval()
+    prompts = [[5, 9, 30, 7], [11, 2], [8, 8, 8, 40, 41, 42]]
+    answers = Decoder(model, 0, {1}).generate(prompts, 6, fixed=True)
+    for prompt, answer in zip(prompts, answers, strict=True):
+        ids = torch.tensor([prompt])
+        whole = model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, min_new_tokens=6, pad_token_id=0
+        )
+        assert whole[0, len(prompt) :].tolist() == answer
+
+
+@pytest.mark.parametrize(("inner", "values"), [(96, 4 * 96), ([96, 64], 16 * 64), (None, 16 * 64)])
+def test_memory_for_prompts_is_reckoned_where_a_configuration_has_no_one_width_of_the_gated_unit(inner, values):
+    assert values_of_a_token(SimpleNamespace(hidden_size=64, intermediate_size=inner)) == values + 8 * 64
 
 
 def test_every_token_is_passed_to_what_bounds_the_answers(model, prompts):

@@ -88,7 +88,7 @@ def _prepare_private(
         entry = entry.model_copy(update={"questions": questions})
     spec = Source.model_validate(entry)
     files = private_files(entry, source) if seen else {}
-    prepared = write_folder(records_of(spec, source, jobs), out, {"source": spec.root.source}, jobs)
+    prepared = write_folder(records_of(spec, source, jobs), out, {"source": spec.root.source}, jobs, private=True)
     if seen:
         write_look(files, seen, identity)
     write_manifest(manifest, prepared.manifest)

@@ -29,6 +29,9 @@ from workflow_scripts.models.vision_features import SHARD_FILE, open_converted
 SHARD = 2048
 """Images of a shard: 2048 × 256 × 1152 values of two bytes are 1.2 GB for MedGemma."""
 
+LARGE = 8 * 2**30
+"""Bytes of a shard beside which memory is not asked to hold another."""
+
 PIECE = 4
 """Images that a process prepares at a time: few, so that all processes have work until the last image."""
 
@@ -121,10 +124,12 @@ def _compute_shards(
         for start in range(0, len(missing), SHARD):
             part = missing[start : start + SHARD]
             hashes = [image.sha256 for image in part]
+            counts = [tokens_of(loaded, image) for image in part]
+            if written and sum(counts) * width * size > LARGE:
+                written[-1].result()  # so that no more than one is in memory
             tensor = compute(loaded, part, ready, batch, bar)
             if written:
-                written[-1].result()  # so that no more than two are in memory
-            counts = [tokens_of(loaded, image) for image in part]
+                written[-1].result()  # so that no more than two are
             written.append(writer.submit(write_shard, shards, hashes, tensor, counts, tower=tower))
             del tensor
     for start, shard in zip(range(0, len(missing), SHARD), written, strict=True):

@@ -142,7 +142,7 @@ def answer(
             if member.adapter == place and waiting:
                 check_requests(waiting, loaded, 0 if member.shots is None else member.shots.shots.count)
                 vision = vision_source(loaded, root, indexes)
-                engine = TransformersEngine(loaded, vision, batch, tower=not indexes)
+                engine = TransformersEngine(loaded, vision, batch, tower=loaded.family.reads_images and not indexes)
                 batch = _generate(engine, member, waiting, progress)
                 del engine
                 gc.collect()  # an engine's buffers fill the memory, and its parts name each other

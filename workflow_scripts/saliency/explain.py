@@ -192,7 +192,7 @@ def answers_to(model: AnswerModel, case: Case, variants: Sequence[Sequence[Image
     def vision(images: list[RequestImage]) -> torch.Tensor:
         return model.features([[shown[image.sha256] for image in images]])
 
-    engine = TransformersEngine(loaded, vision, model.batch)
+    engine = TransformersEngine(loaded, vision, model.batch, tower=True)
     texts = {response.uid: response.text for responses in engine.answers(requests) for response in responses}
     return [texts[str(number)] for number in range(len(variants))]
 

@@ -119,6 +119,11 @@ class Configuration(Section):
                     f"saliency.{name}.system: {maps.system!r} answers in 8 bits, which have no gradients; name a "
                     "system without fp8"
                 )
+            if isinstance(explained, ModelSystem) and getattr(self.models[explained.model], "vision_fp8", False):
+                raise ValueError(
+                    f"saliency.{name}.system: the tower of {maps.system!r} is in 8 bits, which have no gradients; name "
+                    "a system of a model without vision_fp8"
+                )
         for group in self.inference.together:
             self._check_shared_load(group)
         for name in self.publish:

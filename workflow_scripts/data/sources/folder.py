@@ -14,7 +14,7 @@ from pathlib import Path
 
 from workflow_scripts.cache.source_files import MISSING
 from workflow_scripts.core.files import BadFile, is_unicode, sha256_of, sha256_of_file
-from workflow_scripts.core.manifest import FileEntry, Manifest, Stamp, is_dataset_file
+from workflow_scripts.core.manifest import FileEntry, Manifest, Stamp
 from workflow_scripts.data.sources.record import SourceImage, SourceRecord
 
 QUESTIONS_A_FILE = 50_000
@@ -39,7 +39,9 @@ class Prepared:
     hashes: dict[str, str] = field(default_factory=dict)  # SHA-256 of files that are linked to
 
 
-def write_folder(records: Iterable[SourceRecord], out: Path, source: Mapping[str, object], jobs: int = 1) -> Prepared:
+def write_folder(
+    records: Iterable[SourceRecord], out: Path, source: Mapping[str, object], jobs: int = 1, *, private: bool = False
+) -> Prepared:
     """Write `records` below `out`, which is emptied before, and describe its files.
 
     Args:
@@ -47,6 +49,7 @@ def write_folder(records: Iterable[SourceRecord], out: Path, source: Mapping[str
         out: root of the split folders to write.
         source: what the manifest says of the source.
         jobs: threads that hash files.
+        private: whether no folder of the source may be shown as a whole, for what else comes to lie in it.
 
     Raises:
         BadFile: there is no record, two images of one subset have one name and other content, or a name leaves `out`.
@@ -72,7 +75,7 @@ def write_folder(records: Iterable[SourceRecord], out: Path, source: Mapping[str
         raise BadFile(f"{out}: the source holds no record")
     linked: dict[str, str] = {}  # path in the new folder → file
     for inside, folder in folders.items():
-        folder.write_links()
+        folder.write_links(whole=not private)
         linked |= {f"{inside}/{name}": file for name, file in folder.links.items()}
     for path, (file, stamp, sha256) in zip(linked, _read(list(linked.values()), jobs), strict=True):
         prepared.stamps[file], prepared.hashes[file] = stamp, sha256
@@ -131,8 +134,8 @@ class _Folder:
             os.makedirs(f"{self._place}/{below}", exist_ok=True)  # noqa: PTH103
             self._folders.add(below)
 
-    def write_links(self) -> None:
-        """Link to the files of images: to their folder as a whole where it holds these images and no others.
+    def write_links(self, *, whole: bool) -> None:
+        """Link to the files of images: with `whole`, to their folder where it holds these images and nothing else.
 
         Links to tens of thousands of files take seconds, and half a minute where as many were deleted just before.
         """
@@ -141,7 +144,7 @@ class _Folder:
             by_folder.setdefault(name.rpartition("/")[0], []).append(name)
         mixed = {above for name in (*self._written, *by_folder) for above in _above(name)}
         for below, names in by_folder.items():
-            place = None if below in mixed else self._same_folder(names)
+            place = self._same_folder(names) if whole and below not in mixed else None
             if below and place is not None:
                 self._make(below.rpartition("/")[0])
                 os.symlink(place, f"{self._place}/{below}")  # noqa: PTH211 (as below)
@@ -151,16 +154,15 @@ class _Folder:
                 os.symlink(self.links[name], f"{self._place}/{name}")  # noqa: PTH211 (once an image)
 
     def _same_folder(self, names: Sequence[str]) -> str | None:
-        """The folder in which the images of these names are called alike, if a dataset would have no more of it."""
+        """The folder in which the images of these names are called alike, if nothing else is in it."""
+        place = self.links[names[0]].rpartition("/")[0]
         called = {name.rpartition("/")[2] for name in names}
-        files = [self.links[name].rpartition("/") for name in names]
-        place = files[0][0]
-        if any(folder != place for folder, _, _ in files) or called != {file for _, _, file in files}:
+        if any(self.links[name] != f"{place}/{name.rpartition('/')[2]}" for name in names):
             return None
-        with os.scandir(place) as entries:
-            visible = (entry for entry in entries if not entry.name.startswith("."))
-            same = called == {entry.name for entry in visible if is_dataset_file(entry.name) or entry.is_dir()}
-        return place if same else None
+        try:
+            return place if called == set(os.listdir(place)) else None  # noqa: PTH208 (names alone, of 50,000)
+        except PermissionError:  # files of a folder may be read that shows no list of them
+            return None
 
     def write_questions(self) -> Iterator[FileEntry]:
         """Write the question files; yields their entries of the manifest."""

@@ -82,10 +82,6 @@ class Decoder:
         self._head = model.get_output_embeddings()
         config = self._config
         heads = config.num_attention_heads
-        # Activations of a layer for the prompts that are computed at once: inputs, projections and the gated unit.
-        self._activations = (
-            PREFILL_TOKENS * (4 * config.intermediate_size + 8 * config.hidden_size) * model.dtype.itemsize
-        )
         self._kv_heads = getattr(config, "num_key_value_heads", None) or heads
         self._width = getattr(config, "head_dim", None) or config.hidden_size // heads
         self._ranged = (
@@ -173,7 +169,7 @@ class Decoder:
 
     def _free(self) -> int:
         """Bytes of a GPU's memory for keys and values, were those of the last call given back."""
-        return memory_for_pages(self._last[0].size if self._last else 0, self._spare, self._activations)
+        return memory_for_pages(self._model, PREFILL_TOKENS, self._last[0].size if self._last else 0, self._spare)
 
     def _row_size(self, tokens: int) -> int:
         """Bytes of a row's keys and values, in pages, and of its logits: a prompt's, the last ones, a step's."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from workflow_scripts.engines.local.key_values import KeyValues, Prefix
 
@@ -19,17 +20,27 @@ SPARE = 0.1
 """Share of a GPU's free memory that pages leave, where no network but the language model runs."""
 
 
-def memory_for_pages(held: int, spare: float, activations: int) -> int:
+def memory_for_pages(model: PreTrainedModel, tokens: int, held: int, spare: float) -> int:
     """Bytes of a GPU's free memory that keys and values may fill.
 
     Args:
-        held: bytes of earlier ones that make way.
-        spare: share that they leave, at least.
-        activations: bytes that a pass over prompts needs; left too, up to a third.
+        tokens: of prompts that are computed at once; what their activations need is left, up to a third.
+        held: bytes of earlier keys and values that make way.
+        spare: share that is left at least.
     """
     reserved = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
     free = torch.cuda.mem_get_info()[0] + reserved + held
+    activations = tokens * values_of_a_token(model.config.get_text_config()) * model.dtype.itemsize
     return int(free - max(spare * free, min(activations, free / 3)))
+
+
+def values_of_a_token(config: PreTrainedConfig) -> int:
+    """Values of a layer's activations for a token of a prompt: inputs, projections and the gated unit.
+
+    Models whose configuration has not one width of that unit for all layers are thought to have the usual one.
+    """
+    inner = getattr(config, "intermediate_size", None)
+    return 4 * (inner if isinstance(inner, int) else 4 * config.hidden_size) + 8 * config.hidden_size
 
 
 def pages_of(tokens: int) -> int:

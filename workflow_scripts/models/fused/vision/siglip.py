@@ -112,6 +112,8 @@ class SiglipTower(torch.nn.Module):
         images = len(pixel_values)
         self._risen = torch.zeros_like(self._risen)
         x = self._patches(patches_of(pixel_values, self._values, self._side, self._columns))
+        if len(x) != images * len(self._positions):
+            raise ValueError(f"an image has {len(x) // images} patches; the tower has {len(self._positions)} positions")
         total, normed = add_layer_norm(self._positions, x, self._norms[0], codes=self._fp8)
         shift = torch.zeros_like(self._norms[0].weight, dtype=torch.float32)
         for layer, following in zip(self._layers, self._norms[1:], strict=True):
