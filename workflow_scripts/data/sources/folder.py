@@ -107,12 +107,13 @@ class _Folder:
         """
         name = image.name
         if image.file is not None:
-            if (earlier := self.links.get(name)) == image.file:
+            file = image.file if image.file[0] == "/" else os.path.abspath(image.file)  # noqa: PTH100 (once an image)
+            if (earlier := self.links.get(name)) == file:
                 return
             if earlier is not None or name in self._written:
                 raise BadFile(f"{place}: another image of {self._inside} is called {name} too; rename one")
             self._check_inside(name, place)
-            self.links[name] = image.file
+            self.links[name] = file
         elif image.data is not None:
             sha256 = image.sha256 or sha256_of(image.data)
             if (earlier := self._written.get(name)) == sha256:

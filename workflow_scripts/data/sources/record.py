@@ -10,7 +10,7 @@ class SourceImage:
     """An image of a record: a file that is linked to, or bytes that are written; neither where it is missing."""
 
     name: str  # below the subset's folder; equal names are one image
-    file: str | None = None  # absolute
+    file: str | None = None
     data: bytes | None = None  # where there is no file
     role: str = ""  # current, prior, slice 12; see `core.rows.Image`
     sha256: str = ""  # of the bytes, where it is known
