@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken
 
@@ -92,6 +92,8 @@ def whole(module, processor, messages):
 @given(question=st.text(max_size=60), system=st.none() | st.text(max_size=20), images=st.integers(0, 2))
 def test_ordinary_text_has_the_ids_that_it_had(question, system, images, family):
     _, module, processor = family
+    markup = markup_of(processor.tokenizer)
+    assume(not markup.search(question) and not markup.search(system or ""))  # words of this code may be drawn too
     messages = chat(question, images, system)
     assert module.prompt_ids(processor, messages, ()) == whole(module, processor, messages)
     expected = processor.tokenizer(question + module.end_of_answer(processor), add_special_tokens=False)["input_ids"]
