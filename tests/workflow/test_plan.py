@@ -31,7 +31,8 @@ def test_8_bits_stand_beside_16_in_systems_and_recipes_of_their_own(folder):
     output = snakemake(folder, "-n", "-p", "--configfile", "config/medgemma-fp8.yaml", env=logged_out())
     for system in ("tuned", "tuned8", "trained8"):
         assert f"Tuning {system} on stored features [2 CPU, 1 GPU" in output
-    for shared in ("base+tuned", "base8+tuned8+trained8"):
+    assert "Computing vision features of validation with medgemma15-tower8" in output
+    for shared in ("base+tuned", "base8+tuned8+trained8", "tower8"):
         assert output.count(f"Answering validation with {shared}, shard ") == 4
 
 
