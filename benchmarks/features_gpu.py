@@ -49,8 +49,8 @@ def main() -> None:
         "--engines", nargs="+", choices=ENGINES, default=ENGINES, help="towers; all but ours read one row"
     )
     parser.add_argument("--files", type=int, default=60, help="different files of each kind and size")
-    parser.add_argument("--images", type=int, default=640, help="images of each row")
-    parser.add_argument("--batch", type=int, default=32, help="images at once")
+    parser.add_argument("--images", type=int, default=660, help="images of each row")
+    parser.add_argument("--batch", type=int, default=33, help="images at once")
     parser.add_argument("--workers", type=int, default=15, help="processes that prepare images")
     given = parser.parse_args()
     use_threads(given.workers + 1)

@@ -20,7 +20,7 @@ rule features_extract:
         gpu=per_model(one),
         mem_mb=growing(per_model(lambda gpus: 32000 if gpus else 2500)),
         runtime=growing(per_model(lambda gpus: 120 if gpus else 20)),
-        batch=32,
+        batch=33,  # of 4,096 patches each: whole rounds of the 132 multiprocessors of an H100
         store=f"{STORE}/features",
     params:
         code=code_by_family("workflow_scripts.features.extract"),

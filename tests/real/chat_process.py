@@ -10,8 +10,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import torch
+
 PATIENCE = 300
 """Seconds in which the server must have loaded its model, on a machine that is busy."""
+
+ON_A_CPU = ("--device", "cpu", "--dtype", "float32")
+ON_A_GPU = ("--device", "cuda", "--dtype", "bfloat16", "--continuous-batching", "--cb-max-memory-percent", "0.2")
+"""Beside a judge that is loaded in its job, on the same GPU."""
 
 QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait for each other sleep: on a busy machine they would take the cores from those that work."""
@@ -20,11 +26,12 @@ QUIET_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 class ServedModel:
     """`with ServedModel(folder, log) as served: …`: `served.url` and `served.model` are what a judge's section needs.
 
-    It answers one request after the other: on a CPU, its continuous batching takes longer.
+    On a CPU it answers one request after the other, since its continuous batching takes longer there.
     """
 
     def __init__(self, checkpoint: Path, log: Path) -> None:
-        self.at_once = 2  # one is computed, one waits
+        self._options = ON_A_GPU if torch.cuda.is_available() else ON_A_CPU
+        self.at_once = 64 if torch.cuda.is_available() else 2  # one is computed, one waits
         self.model = f"{checkpoint}@main"  # the server names a model with its revision, and answers as that name
         self._log = log
         with socket.socket() as probe:
@@ -42,12 +49,12 @@ class ServedModel:
         return self._process.poll() is None
 
     def __enter__(self) -> "ServedModel":
-        command = [Path(sys.executable).with_name("transformers"), "serve", self.model, "--device", "cpu"]
-        command += ["--dtype", "float32", "--host", "127.0.0.1", "--port", str(self._port)]
+        command = [sys.executable, "-m", "transformers.cli.transformers", "serve", self.model, *self._options]
+        command += ["--host", "127.0.0.1", "--port", str(self._port)]
         environment = os.environ | QUIET_THREADS | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                list(map(str, command)), env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         try:
             self._wait()

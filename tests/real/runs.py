@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import yaml
 
 from tests.data.roots import png, row, write_subset
@@ -23,9 +24,10 @@ QUESTIONS = "chest_questions_val.json"
 
 
 def judges(checkpoint: Path, served: ServedModel | None, batch: int, **changes: object) -> dict[str, dict]:
-    """A judge for each metric, loaded in its job and, where there is a server, behind it."""
+    """A judge for each metric, loaded in its job and, where there is a server, behind it; on a GPU if there is one."""
     shared = {"retries": 0, "max_new_tokens": TOKENS, "freeze_references": False} | changes
-    local = {"backend": "transformers", "checkpoint": str(checkpoint), "gpus": 0, "batch": batch}
+    local = {"backend": "transformers", "checkpoint": str(checkpoint), "batch": batch}
+    local["gpus"] = int(torch.cuda.is_available())
     sections = {f"{metric}-here": {**local, "metric": metric, **shared} for metric in METRICS}
     if served is not None:
         there = {"backend": "openai", "url": served.url, "model": served.model, "revision": checkpoint.name}

@@ -111,11 +111,12 @@ def _launch(
     shift: torch.Tensor | None = None,
 ) -> None:
     size, block = x.shape[-1], triton.next_power_of_2(x.shape[-1])
+    warps = warps_of(block) if isinstance(normed, Float8) else 2  # 2: 7 % faster than 4 for 1,152 values
     target, scales = (normed.codes, normed.scales) if isinstance(normed, Float8) else (normed, normed)
     _layer_norm[(len(x),)](
         x if residual is None else residual, x, x if shift is None else shift, norm.weight, norm.bias,
         x if total is None else total, target, scales, size, len(x) if residual is None else len(residual), norm.eps,
-        residual is not None, isinstance(normed, Float8), LARGEST, SMALLEST_SCALE, block, num_warps=warps_of(block),
+        residual is not None, isinstance(normed, Float8), LARGEST, SMALLEST_SCALE, block, num_warps=warps,
     )  # fmt: skip
 
 

@@ -22,6 +22,9 @@ from workflow_scripts.models.fused.vision.passes import add_layer_norm, gelu_in_
 ALIGNED = 8
 """Values that a row of a matrix has a multiple of: 16 bytes."""
 
+TILE_WIDTH = 256
+"""Columns of the largest tiles that products are computed in: hidden layers are padded to a multiple."""
+
 
 def unfit(tower: torch.nn.Module) -> str | None:
     """Why a vision tower is not computed in few passes; None where it is."""
@@ -31,8 +34,6 @@ def unfit(tower: torch.nn.Module) -> str | None:
     head, odd = divmod(config.hidden_size, config.num_attention_heads)
     if odd or head % ALIGNED or not 16 <= head < 128:
         return f"its heads are {config.hidden_size} / {config.num_attention_heads} wide, no multiple of 8 in 16 to 120"
-    if config.intermediate_size % 16:
-        return f"its hidden layers are {config.intermediate_size} wide, no multiple of 16"
     if tower.embeddings.num_patches % TILE:
         return f"an image has {tower.embeddings.num_patches} patches, no multiple of {TILE}"
     if config.hidden_act != "gelu_pytorch_tanh":
@@ -150,12 +151,13 @@ class SiglipTower(torch.nn.Module):
     def _layer(self, layer: torch.nn.Module, product: Callable[[torch.Tensor, torch.Tensor], _Product]) -> _Layer:
         attention, mlp = layer.self_attn, layer.mlp
         weight, bias = self._joint(attention.q_proj, attention.k_proj, attention.v_proj)
+        absent = -mlp.fc1.out_features % TILE_WIDTH  # of zeros, whose GELU is zero: 4,304 would leave tiles half empty
         return _Layer(
             product(weight, bias),
             product(attention.out_proj.weight.detach(), attention.out_proj.bias.detach()),
             layer.layer_norm2,
-            product(mlp.fc1.weight.detach(), mlp.fc1.bias.detach()),
-            product(mlp.fc2.weight.detach(), mlp.fc2.bias.detach()),
+            product(pad(mlp.fc1.weight.detach(), (0, 0, 0, absent)), pad(mlp.fc1.bias.detach(), (0, absent))),
+            product(pad(mlp.fc2.weight.detach(), (0, absent)), mlp.fc2.bias.detach()),
         )
 
     def _joint(self, query: Linear, key: Linear, value: Linear) -> tuple[torch.Tensor, torch.Tensor]:
