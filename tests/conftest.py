@@ -1,6 +1,7 @@
 """Fixtures that tests of several packages share: a tiny untrained model, and a few rows with images."""
 
 import builtins
+import gc
 import json
 import sys
 from dataclasses import replace
@@ -45,6 +46,17 @@ def pytest_collection_modifyitems(items):
     """Put the files that take longest first; `--no-loadscope-reorder` has xdist give them out in that order."""
     places = {ROOT / "tests" / name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
+    """Leave what is imported, a million objects, out of each search for garbage: one takes half a second with them."""
+    gc.disable()
+    result = yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 @pytest.fixture
