@@ -404,9 +404,7 @@ def alone(model, prompts) -> list[list[int]]:
     """Answers to the prompts, drawn with the seeds 0, 1, …, each in a batch of its own."""
     tested, extra = decoder(model, STOPS)
     repeated = [prompt for prompt, count in zip(prompts, COPIES, strict=True) for _ in range(count)]
-    return [
-        tested.generate([prompt], 24, choose=drawn_by([seed]), **extra)[0] for seed, prompt in enumerate(repeated)
-    ]
+    return [tested.generate([prompt], 24, choose=drawn_by([seed]), **extra)[0] for seed, prompt in enumerate(repeated)]
 
 
 @pytest.mark.parametrize("tokens", [1, 40, 1 << 15])
