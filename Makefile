@@ -11,7 +11,7 @@ $(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/requirements
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install -y python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r envs/requirements-dev.txt -c envs/constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r envs/requirements-judges.txt
-	# pip would compile on one core. A file for a later Python, as torch has one, is passed over, as by pip.
+# pip would compile on one core. A file for a later Python, as torch has one, is passed over, as by pip.
 	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
