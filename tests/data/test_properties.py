@@ -75,12 +75,9 @@ def test_any_records_are_conserved(tmp_path_factory, rows, zipped, no_answer):
     assert read_rows(place / "quarantine.parquet", QuarantinedRow) == result.quarantine
 
 
-@QUIET
-@given(seed=st.integers(0, 10**6))
-def test_any_damage_to_a_dataset_is_conserved(toy_root, tmp_path_factory, seed):
+def assert_damage_is_conserved(toy_root, place, seed):
     """Bytes bent, files cut, emptied, deleted, renamed, doubled: questions, images and zips alike."""
     rng = random.Random(seed)
-    place = tmp_path_factory.mktemp("damage")
     root = place / "root"
     for subset_folder in rng.sample(sorted(toy_root.glob("training/*/*")), 2):
         shutil.copytree(subset_folder, root / subset_folder.relative_to(toy_root))
@@ -109,6 +106,22 @@ def test_any_damage_to_a_dataset_is_conserved(toy_root, tmp_path_factory, seed):
         assert "holds no question file" in str(error)
         return
     assert_conserved(result)
+
+
+seeds = st.integers(0, 10**6)
+
+
+@settings(QUIET, max_examples=60)
+@given(seed=seeds)
+def test_any_damage_to_a_dataset_is_conserved(toy_root, tmp_path_factory, seed):
+    assert_damage_is_conserved(toy_root, tmp_path_factory.mktemp("damage"), seed)
+
+
+@pytest.mark.extended
+@settings(QUIET, max_examples=600)
+@given(seed=seeds)
+def test_any_of_much_damage_to_a_dataset_is_conserved(toy_root, tmp_path_factory, seed):
+    assert_damage_is_conserved(toy_root, tmp_path_factory.mktemp("damage"), seed)
 
 
 @settings(max_examples=300, deadline=None)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.core.test_words import NOT_IN_PROSE, names_in, prose_of_python, wrong_names
+from tests.core.test_words import NOT_IN_PROSE, module, wrong_names
 from workflow_scripts import ROOT
 
 PYTHON = sorted((ROOT / "docs").rglob("*.py"))
@@ -17,8 +17,8 @@ def name_of(path):
 
 @pytest.mark.parametrize("file", PYTHON, ids=name_of)
 def test_names_of_the_documents_modules_are_plain(file):
-    assert wrong_names(file, names_in(file.read_text(encoding="utf-8"))) == []
-    assert [hit for text in prose_of_python(file) for hit in NOT_IN_PROSE.findall(text)] == []
+    assert wrong_names(file, module(file)[0]) == []
+    assert [hit for text in module(file)[1] for hit in NOT_IN_PROSE.findall(text)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -15,8 +15,6 @@ from workflow_scripts.core.tables import read_rows, write_rows
 
 pytestmark = pytest.mark.slow
 
-ROWS = 200
-
 
 def start(split, root, tiny, features, out) -> subprocess.Popen:
     return subprocess.Popen(
@@ -41,10 +39,10 @@ def finished(folder) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("most", [2, pytest.param(10, marks=pytest.mark.extended)])
-def test_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, features, tmp_path, most):
+@pytest.mark.parametrize(("most", "count"), [(2, 60), pytest.param(10, 200, marks=pytest.mark.extended)])
+def test_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, features, tmp_path, most, count):
     split = tmp_path / "rows.parquet"
-    write_rows(split, [make_row(root, n, question=f"How many, {n}?") for n in range(ROWS)], Row)
+    write_rows(split, [make_row(root, n, question=f"How many, {n}?") for n in range(count)], Row)
     whole = tmp_path / "whole" / "all.parquet"
     assert start(split, root, tiny, features, whole).wait() == 0
     out = tmp_path / "killed" / "all.parquet"
@@ -54,7 +52,7 @@ def test_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, features,
     kills = 0
     while kills < most:
         process = start(split, root, tiny, features, out)
-        goal = len(before) + rng.randint(1, ROWS // (most + 2))
+        goal = len(before) + rng.randint(1, count // (most + 2))
         while process.poll() is None and len(finished(out.parent)) < goal:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.05))
@@ -68,5 +66,5 @@ def test_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, features,
         assert not out.exists()
         before = after
     assert start(split, root, tiny, features, out).wait() == 0
-    assert len(finished(out.parent)) == ROWS
+    assert len(finished(out.parent)) == count
     assert read_rows(out, Prediction) == read_rows(whole, Prediction)

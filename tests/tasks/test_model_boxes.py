@@ -57,7 +57,7 @@ def outcome(row, text, form, finish_reason="stop"):
 
 
 @pytest.mark.parametrize("form", FORMS, ids=form_name)
-@pytest.mark.parametrize("count", [15_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [15_000, pytest.param(100_000, marks=pytest.mark.extended)])
 def test_whole_pixels_come_back_exactly_and_from_a_coarser_grid_within_half_of_its_unit(form, count):
     chance = random.Random(form_name(form))
     sides = [1, 27, 28, 29, 99, 100, 101, 512, 896, 999, 1000, 1001, 1022, 1023, 1024, 4032, 8000]

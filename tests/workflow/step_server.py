@@ -37,11 +37,14 @@ from pathlib import Path
 
 LIBRARIES = (
     *("pyarrow.parquet", "pandas", "pydantic", "tyro", "yaml", "jinja2", "PIL.Image", "safetensors.torch"),
+    *("pydantic.main", "pydantic.root_model", "pydantic.networks", "json_repair", "tenacity", "tomllib", "altair"),
+    "typeguard",
     *("scipy.stats", "scipy.sparse.csgraph", "scipy.ndimage", "scipy.optimize", "sklearn.linear_model"),
     *("sklearn.feature_extraction.text", "rouge_score.rouge_scorer", "nltk.translate.meteor_score", "sacrebleu"),
     *("torch", "transformers", "transformers.models.gemma3.modeling_gemma3", "llguidance.hf"),
     *("transformers.models.siglip.modeling_siglip", "transformers.models.gemma3.processing_gemma3"),
     *("transformers.models.bert.modeling_bert", "transformers.models.auto", "peft", "huggingface_hub"),
+    *("trl.trainer.sft_trainer", "datasets"),
 )
 """What the steps import most; a module that is not among them is imported by the fork."""
 HUB = {"workflow_scripts.models.fetch", "workflow_scripts.train.push"}
@@ -109,12 +112,21 @@ def python() -> str:
     return str(start() / "python")
 
 
+@cache
+def thread_pools():
+    """The thread pools of the libraries that are there by now; looking for them takes a tenth of a small step."""
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController()
+
+
 def serve(folder: Path) -> None:
     """Answer requests until each process that has called `start` has ended."""
     given = fixed(dict(os.environ))
     os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
     for name in LIBRARIES:
         importlib.import_module(name)
+    thread_pools()
     gc.collect()
     gc.freeze()
     address = folder / "socket"
@@ -200,7 +212,6 @@ def receive(connection: socket.socket) -> tuple[int, list[int]]:
 
 def run_step(argv: list[str], folder: str, environment: dict[str, str]) -> int:
     """Run a module as `python -m` does, in this process, and return its exit code."""
-    import threadpoolctl
     import torch
 
     os.chdir(folder)
@@ -215,7 +226,7 @@ def run_step(argv: list[str], folder: str, environment: dict[str, str]) -> int:
             del sys.modules[name]
     threads = int(environment.get("OMP_NUM_THREADS", os.cpu_count() or 1))
     torch.set_num_threads(threads)
-    threadpoolctl.threadpool_limits(threads)
+    thread_pools().limit(limits=threads)
     for stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         number = ("stdin", "stdout", "stderr").index(stream)
         setattr(sys, stream, os.fdopen(number, mode, buffering=1, closefd=False, encoding="utf-8"))

@@ -3,7 +3,6 @@
 Converted subset folders are cached under a key of their content: only those that changed are converted again.
 """
 
-import gc
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -326,5 +325,4 @@ def convert(
 
 
 if __name__ == "__main__":
-    gc.disable()  # raw records and rows hold no cycles
-    run_step(convert)
+    run_step(convert, garbage=False)  # rows hold none
