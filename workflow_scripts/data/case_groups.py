@@ -6,10 +6,6 @@ An image is its pixels: files that differ in their format or their metadata alon
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-
 from workflow_scripts.core.rows import ImageFacts, Row
 
 Tie = tuple[str, str]
@@ -38,20 +34,22 @@ def ties(row: Row, pixels: Pixels) -> list[Tie]:
 
 
 def components(rows: Sequence[Row], pixels: Pixels) -> dict[Tie, int]:
-    """The number of the connected component that each tie of `rows` lies in; a row connects all of its ties."""
+    """A number of the connected component that each tie of `rows` lies in; a row connects all of its ties."""
     numbers: dict[Tie, int] = {}
-    starts: list[int] = []
-    ends: list[int] = []
+    parents: list[int] = []  # by number: itself, or a smaller number of the same component
+
+    def root(number: int) -> int:
+        while parents[number] != number:
+            parents[number] = number = parents[parents[number]]
+        return number
+
     for row in rows:
         first, *others = [numbers.setdefault(tie, len(numbers)) for tie in ties(row, pixels)]
-        starts += [first] * len(others)
-        ends += others
-    size = len(numbers)
-    if not size:
-        return {}
-    graph = coo_array((np.ones(len(starts), dtype=np.int8), (starts, ends)), shape=(size, size))
-    _, labels = connected_components(graph, directed=False)
-    return {tie: int(labels[number]) for tie, number in numbers.items()}
+        parents += range(len(parents), len(numbers))
+        for other in others:
+            one, two = root(first), root(other)
+            parents[max(one, two)] = min(one, two)
+    return {tie: root(number) for tie, number in numbers.items()}
 
 
 def group_rows(rows: Sequence[Row], pixels: Pixels) -> list[list[Row]]:

@@ -1,14 +1,15 @@
 """What one reading of an image tells: hashes of its bytes, of its pixels and of what it looks like."""
 
 import hashlib
-from collections.abc import Sequence
+import pickle
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
 
-from workflow_scripts.core.files import sha256_of
+from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.core.images import RANGE, BadImage, Decoded, Deep, decode, image_bytes, pgm_of
 from workflow_scripts.core.rows import ImageFacts
 
@@ -44,6 +45,27 @@ def probe_images(root: Path, paths: Sequence[str], deep: Deep = "percentile") ->
             each = Probe(each.sha256, ImageFacts(dhash=dhash, dhash_fine=dhash_fine, **facts))
         probes.append(each)
     return probes
+
+
+def packed_probes(root: Path, paths: Sequence[str], hashes: Sequence[str], deep: Deep) -> bytes:
+    """`probe_images` for another process, which one between them need not unpack; see `unpacked`.
+
+    Args:
+        hashes: SHA-256 that each file is to have; empty for the member of a zip.
+
+    Raises:
+        BadFile: a file has another.
+    """
+    probes = probe_images(root, paths, deep)
+    for path, probe, known in zip(paths, probes, hashes, strict=True):
+        if known and probe.sha256 and probe.sha256 != known:
+            raise BadFile(f"{path} is not what the manifest says: the dataset changed; make the manifest again")
+    return pickle.dumps(list(zip(paths, probes, strict=True)), pickle.HIGHEST_PROTOCOL)
+
+
+def unpacked(packed: Iterable[bytes]) -> dict[str, Probe]:
+    """Probes by path, out of what `packed_probes` made."""
+    return {path: probe for each in packed for path, probe in pickle.loads(each)}  # noqa: S301 (of our own process)
 
 
 def _read(root: Path, path: str, deep: Deep) -> tuple[Probe, dict[str, Any], bytes | None]:
