@@ -28,9 +28,12 @@ def ties(row: Row, pixels: Pixels) -> list[Tie]:
 
     Slices on which nothing is to be seen tie nothing: volumes of many patients begin or end in black.
     """
-    images = ((image, pixels.get(image.sha256, image.sha256)) for image in row.images)
-    shown = (content for image, content in images if not (image.is_slice and content.startswith(FLAT)))
-    return [("case", row.case_id), *(("image", content) for content in shown)]
+    tied = [("case", row.case_id)]
+    for image in row.images:
+        content = pixels.get(image.sha256, image.sha256)
+        if not (content.startswith(FLAT) and image.is_slice):
+            tied.append(("image", content))
+    return tied
 
 
 def components(rows: Sequence[Row], pixels: Pixels) -> dict[Tie, int]:

@@ -43,6 +43,8 @@ from workflow_scripts.data.conversion.question_files import (
 from workflow_scripts.data.conversion.rows import Part, build_part, named_images, quarantined, unique_paths
 
 ROWS_FILE, QUARANTINE_FILE, IMAGES_FILE = "rows.parquet", "quarantine.parquet", "images.parquet"
+FILES: dict[str, type] = {ROWS_FILE: Row, QUARANTINE_FILE: QuarantinedRow, IMAGES_FILE: ImageFacts}
+"""Of each converted subset folder, and what their tables hold."""
 
 WORTH_A_POOL = 2000
 """Images from which on starting further processes pays."""
@@ -143,14 +145,14 @@ def _converted(
     ]
     if readings.images <= WORTH_A_POOL:
         pool = ProcessPool(1)
-    for _ in tqdm(pool.each(_convert_folder, work), desc="type rows", total=len(work), mininterval=1):
-        pass
-    places = [place for folder in sources if (place := entries[folder] or cache.get(keys[folder])) is not None]
-    if len(places) < len(sources):
-        raise AssertionError("a subset folder was converted and is not in the cache")
-    rows = _joined([place / ROWS_FILE for place in places], Row)
-    quarantine = _joined([place / QUARANTINE_FILE for place in places], QuarantinedRow)
-    facts = _joined([place / IMAGES_FILE for place in places], ImageFacts)
+    tables = {folder: _tables(place) for folder, place in entries.items() if place is not None}
+    converted = tqdm(pool.each(_convert_folder, work), desc="type rows", total=len(work), mininterval=1)
+    for folder, _ in zip(stale, converted, strict=True):  # tables are read while others are made
+        tables[folder] = _tables(cache.get(keys[folder]))
+    rows, quarantine, facts = (
+        pa.concat_tables([schema_of(kind).empty_table(), *(tables[folder][name] for folder in sources)])
+        for name, kind in FILES.items()
+    )
     unreadable = _misplaced(root, [path for path in files if path.count("/") < PARTS - 1], [])
     unreadable += [faults[path] for path in sorted(faults)]
     quarantine = pa.concat_tables([quarantine, table_of(unreadable, QuarantinedRow)])
@@ -288,8 +290,11 @@ def _needed(files: Records, index: Index) -> list[str]:
     return sorted(set(unique_paths(names, index)))
 
 
-def _joined(paths: Sequence[Path], kind: type) -> pa.Table:
-    return pa.concat_tables([schema_of(kind).empty_table(), *(read_table(path, kind) for path in paths)])
+def _tables(place: Path | None) -> dict[str, pa.Table]:
+    """The tables of a converted subset folder, by the names of their files."""
+    if place is None:
+        raise AssertionError("a subset folder was converted and is not in the cache")
+    return {name: read_table(place / name, kind) for name, kind in FILES.items()}
 
 
 def convert(
