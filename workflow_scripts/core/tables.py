@@ -108,11 +108,11 @@ def rows_of(table: pa.Table, kind: type[Kind]) -> list[Kind]:
     with without_collection():
         columns = [_values_of(table[name].combine_chunks(), hints[name]) for name in names]
         if names == list(hints):
-            return _made(kind, names, columns, len(table))
+            return _whole_rows(kind, names, columns, len(table))
         return [kind(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
 
 
-def _made(kind: type[Kind], names: Sequence[str], columns: Sequence[Sequence[Any]], size: int) -> list[Kind]:
+def _whole_rows(kind: type[Kind], names: Sequence[str], columns: Sequence[Sequence[Any]], size: int) -> list[Kind]:
     """Rows with all their values, set column by column: constructors of frozen dataclasses take three times as long."""
     rows: list[Kind] = [object.__new__(kind) for _ in range(size)]
     for name, values in zip(names, columns, strict=True):

@@ -228,7 +228,7 @@ def _convert_folder(
     files: Sequence[QuestionFile],
     paths: Sequence[str],
     index: Index,
-    packed: Sequence[bytes],
+    packed: Sequence[str],
     conventions: Sequence[Convention],
     policies: Policies,
     workdir: Path,

@@ -176,7 +176,7 @@ class Readings:
         self.images = 0
         self._root, self._deep, self._pool, self._enough = root, deep, pool, enough
         self._waiting: list[tuple[str, list[str], list[str]]] = []
-        self._begun: list[tuple[str, int, Callable[[], bytes]]] = []
+        self._begun: list[tuple[str, int, Callable[[], str]]] = []
 
     def add(self, folder: str, paths: Sequence[str], hashes: Sequence[str]) -> None:
         """Let images be read, whose files have these hashes; see `packed_probes`."""
@@ -192,14 +192,14 @@ class Readings:
             self._begun.append((folder, len(paths), task))
         self._waiting.clear()
 
-    def results(self) -> dict[str, list[bytes]]:
+    def results(self) -> dict[str, list[str]]:
         """The packed probes of each folder, once all of them are there.
 
         Raises:
             BadFile: an image has another hash.
         """
         self._begin(ProcessPool(1))
-        packed: dict[str, list[bytes]] = {}
+        packed: dict[str, list[str]] = {}
         with tqdm(total=self.images, desc="read images", unit="image", mininterval=1, disable=not self.images) as bar:
             for folder, count, result in self._begun:
                 packed.setdefault(folder, []).append(result())

@@ -1,8 +1,10 @@
 """What one reading of an image tells: hashes of its bytes, of its pixels and of what it looks like."""
 
 import hashlib
-import pickle
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,7 +62,7 @@ def probe_images(root: Path, paths: Sequence[str], deep: Deep = "percentile") ->
     return probes
 
 
-def packed_probes(root: Path, paths: Sequence[str], hashes: Sequence[str], deep: Deep) -> bytes:
+def packed_probes(root: Path, paths: Sequence[str], hashes: Sequence[str], deep: Deep) -> str:
     """`probe_images` for another process, which one between them need not unpack; see `unpacked`.
 
     Args:
@@ -73,12 +75,22 @@ def packed_probes(root: Path, paths: Sequence[str], hashes: Sequence[str], deep:
     for path, probe, known in zip(paths, probes, hashes, strict=True):
         if known and probe.sha256 and probe.sha256 != known:
             raise BadFile(f"{path} is not what the manifest says: the dataset changed; make the manifest again")
-    return pickle.dumps(list(zip(paths, probes, strict=True)), pickle.HIGHEST_PROTOCOL)
+    values = [None if probe.facts is None else _VALUES(probe.facts) for probe in probes]
+    return json.dumps(
+        [(path, probe.sha256, facts, probe.fault) for path, probe, facts in zip(paths, probes, values, strict=True)]
+    )
 
 
-def unpacked(packed: Iterable[bytes]) -> dict[str, Probe]:
+_VALUES = attrgetter(*(field.name for field in fields(ImageFacts)))
+
+
+def unpacked(packed: Iterable[str]) -> dict[str, Probe]:
     """Probes by path, out of what `packed_probes` made."""
-    return {path: probe for each in packed for path, probe in pickle.loads(each)}  # noqa: S301 (of our own process)
+    return {
+        path: Probe(sha256, None if facts is None else ImageFacts(*facts), fault)
+        for each in packed
+        for path, sha256, facts, fault in json.loads(each)
+    }
 
 
 class _File(NamedTuple):
