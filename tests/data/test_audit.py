@@ -84,6 +84,9 @@ def test_what_a_policy_let_pass_or_repaired_is_reported(tmp_path):
 def test_lengths_are_near_to_tokens():
     assert approximate_tokens("[[12, 3]]") == 8
     assert approximate_tokens("No acute disease.") == 4
+    signs = [chr(code) for code in range(128)]
+    for text in ("".join(signs), "a".join(signs), "_a b".join(reversed(signs)), '{"1": [[3.5, 4]]}'):
+        assert approximate_tokens(text) == approximate_tokens(f"{text} é") - 1  # counted by a pattern
 
 
 def test_lengths_can_be_counted_with_a_tokenizer(toy):

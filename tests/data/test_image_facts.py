@@ -50,6 +50,20 @@ def probe(root, path, deep="percentile"):
     return probed
 
 
+@pytest.mark.parametrize(("together", "limit"), [(1, 2**20), (3, 2**20), (16, 1), (5, 5000)])
+def test_images_that_are_read_together_give_what_each_gives_alone(tmp_path, monkeypatch, together, limit):
+    images = [encoded(photograph(seed, 16 + 9 * seed)) for seed in range(8)]
+    images += [encoded(ramp()), images[0][:200], b"", encoded(np.zeros((300, 5), np.uint8))]
+    paths = [f"{place}.png" for place in range(len(images))] + ["missing.png"]
+    for path, data in zip(paths, images, strict=False):
+        (tmp_path / path).write_bytes(data)
+    alone = [probe(tmp_path, path, "range") for path in paths]
+    for name, value in (("TOGETHER", together), ("BYTES", limit), ("PIXELS", limit)):
+        monkeypatch.setattr(f"workflow_scripts.data.conversion.probes.{name}", value)
+    assert probe_images(tmp_path, paths, "range") == alone
+    assert [probed.facts is None for probed in alone] == [9 <= place <= 10 or place == 12 for place in range(13)]
+
+
 def findings_of(result):
     return audit_findings(result.rows, result.quarantine, result.images)
 

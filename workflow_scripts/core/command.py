@@ -48,7 +48,7 @@ def without(*packages: str) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-def _spare_pandas() -> None:
+def spare_pandas() -> None:
     """Keep pyarrow from importing pandas, which it does at its first array to recognise a Series.
 
     It looks once: this process makes no data frame. Libraries that come with torch import pandas themselves.
@@ -75,7 +75,7 @@ def run_step(step: Callable[..., str | None], *, garbage: bool = True) -> None:
     import tyro
 
     if step.__module__ == "__main__":
-        _spare_pandas()
+        spare_pandas()
         gc.freeze()
         (gc.enable if garbage else gc.disable)()
     registry = tyro.constructors.ConstructorRegistry()

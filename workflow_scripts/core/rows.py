@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 def is_slice(role: str) -> bool:
@@ -141,10 +141,6 @@ class ImageFacts:
     height: int
     low: float | None  # of more than 8 bits of grey: the value that became 0
     high: float | None  # and the one that became 255
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """For another process, in a third of the time that dataclasses take."""
-        return ImageFacts, tuple(getattr(self, name) for name in self.__slots__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,6 @@ An image is its pixels: files that differ in their format or their metadata alon
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-
 from workflow_scripts.core.rows import ImageFacts, Row
 
 Tie = tuple[str, str]
@@ -32,26 +28,31 @@ def ties(row: Row, pixels: Pixels) -> list[Tie]:
 
     Slices on which nothing is to be seen tie nothing: volumes of many patients begin or end in black.
     """
-    images = ((image, pixels.get(image.sha256, image.sha256)) for image in row.images)
-    shown = (content for image, content in images if not (image.is_slice and content.startswith(FLAT)))
-    return [("case", row.case_id), *(("image", content) for content in shown)]
+    tied = [("case", row.case_id)]
+    for image in row.images:
+        content = pixels.get(image.sha256, image.sha256)
+        if not (content.startswith(FLAT) and image.is_slice):
+            tied.append(("image", content))
+    return tied
 
 
 def components(rows: Sequence[Row], pixels: Pixels) -> dict[Tie, int]:
-    """The number of the connected component that each tie of `rows` lies in; a row connects all of its ties."""
+    """A number of the connected component that each tie of `rows` lies in; a row connects all of its ties."""
     numbers: dict[Tie, int] = {}
-    starts: list[int] = []
-    ends: list[int] = []
+    parents: list[int] = []  # by number: itself, or a smaller number of the same component
+
+    def root(number: int) -> int:
+        while parents[number] != number:
+            parents[number] = number = parents[parents[number]]
+        return number
+
     for row in rows:
         first, *others = [numbers.setdefault(tie, len(numbers)) for tie in ties(row, pixels)]
-        starts += [first] * len(others)
-        ends += others
-    size = len(numbers)
-    if not size:
-        return {}
-    graph = coo_array((np.ones(len(starts), dtype=np.int8), (starts, ends)), shape=(size, size))
-    _, labels = connected_components(graph, directed=False)
-    return {tie: int(labels[number]) for tie, number in numbers.items()}
+        parents += range(len(parents), len(numbers))
+        for other in others:
+            one, two = root(first), root(other)
+            parents[max(one, two)] = min(one, two)
+    return {tie: root(number) for tie, number in numbers.items()}
 
 
 def group_rows(rows: Sequence[Row], pixels: Pixels) -> list[list[Row]]:

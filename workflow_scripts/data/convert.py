@@ -28,8 +28,8 @@ from workflow_scripts.core.tables import (
     write_table,
 )
 from workflow_scripts.data.conversion.conventions import by_task, learn_conventions
-from workflow_scripts.data.conversion.images import Index, index_images, probe_all
-from workflow_scripts.data.conversion.probes import Probe
+from workflow_scripts.data.conversion.images import Index, Readings, index_images
+from workflow_scripts.data.conversion.probes import unpacked
 from workflow_scripts.data.conversion.process_pool import ProcessPool
 from workflow_scripts.data.conversion.question_files import (
     PARTS,
@@ -42,6 +42,8 @@ from workflow_scripts.data.conversion.question_files import (
 from workflow_scripts.data.conversion.rows import Part, build_part, named_images, quarantined, unique_paths
 
 ROWS_FILE, QUARANTINE_FILE, IMAGES_FILE = "rows.parquet", "quarantine.parquet", "images.parquet"
+FILES: dict[str, type] = {ROWS_FILE: Row, QUARANTINE_FILE: QuarantinedRow, IMAGES_FILE: ImageFacts}
+"""Of each converted subset folder, and what their tables hold."""
 
 WORTH_A_POOL = 2000
 """Images from which on starting further processes pays."""
@@ -98,47 +100,60 @@ def _converted(
     """`convert_dataset` for the files of a manifest."""
     questions = question_files(files)
     _check_names(questions)
-    folders: dict[str, Records] = {folder: {} for folder in _folders_to_report(files)}
-    unreadable = _misplaced(root, [path for path in files if path.count("/") < PARTS - 1], [])
-    for file in tqdm(questions, desc="read questions", unit="file", mininterval=1):
-        records = folders.setdefault(file.subset_folder, {})
-        try:
-            records[file] = read_rows(root, file)
-        except BadQuestions as error:
-            unreadable.append(quarantined(file, None, error.reason, f"{file.path} {error}", "", []))
-    conventions = _conventions(folders, policies)
-    paths = _paths_by_folder(files, folders)
-    keys = {folder: _key(paths[folder], files, conventions[_subset(folder)], policies) for folder in folders}
+    sources: dict[str, list[QuestionFile]] = {folder: [] for folder in _folders_to_report(files)}
+    for file in questions:
+        sources.setdefault(file.subset_folder, []).append(file)
+    paths = _paths_by_folder(files, sources)
     cache = EntryStore(workdir)
-    entries = {folder: cache.get(key) for folder, key in keys.items()}
-    stale = [folder for folder, entry in entries.items() if entry is None]
-    sources = {folder: list(records) for folder, records in folders.items()}
+    readings = Readings(root, policies.deep_images, pool, WORTH_A_POOL)
+    faults: dict[str, QuarantinedRow] = {}
+    conventions: dict[str, list[Convention]] = {}
+    keys: dict[str, str] = {}
+    entries: dict[str, Path | None] = {}
+    indexes: dict[str, Index] = {}  # of folders that are converted
+    count = 0
+    # Images of a subset are read by other processes while this one reads the questions of the next.
+    for subset, folders in tqdm(_by_subset(sources).items(), desc="read questions", unit="subset", mininterval=1):
+        records: dict[str, Records] = {folder: {} for folder in folders}
+        for folder in folders:
+            for file in sources[folder]:
+                try:
+                    records[folder][file] = read_rows(root, file)
+                except BadQuestions as error:
+                    detail = f"{file.path} {error}"
+                    faults[file.path] = quarantined(file, None, error.reason, detail, "", [])
+            sources[folder] = list(records[folder])
+        of_subset = {file: rows for listed in records.values() for file, rows in listed.items()}
+        settings = policies.conventions.get(subset, SubsetConventions())
+        conventions[subset] = learn_conventions(of_subset, settings, subset)
+        for folder in folders:
+            keys[folder] = _key(paths[folder], files, conventions[subset], policies)
+            entries[folder] = cache.get(keys[folder])
+            if entries[folder] is None:
+                indexes[folder] = index_images(root, folder, paths[folder])
+                needed = _needed(records[folder], indexes[folder])
+                readings.add(folder, needed, [files[path]["sha256"] if path in files else "" for path in needed])
+        count += sum(map(len, of_subset.values()))
+    packed = readings.results()
     # Those with the longest questions first: no process is left alone with them at the end.
-    stale.sort(key=lambda folder: -sum(files[file.path]["size"] for file in sources[folder]))
-    indexes = {folder: index_images(root, folder, paths[folder]) for folder in stale}
-    questionable = {folder: [path for path in paths[folder] if not is_image_name(path)] for folder in stale}
-    needed = {folder: _needed(folders[folder], indexes[folder]) for folder in stale}
-    count = sum(len(rows) for records in folders.values() for rows in records.values())
-    del folders
-    images = [path for listed in needed.values() for path in listed]
-    if len(images) <= WORTH_A_POOL:
-        pool = ProcessPool(1)
-    probes = probe_all(root, images, pool, policies.deep_images)
-    _check_unchanged(probes, files)
+    stale = sorted(indexes, key=lambda folder: -sum(files[file.path]["size"] for file in sources[folder]))
     work = [
-        (root, sources[folder], questionable[folder], indexes[folder])
-        + ({path: probes[path] for path in needed[folder]},)
-        + (conventions[_subset(folder)], policies, workdir, keys[folder])
+        (root, sources[folder], [path for path in paths[folder] if not is_image_name(path)], indexes[folder])
+        + (packed.get(folder, []), conventions[_subset(folder)], policies, workdir, keys[folder])
         for folder in stale
     ]
-    for _ in tqdm(pool.each(_convert_folder, work), desc="type rows", total=len(work), mininterval=1):
-        pass
-    places = [place for folder in sources if (place := entries[folder] or cache.get(keys[folder])) is not None]
-    if len(places) < len(sources):
-        raise AssertionError("a subset folder was converted and is not in the cache")
-    rows = _joined([place / ROWS_FILE for place in places], Row)
-    quarantine = _joined([place / QUARANTINE_FILE for place in places], QuarantinedRow)
-    facts = _joined([place / IMAGES_FILE for place in places], ImageFacts)
+    if readings.images <= WORTH_A_POOL:
+        pool = ProcessPool(1)
+    tables = {folder: _tables(place) for folder, place in entries.items() if place is not None}
+    converted = tqdm(pool.each(_convert_folder, work), desc="type rows", total=len(work), mininterval=1)
+    for folder, _ in zip(stale, converted, strict=True):  # tables are read while others are made
+        tables[folder] = _tables(cache.get(keys[folder]))
+    rows, quarantine, facts = (
+        pa.concat_tables([schema_of(kind).empty_table(), *(tables[folder][name] for folder in sources)])
+        for name, kind in FILES.items()
+    )
+    unreadable = _misplaced(root, [path for path in files if path.count("/") < PARTS - 1], [])
+    unreadable += [faults[path] for path in sorted(faults)]
     quarantine = pa.concat_tables([quarantine, table_of(unreadable, QuarantinedRow)])
     not_read = quarantine["source_row"].null_count
     if not questions:
@@ -212,15 +227,16 @@ def _convert_folder(
     files: Sequence[QuestionFile],
     paths: Sequence[str],
     index: Index,
-    probes: Mapping[str, Probe],
+    packed: Sequence[str],
     conventions: Sequence[Convention],
     policies: Policies,
     workdir: Path,
     key: str,
 ) -> None:
     """Type the rows of one subset's folder and cache them."""
-    part = Part({file: read_rows(root, file) for file in files})
     with without_collection():
+        probes = unpacked(packed)
+        part = Part({file: read_rows(root, file) for file in files})
         build_part(part, index, probes, by_task(conventions), policies)
     quarantine = part.quarantine + _misplaced(root, paths, index.zipped_questions)
     facts = [probe.facts for probe in probes.values() if probe.facts is not None]
@@ -250,15 +266,12 @@ def _subset(folder: str) -> str:
     return folder.split("/")[2]
 
 
-def _conventions(folders: Mapping[str, Records], policies: Policies) -> dict[str, list[Convention]]:
-    """Conventions of each subset over all its split folders: they write alike."""
-    by_subset: dict[str, Records] = {}
-    for folder, records in folders.items():
-        by_subset.setdefault(_subset(folder), {}).update(records)
-    return {
-        subset: learn_conventions(records, policies.conventions.get(subset, SubsetConventions()), subset)
-        for subset, records in by_subset.items()
-    }
+def _by_subset(folders: Iterable[str]) -> dict[str, list[str]]:
+    """The folders of each subset: it writes alike in all of them."""
+    by_subset: dict[str, list[str]] = {}
+    for folder in folders:
+        by_subset.setdefault(_subset(folder), []).append(folder)
+    return by_subset
 
 
 def _paths_by_folder(files: Iterable[str], folders: Iterable[str]) -> dict[str, list[str]]:
@@ -276,14 +289,11 @@ def _needed(files: Records, index: Index) -> list[str]:
     return sorted(set(unique_paths(names, index)))
 
 
-def _check_unchanged(probes: Mapping[str, Probe], files: Mapping[str, Mapping[str, object]]) -> None:
-    for path, probe in probes.items():
-        if probe.sha256 and path in files and probe.sha256 != files[path]["sha256"]:
-            raise BadFile(f"{path} is not what the manifest says: the dataset changed; make the manifest again")
-
-
-def _joined(paths: Sequence[Path], kind: type) -> pa.Table:
-    return pa.concat_tables([schema_of(kind).empty_table(), *(read_table(path, kind) for path in paths)])
+def _tables(place: Path | None) -> dict[str, pa.Table]:
+    """The tables of a converted subset folder, by the names of their files."""
+    if place is None:
+        raise AssertionError("a subset folder was converted and is not in the cache")
+    return {name: read_table(place / name, kind) for name, kind in FILES.items()}
 
 
 def convert(

@@ -17,15 +17,12 @@ import re
 
 from workflow_scripts.core.images import split_member
 
-_KNOWN = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"^(?:IU-XRay_)?(CXR\d+)(?!\d)",
-        r"^(?:CMMD_)?(D[12]-\d+)(?!\d)",
-        r"^([A-Z]{4})_\d{3}$",
-        r"^(\d{3,})-\d$",
-        r"^([A-Za-z][A-Za-z0-9-]*_\d{4,})-\d{1,3}$",
-    )
+_KNOWN = re.compile(
+    r"^(?:IU-XRay_)?(CXR\d+)(?!\d)"
+    r"|^(?:CMMD_)?(D[12]-\d+)(?!\d)"
+    r"|^([A-Z]{4})_\d{3}$"
+    r"|^(\d{3,})-\d$"
+    r"|^([A-Za-z][A-Za-z0-9-]*_\d{4,})-\d{1,3}$"
 )
 _VIEW = re.compile(
     r"[-_ .](?:frontal|front|lateral|lat|side|pa|ap|cc|mlo|left|right|view[-_]?\d*|frame[-_]?\d*|img[-_]?\d)\d?$",
@@ -54,11 +51,8 @@ def case_of(subset: str, folder: str, path: str, pattern: re.Pattern[str] | None
     stem = name.rpartition(".")[0] or name
     if _SHORT.match(stem) and "/" in above:
         stem = above.rpartition("/")[2]
-    for known in _KNOWN:
-        match = known.match(stem)
-        if match:
-            stem = match.group(1)
-            break
+    if match := _KNOWN.match(stem):
+        stem = match[match.lastindex or 0]
     else:
         stem = _LETTER.sub("", _VIEW.sub("", stem)) or stem
     return f"{subset}/{folder}/{stem}" if stem.isdigit() else f"{subset}/{stem}"

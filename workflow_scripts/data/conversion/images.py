@@ -4,7 +4,7 @@ import posixpath
 import re
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from workflow_scripts.core.images import ARCHIVE_FAULTS, Deep, member_path
 from workflow_scripts.core.manifest import IMAGE_ENDINGS, QUESTION_ENDINGS, is_image_name
-from workflow_scripts.data.conversion.probes import Probe, probe_images
+from workflow_scripts.data.conversion.probes import packed_probes
 from workflow_scripts.data.conversion.process_pool import ProcessPool
 from workflow_scripts.data.downloading.archives import inner_path
 
@@ -169,14 +169,39 @@ def _name_of(info: zipfile.ZipInfo) -> str:
     return name.replace("\\", "/")
 
 
-def probe_all(root: Path, paths: Iterable[str], pool: ProcessPool, deep: Deep) -> dict[str, Probe]:
-    """Read, hash and decode each of `paths` once."""
-    ordered = sorted(set(paths))
-    chunks = [ordered[i : i + CHUNK] for i in range(0, len(ordered), CHUNK)]
-    probes: dict[str, Probe] = {}
-    with tqdm(total=len(ordered), desc="read images", unit="image", mininterval=1, disable=not ordered) as bar:
-        tasks = [(root, chunk, deep) for chunk in chunks]
-        for chunk, results in zip(chunks, pool.each(probe_images, tasks), strict=True):
-            probes.update(zip(chunk, results, strict=True))
-            bar.update(len(chunk))
-    return probes
+class Readings:
+    """Images that are read, hashed and decoded once each, by other processes as soon as there are enough of them."""
+
+    def __init__(self, root: Path, deep: Deep, pool: ProcessPool, enough: int) -> None:
+        self.images = 0
+        self._root, self._deep, self._pool, self._enough = root, deep, pool, enough
+        self._waiting: list[tuple[str, list[str], list[str]]] = []
+        self._begun: list[tuple[str, int, Callable[[], str]]] = []
+
+    def add(self, folder: str, paths: Sequence[str], hashes: Sequence[str]) -> None:
+        """Let images be read, whose files have these hashes; see `packed_probes`."""
+        for i in range(0, len(paths), CHUNK):
+            self._waiting.append((folder, [*paths[i : i + CHUNK]], [*hashes[i : i + CHUNK]]))
+        self.images += len(paths)
+        if self.images > self._enough:
+            self._begin(self._pool)
+
+    def _begin(self, pool: ProcessPool) -> None:
+        for folder, paths, hashes in self._waiting:
+            task = pool.submit(packed_probes, self._root, paths, hashes, self._deep)
+            self._begun.append((folder, len(paths), task))
+        self._waiting.clear()
+
+    def results(self) -> dict[str, list[str]]:
+        """The packed probes of each folder, once all of them are there.
+
+        Raises:
+            BadFile: an image has another hash.
+        """
+        self._begin(ProcessPool(1))
+        packed: dict[str, list[str]] = {}
+        with tqdm(total=self.images, desc="read images", unit="image", mininterval=1, disable=not self.images) as bar:
+            for folder, count, result in self._begun:
+                packed.setdefault(folder, []).append(result())
+                bar.update(count)
+        return packed

@@ -220,8 +220,11 @@ def _marked(record: object, doubled: dict[int, list[tuple[str, Any]]]) -> object
 
 def is_unicode(value: object) -> bool:
     """Whether all text in a JSON value can be written as UTF-8."""
+    parts = [*value, *value.values()] if isinstance(value, dict) else [value]
+    other = [part for part in parts if not (isinstance(part, str) and part.isascii())]  # the encoder is slow to start
     try:
-        _ENCODER.encode(value).encode("utf-8")
+        if other:
+            _ENCODER.encode(other).encode("utf-8")
     except UnicodeEncodeError:
         return False
     except (RecursionError, ValueError):

@@ -28,6 +28,9 @@ LONGEST_DETAIL = 1000
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
+_Typed = dict[tuple[str, str, str, tuple[int, int]], tuple[ExpectedFormat, Answer, list[str]]]
+"""Format, answer and remarks by task, question, the source's answer, and width and height of the first image."""
+
 _ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 -]{0,39}")
 """A role of an image: the prompt says it."""
 
@@ -69,7 +72,8 @@ def quarantined(
 def named_images(record: object) -> list[str]:
     """The image names of a raw record; empty where it names none that can be read as such."""
     names = record.get("ImageName") if isinstance(record, dict) else None
-    names = [names] if isinstance(names, str) else names
+    if isinstance(names, str):
+        return [names] if names.strip() else []
     if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
         return []
     return names
@@ -96,14 +100,15 @@ def build_part(
     """
     patterns = {subset: re.compile(pattern) for subset, pattern in policies.cases.items()}
     answered = _answered_keys(part)
+    typed: _Typed = {}
     entries: list[tuple[QuestionFile, int, object, Row | Unfit]] = []
     for file, records in part.files.items():
+        superseded = answered.get(file.path, ())
         for number, record in enumerate(records):
             try:
-                key = _key(record)
-                if key is not None and key in answered.get(file.path, ()):
+                if superseded and _key(record) in superseded:
                     raise Unfit("superseded", "the file with answers holds the row")
-                row = _row(file, number, record, index, probes, conventions, policies, patterns.get(file.subset))
+                row = _row(file, number, record, index, probes, conventions, policies, patterns.get(file.subset), typed)
                 entries.append((file, number, record, row))
             except (Unfit, BadAnswer) as error:
                 entries.append((file, number, record, Unfit(error.reason, str(error))))
@@ -144,8 +149,12 @@ def _row(
     conventions: Mapping[str, Conventions],
     policies: Policies,
     pattern: re.Pattern[str] | None,
+    typed: _Typed,
 ) -> Row:
     """One typed row, checked on its own.
+
+    Args:
+        typed: texts that were typed before; questions and answers repeat by the thousand.
 
     Raises:
         Unfit, BadAnswer: it cannot be used.
@@ -176,14 +185,21 @@ def _row(
         raise Unfit("too_long", f"{longest} characters, of {LONGEST_TEXT} at most")
     paths, notes = _images(record, index, policies)
     images = tuple(_image(probes[path], role) for path, role in zip(paths, _roles(record, paths), strict=True))
-    part: AnswersPart = load_part(task, "answers")
-    expected = part.expected_format(question, conventions[task])
     size = (images[0].width, images[0].height) if images else (0, 0)
-    if expected.box_convention is not None:
-        if not images:
-            raise Unfit("no_image_named", "boxes lie in an image, and the row has none")
-        expected = expected._replace(width=size[0], height=size[1])
-    answer, remarks = _answer(part, record.get("Answer"), expected, size, policies)
+    raw = record.get("Answer")
+    key = (task, question, raw, size) if isinstance(raw, str) else None
+    if key is not None and key in typed:
+        expected, answer, remarks = typed[key]
+    else:
+        part: AnswersPart = load_part(task, "answers")
+        expected = part.expected_format(question, conventions[task])
+        if expected.box_convention is not None:
+            if not images:
+                raise Unfit("no_image_named", "boxes lie in an image, and the row has none")
+            expected = expected._replace(width=size[0], height=size[1])
+        answer, remarks = _answer(part, raw, expected, size, policies)
+        if key is not None:
+            typed[key] = expected, answer, remarks
     return Row(
         uid=file.uid(number),
         subset=file.subset,
