@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.clinical_layouts import cpc, grey_matters, healer
 from tests.docs.blocks import BLOCKS
 from tests.workflow.runs import checkout, logged_out, snakemake
 
@@ -38,6 +39,12 @@ def finished(tmp_path_factory) -> Path:
     default.write_text(text, encoding="utf-8")
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "FLARE").symlink_to(FOLDER)  # as docs/data.md calls a dataset's folder
+    cpc(folder / "clinical/nejm-cpc")
+    healer(folder / "clinical/nejm-healer")
+    grey_matters(folder / "clinical/grey-matters")
+    (folder / "clinical/mimic-cdm").mkdir()
+    for name in ("mimic-cdm/cases.jsonl", "mimic-cdm/examples.jsonl", "human-scores.jsonl"):
+        (folder / "clinical" / name).touch()  # what is only planned is not read
     snakemake(folder, env=environment(folder))
     return folder
 
