@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
+from kornia_rs.io import decode_image_png_u8
 from PIL import ExifTags, ImageOps, UnidentifiedImageError
 
 from workflow_scripts.core.files import BadFile
@@ -37,6 +38,9 @@ RATIO = 200
 
 ALLOWANCE = 100 * 10**6
 """Bytes that any member may grow to: blank images shrink a lot."""
+
+PLAIN_CHUNKS = {b"IHDR", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"pHYs", b"tIME", b"tEXt"}
+"""Chunks of a PNG that change neither its pixels nor how Pillow reads them (PNG specification, third edition, 11)."""
 
 Deep = Literal["percentile", "range"]
 """How depths above 8 bits become 8 bits: what lies between two percentiles is stretched, or the whole range."""
@@ -163,6 +167,8 @@ def decode(data: bytes, name: str, deep: Deep = "percentile") -> Decoded:
     Raises:
         BadImage: the bytes are not an image of `FORMATS`, are cut short, or hold more than Pillow's limit of pixels.
     """
+    if (plain := _plain_png(data)) is not None:
+        return plain
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # damaged EXIF data: the image is then not turned
@@ -180,6 +186,32 @@ def decode(data: bytes, name: str, deep: Deep = "percentile") -> Decoded:
             return Decoded(opened if opened.mode == "RGB" else opened.convert("RGB"), mode, depth, frames)
     except DECODER_FAULTS as error:
         raise BadImage(f"{name} is not a readable image: {_reason(error)}") from None
+
+
+def _plain_png(data: bytes) -> Decoded | None:
+    """A PNG of 8-bit grey or RGB, decoded in a third of Pillow's time to the same pixels; None for any other image.
+
+    What this decoder refuses is left to Pillow, whose verdict is the one that counts. (It takes images behind whose
+    last row there are more data, which Pillow refuses at times.)
+    """
+    if not data.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR") or len(data) < 33:
+        return None
+    width, height, depth, colours, *_, interlaced = struct.unpack_from(">2I5B", data, 16)
+    limit = PIL.Image.MAX_IMAGE_PIXELS or 0
+    if depth != 8 or colours not in (0, 2) or interlaced or not 0 < width * height <= limit:
+        return None
+    place = 8
+    while place < len(data) - 8:
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if kind not in PLAIN_CHUNKS or data.startswith(b"Raw profile", place + 8):  # EXIF, as ImageMagick writes it
+            return None
+        place += 12 + length
+    try:
+        pixels = decode_image_png_u8(data, (height, width), "rgb" if colours else "mono")
+    except Exception:  # noqa: BLE001 (the class that it raises, whatever is wrong with the bytes)
+        return None
+    image = PIL.Image.fromarray(pixels if colours else pixels[:, :, 0])
+    return Decoded(image if colours else image.convert("RGB"), image.mode, depth, 1)
 
 
 def decode_image(data: bytes, name: str) -> PIL.Image.Image:
