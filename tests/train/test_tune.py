@@ -242,6 +242,24 @@ def test_rows_at_once_and_token_budget_change_no_gradient(tmp_path, split, root,
         torch.testing.assert_close(parted[name], weight, atol=2e-5, rtol=1e-3)
 
 
+def test_a_line_that_is_written_a_step_later_says_what_its_own_step_gave(
+    tmp_path, split, root, tiny, features, monkeypatch
+):
+    trainers = []
+    log = module.FeatureTrainer.log
+    monkeypatch.setattr(module.FeatureTrainer, "log", lambda self, *a: (trainers.append(self), log(self, *a))[1])
+    lines = []
+    for save_every in (1, 100):  # a step that saves writes its line at once
+        recipe = RECIPE.model_copy(update={"lora": Lora(r=4, dropout=0.0), "steps": 5, "save_every": save_every})
+        run(tmp_path / str(save_every), split, root, tiny, features, recipe)
+        lines.append([entry for entry in trainers[-1].state.log_history if "loss" in entry])
+    names = ("step", "epoch", "loss", "grad_norm", "entropy", "mean_token_accuracy", "learning_rate")
+    at_once, later = ([[entry[name] for name in names] for entry in part] for part in lines)
+    assert len({tuple(entry) for entry in at_once}) == 5
+    for own, other in zip(at_once, later, strict=True):
+        assert own == pytest.approx(other, rel=1e-5)
+
+
 def test_what_the_run_took_stands_beside_its_history(undisturbed):
     speed = json.loads((undisturbed[0] / "speed.json").read_text())
     assert speed["rows_per_s"] > 0 and speed["device"] == "cpu"

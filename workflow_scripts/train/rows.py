@@ -23,6 +23,8 @@ ABOUT_IMAGES = ("features", "pixels", "image_entries", "image_counts", "image_si
 """What a collated batch says of its images, besides what is said of tokens."""
 LEARNED = "learned_places"
 """What a collated batch says of the places that the loss is taken at."""
+COUNTS = "learned_counts"
+"""How many of these each row has, as numbers that the processor knows."""
 
 
 class TrainingRow(TypedDict):
@@ -122,6 +124,17 @@ def learned_places(labels: torch.Tensor) -> torch.Tensor:
     return order * learned.gather(1, order)
 
 
+def flat_places(batch: dict[str, Any]) -> torch.Tensor:
+    """Places of a collated batch's learned tokens among all its tokens, (learned tokens,), on its device."""
+    places: torch.Tensor = batch[LEARNED]
+    columns = batch["labels"].shape[1]
+    chosen = [row * places.shape[1] + place for row, count in enumerate(batch[COUNTS]) for place in range(count)]
+    at = torch.tensor(chosen, dtype=torch.long)
+    if places.is_cuda:
+        at = at.pin_memory().to(places.device, non_blocking=True)
+    return (places + columns * torch.arange(len(places), device=places.device)[:, None]).flatten().index_select(0, at)
+
+
 @dataclass
 class Collator:
     """Pads rows on the right and adds their images: tensors and lists, so that memory can be pinned.
@@ -153,6 +166,7 @@ class Collator:
             "labels": labels,
             "attention_mask": mask,
             LEARNED: learned_places(labels),
+            COUNTS: (labels[:, 1:] != -100).sum(1).tolist(),
             **family.text_inputs(processor, ids, mask, sizes, prompt_lengths),
             **(self._images(rows, ids) if family.reads_images else {}),
         }
@@ -182,7 +196,7 @@ class Collator:
 def model_inputs(batch: dict[str, Any], loaded: Loaded) -> dict[str, Any]:
     """A collated batch as arguments of the model's `forward`."""
     family, base, processor = loaded.family, loaded.base, loaded.processor
-    inputs = {name: value for name, value in batch.items() if name not in (*ABOUT_IMAGES, LEARNED)}
+    inputs = {name: value for name, value in batch.items() if name not in (*ABOUT_IMAGES, LEARNED, COUNTS)}
     if "features" in batch:
         with torch.no_grad():
             features = batch["features"].to(base.dtype)
@@ -195,7 +209,8 @@ def model_inputs(batch: dict[str, Any], loaded: Loaded) -> dict[str, Any]:
 def part_of(batch: dict[str, Any], places: list[int]) -> dict[str, Any]:
     """The rows of a collated batch at `places`, with their images, cut to the longest of them."""
     longest = int(batch["attention_mask"][places].sum(1).max())
-    part = {name: tensor[places, :longest] for name, tensor in batch.items() if name not in ABOUT_IMAGES}
+    part = {name: tensor[places, :longest] for name, tensor in batch.items() if name not in (*ABOUT_IMAGES, COUNTS)}
+    part[COUNTS] = [batch[COUNTS][place] for place in places]
     if "image_counts" not in batch:
         return part
     counts = [batch["image_counts"][place] for place in places]

@@ -10,8 +10,9 @@ from trl import SFTTrainer
 
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.models.loading import Loaded
+from workflow_scripts.train.loop.head import LearnedHead
 from workflow_scripts.train.memory import token_parts
-from workflow_scripts.train.rows import LEARNED, LikeLengths, answer_tokens, model_inputs, part_of
+from workflow_scripts.train.rows import LEARNED, LikeLengths, answer_tokens, flat_places, model_inputs, part_of
 from workflow_scripts.train.sampling import Balanced, Group
 from workflow_scripts.train.weights import save_trained
 
@@ -41,6 +42,8 @@ class FeatureTrainer(SFTTrainer):
         self._line: _Line | None = None
         self._tokens_a_row = answer_tokens(options.get("eval_dataset") or ())
         super().__init__(model=loaded.model, processing_class=loaded.processor.tokenizer, **options)
+        if self._last_layer:  # a Gemma 3 in few passes: no scale of logits
+            loaded.base.forward = LearnedHead(loaded.base)
         # In bfloat16 small updates vanish: of weights, and of adapters, which TRL rounds beside a quantised base.
         for parameter in self.model.parameters():
             if parameter.requires_grad:
@@ -94,17 +97,22 @@ class FeatureTrainer(SFTTrainer):
             num_items_in_batch = torch.tensor(rows * self._tokens_a_row)
         for layer in self._last_layer:
             layer.learned_places = inputs[LEARNED]
-        inputs = model_inputs(inputs, self._loaded)
         if not self.model.training or return_outputs:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            return super().compute_loss(model, model_inputs(inputs, self._loaded), return_outputs, num_items_in_batch)
         # TRL's sum, but for its metrics: it waits for the device at each, and launches nothing meanwhile.
-        outputs = model(**inputs, use_cache=False, fused_lm_head=True)
-        learned = outputs.label_mask.sum()
+        if self._last_layer:
+            places = flat_places(inputs)
+            log_probs, entropy, right = model(**model_inputs(inputs, self._loaded), learned=places)
+            learned = log_probs.new_full((), len(places))
+        else:
+            outputs = model(**model_inputs(inputs, self._loaded), use_cache=False, fused_lm_head=True)
+            log_probs, entropy, right = outputs.log_probs, outputs.entropy, outputs.is_top1
+            learned = outputs.label_mask.sum()
         count = learned if num_items_in_batch is None else torch.as_tensor(num_items_in_batch)
-        loss = -outputs.log_probs.sum() / count.clamp(min=1)
+        loss = -log_probs.sum() / count.clamp(min=1)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes
-        sums = torch.stack([learned, outputs.entropy.detach().sum(), outputs.is_top1.sum()])
+        sums = torch.stack([learned, entropy.detach().sum(), right.sum()])
         self._sums.append(self.accelerator.gather_for_metrics(sums[None]).sum(0))
         return loss
 
@@ -150,6 +158,7 @@ class FeatureTrainer(SFTTrainer):
         self.store_flos()
         self._note_sums(*sums)
         now = self.state.global_step, self.state.epoch
+        later, self._sums = self._sums, []  # of the step that was just launched: not of this line, and not yet there
         self.state.global_step, self.state.epoch = line.step, line.epoch
         try:
             self.log(
@@ -158,6 +167,7 @@ class FeatureTrainer(SFTTrainer):
             )
         finally:
             self.state.global_step, self.state.epoch = now
+            self._sums = later
 
     def _note_sums(self, learned: float, entropy: float, right: float) -> None:
         self._metrics["train"]["entropy"].append(entropy / max(learned, 1))
