@@ -18,6 +18,7 @@ for _name, _value in WAITING.items():
     os.environ.setdefault(_name, _value)
 
 # `python -m` imports this package on its way to a step, which imports its libraries next. All that they make stays, and
-# looking for garbage in it again and again took a quarter of the imports' time; `run_step` goes on looking.
-if sys.argv[:1] == ["-m"]:
+# searching it for reference cycles again and again took a quarter of the imports' time; `run_step` turns the search on.
+# A program of another package, which may import this one on its own way, calls no `run_step`.
+if sys.argv[:1] == ["-m"] and f"-m {PACKAGE}." in " ".join(sys.orig_argv):
     gc.disable()

@@ -1,6 +1,7 @@
 """A file is there whole, or not at all; a bad one is named."""
 
 import dataclasses
+import importlib
 import inspect
 import json
 from collections import namedtuple
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import make_row
-from workflow_scripts.core import rows as rows_module
+from workflow_scripts import PACKAGE, ROOT
 from workflow_scripts.core.files import BadFile, atomic, indented_json, read_json, temporary_folder
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, read_table, rows_of, table_of, write_rows
@@ -34,7 +35,21 @@ def test_a_table_returns_as_it_was_written(tmp_path, root):
     assert read_rows(tmp_path / "rows.parquet", Row) == rows
 
 
-KINDS = [kind for _, kind in inspect.getmembers(rows_module, dataclasses.is_dataclass)]
+FILES = [*sorted((ROOT / PACKAGE / "core").rglob("*rows.py")), ROOT / PACKAGE / "models/routing/rows.py"]
+KINDS = [
+    kind
+    for module in (".".join(file.relative_to(ROOT).with_suffix("").parts) for file in FILES)
+    for _, kind in inspect.getmembers(importlib.import_module(module), dataclasses.is_dataclass)
+    if kind.__module__ == module
+]
+"""Of the rows of tables."""
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_row_has_slots_and_nothing_that_its_constructor_does_beside(kind):
+    assert set(kind.__slots__) == {field.name for field in dataclasses.fields(kind)}
+    assert not hasattr(kind, "__post_init__")
+    assert kind.__dataclass_params__.frozen
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

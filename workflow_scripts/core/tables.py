@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from workflow_scripts.core.files import BadFile, atomic
 
 Kind = TypeVar("Kind")
-"""A dataclass of `core.rows`."""
+"""A frozen dataclass with slots and without `__post_init__`, as of `core.rows`: reading sets its values directly."""
 
 _PLAIN = {str: pa.string(), int: pa.int32(), float: pa.float64(), bool: pa.bool_()}
 
