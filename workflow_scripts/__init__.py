@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 """OpenMP's threads sleep while they wait for each other. They spin by default: on two cores that other processes keep
-busy, a training step then took 5 times as long (docs/performance.md), and small layers 20 to 45 times."""
+busy, a training step took 5 times as long (docs/decisions.md, 37), small layers 20 to 45 times (docs/running.md)."""
 
 # Here, because torch reads these variables when it is imported, and this module is imported before any step's torch.
 for _name, _value in WAITING.items():

@@ -8,6 +8,7 @@ from collections import namedtuple
 from types import UnionType
 from typing import get_args, get_origin, get_type_hints
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -46,10 +47,29 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_a_row_has_slots_and_nothing_that_its_constructor_does_beside(kind):
+def test_a_row_is_frozen_and_has_slots(kind):
     assert set(kind.__slots__) == {field.name for field in dataclasses.fields(kind)}
-    assert not hasattr(kind, "__post_init__")
     assert kind.__dataclass_params__.frozen
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Checked:
+    """A row that its constructor checks."""
+
+    name: str
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise ValueError(self.name)
+
+
+def test_what_a_row_checks_of_itself_is_checked_when_it_is_read():
+    table = pa.table({"name": ["a", "b"], "count": pa.array([1, -1], pa.int32())})
+    assert rows_of(table[:1], Checked) == [Checked("a", 1)]
+    with pytest.raises(ValueError, match="b"):
+        rows_of(table, Checked)
+    assert rows_of(table.select(["name"]), Checked) == [Checked("a"), Checked("b")]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
