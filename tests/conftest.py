@@ -31,6 +31,7 @@ LONG = (
     "workflow/test_dicom.py",
     "train/test_tune.py",
     "engines/test_decoding.py",
+    "engines/test_shared_prompts.py",
     "data/test_sft.py",
     "core/test_extending.py",
     "browser/test_groups_page.py",

@@ -11,13 +11,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 """OpenMP's threads sleep while they wait for each other. They spin by default: on two cores that other processes keep
-busy, a training step then took 5 times as long (docs/performance.md), and small layers 20 to 45 times."""
+busy, a training step took 5 times as long (docs/decisions.md, 37), small layers 20 to 45 times (docs/running.md)."""
 
 # Here, because torch reads these variables when it is imported, and this module is imported before any step's torch.
 for _name, _value in WAITING.items():
     os.environ.setdefault(_name, _value)
 
 # `python -m` imports this package on its way to a step, which imports its libraries next. All that they make stays, and
-# looking for garbage in it again and again took a quarter of the imports' time; `run_step` goes on looking.
-if sys.argv[:1] == ["-m"]:
+# searching it for reference cycles again and again took a quarter of the imports' time; `run_step` turns the search on.
+# A program of another package, which may import this one on its own way, calls no `run_step`.
+if sys.argv[:1] == ["-m"] and f"-m {PACKAGE}." in " ".join(sys.orig_argv):
     gc.disable()

@@ -1,5 +1,6 @@
 """Steps from the command line: models of the configuration are one argument of JSON, needed or not."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -91,3 +92,14 @@ def test_garbage_is_looked_for_in_what_a_step_makes_and_not_in_what_it_imports(g
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == "True\n"  # whoever imports the package decides for itself
+
+
+def test_a_program_of_another_package_goes_on_looking_for_garbage(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/__init__.py").write_text(f"import {PACKAGE}")
+    (tmp_path / "theirs/program.py").write_text("import gc; print(gc.isenabled())")
+    done = subprocess.run(
+        [sys.executable, "-m", "theirs.program"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "True\n"

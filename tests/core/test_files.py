@@ -1,18 +1,20 @@
 """A file is there whole, or not at all; a bad one is named."""
 
 import dataclasses
+import importlib
 import inspect
 import json
 from collections import namedtuple
 from types import UnionType
 from typing import get_args, get_origin, get_type_hints
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import make_row
-from workflow_scripts.core import rows as rows_module
+from workflow_scripts import PACKAGE, ROOT
 from workflow_scripts.core.files import BadFile, atomic, indented_json, read_json, temporary_folder
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, read_table, rows_of, table_of, write_rows
@@ -34,7 +36,40 @@ def test_a_table_returns_as_it_was_written(tmp_path, root):
     assert read_rows(tmp_path / "rows.parquet", Row) == rows
 
 
-KINDS = [kind for _, kind in inspect.getmembers(rows_module, dataclasses.is_dataclass)]
+FILES = [*sorted((ROOT / PACKAGE / "core").rglob("*rows.py")), ROOT / PACKAGE / "models/routing/rows.py"]
+KINDS = [
+    kind
+    for module in (".".join(file.relative_to(ROOT).with_suffix("").parts) for file in FILES)
+    for _, kind in inspect.getmembers(importlib.import_module(module), dataclasses.is_dataclass)
+    if kind.__module__ == module
+]
+"""Of the rows of tables."""
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_row_is_frozen_and_has_slots(kind):
+    assert set(kind.__slots__) == {field.name for field in dataclasses.fields(kind)}
+    assert kind.__dataclass_params__.frozen
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Checked:
+    """A row that its constructor checks."""
+
+    name: str
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise ValueError(self.name)
+
+
+def test_what_a_row_checks_of_itself_is_checked_when_it_is_read():
+    table = pa.table({"name": ["a", "b"], "count": pa.array([1, -1], pa.int32())})
+    assert rows_of(table[:1], Checked) == [Checked("a", 1)]
+    with pytest.raises(ValueError, match="b"):
+        rows_of(table, Checked)
+    assert rows_of(table.select(["name"]), Checked) == [Checked("a"), Checked("b")]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

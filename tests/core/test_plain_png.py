@@ -149,10 +149,11 @@ PROFILE = b"\nexif\n%8d\n" + (b"Exif\0\0" + turned()).hex().encode()
     [
         (b"eXIf", turned()),
         (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
+        (b"tEXt", b"XML:com.adobe.xmp\0" + XMP),
         (b"tEXt", b"Raw profile type exif\0" + PROFILE % (len(turned()) + 6)),
         (b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(PROFILE % (len(turned()) + 6))),
     ],
-    ids=["EXIF", "XMP", "raw profile", "packed raw profile"],
+    ids=["EXIF", "XMP", "XMP as plain text", "raw profile", "packed raw profile"],
 )
 def test_what_turns_an_image_is_heeded_wherever_it_stands(decoded_by_rust, added, before):
     data = with_chunk(written(image()), chunk(*added), before)
@@ -160,6 +161,13 @@ def test_what_turns_an_image_is_heeded_wherever_it_stands(decoded_by_rust, added
     assert not decoded_by_rust
     if before == b"IDAT":
         assert decode(data, "image.png").image.size == (6, 9)  # (width, height): turned
+
+
+@pytest.mark.parametrize("colours", [True, False])
+@pytest.mark.parametrize("keyword", [b"exif", b"xmp", b"interlace", b"transparency"])
+def test_text_that_pillow_takes_for_its_own_has_pillows_verdict(keyword, colours):
+    data = with_chunk(written(image(colours=colours)), chunk(b"tEXt", keyword + b"\0x"), b"IDAT")
+    assert outcome(data) == pillows_outcome(data)
 
 
 def test_other_kinds_of_png_are_pillows(decoded_by_rust):

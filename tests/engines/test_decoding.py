@@ -3,117 +3,16 @@
 import random
 from collections.abc import Sequence
 from types import SimpleNamespace
-from weakref import WeakKeyDictionary
 
 import pytest
 import torch
-from transformers import (
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    PaliGemmaConfig,
-    PaliGemmaForConditionalGeneration,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    TopPLogitsWarper,
-)
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, GPT2Config, GPT2LMHeadModel
 
+from tests.engines.small_models import SHAPE, Counted, ask_library, decoder, far_from_the_start, library
 from workflow_scripts.engines.local import decoding, key_values, rows
-from workflow_scripts.engines.local.choice import Draws
 from workflow_scripts.engines.local.decoding import Decoder
 from workflow_scripts.engines.local.key_values import KeyValues
 from workflow_scripts.engines.local.pages import PAGE, PagedKeyValues, values_of_a_token
-
-SHAPE = {
-    "vocab_size": 97, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256, "pad_token_id": 0, "eos_token_id": 1,
-    "bos_token_id": 2, "tie_word_embeddings": False,
-}  # fmt: skip
-VISION = {
-    "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28,
-    "patch_size": 14,
-}  # fmt: skip
-MODELS = {
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE)),
-    # the window is shorter than the prompts: what lies beyond it must stay unseen
-    "gemma3": lambda: Gemma3ForCausalLM(
-        Gemma3TextConfig(
-            **SHAPE, sliding_window=8, layer_types=["sliding_attention", "full_attention", "sliding_attention"]
-        )
-    ),
-    "paligemma2": lambda: PaliGemmaForConditionalGeneration(
-        PaliGemmaConfig(
-            text_config={"model_type": "gemma2", **SHAPE, "sliding_window": 64, "query_pre_attn_scalar": 16},
-            vision_config=VISION,
-            image_token_index=96,
-            tie_word_embeddings=False,
-            projection_dim=64,
-        )
-    ),
-}
-
-
-WINDOWED = {**SHAPE, "sliding_window": 8}
-MODELS["mistral"] = lambda: MistralForCausalLM(MistralConfig(**WINDOWED))  # one window for all layers
-MODELS["qwen2"] = lambda: Qwen2ForCausalLM(  # its configuration names no width of a head
-    Qwen2Config(**{name: value for name, value in SHAPE.items() if name != "head_dim"})
-)
-
-
-@pytest.fixture(scope="module", params=MODELS)
-def model(request) -> PreTrainedModel:
-    torch.manual_seed(5)
-    network = MODELS[request.param]().eval()
-    for parameter in network.parameters():  # far from the start, so that answers differ by prompt
-        torch.nn.init.normal_(parameter, std=0.3)
-    network.generation_config.pad_token_id = 0
-    return network
-
-
-@pytest.fixture(scope="module")
-def prompts() -> list[list[int]]:
-    generator = torch.Generator().manual_seed(1)
-    return [torch.randint(3, 96, (length,), generator=generator).tolist() for length in (19, 5, 12, 19, 7, 1, 16)]
-
-
-def ask_library(model: PreTrainedModel, prompt: list[int], budget: int, stops: set[int]) -> list[int]:
-    ids = torch.tensor([prompt])
-    extra = {"token_type_ids": torch.zeros_like(ids)} if "PaliGemma" in type(model).__name__ else {}
-    return model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=budget,
-        do_sample=False,
-        eos_token_id=sorted(stops),
-        **extra,
-    )[0, len(prompt) :].tolist()
-
-
-ANSWERS: WeakKeyDictionary[PreTrainedModel, dict[tuple[int, ...], list[int]]] = WeakKeyDictionary()
-
-
-def library(model: PreTrainedModel, prompt: list[int], budget: int, stops: set[int]) -> list[int]:
-    """What `ask_library` gives; it is asked once a prompt, as other stops only end the same greedy answer earlier."""
-    answers = ANSWERS.setdefault(model, {})
-    whole = answers.get(tuple(prompt), [])
-    if len(whole) < budget:
-        whole = answers[tuple(prompt)] = ask_library(model, prompt, budget, {SHAPE["vocab_size"]})  # no token stops it
-    ends = [place for place, token in enumerate(whole[:budget], 1) if token in stops]
-    return whole[: min([*ends, budget])]
-
-
-def decoder(model: PreTrainedModel, stops: set[int]) -> tuple[Decoder, dict]:
-    if "PaliGemma" not in type(model).__name__:
-        return Decoder(model, 0, stops), {}
-    return Decoder(model, 0, stops, 1), {
-        "inputs": lambda first, last, ids, mask: {"token_type_ids": torch.zeros_like(ids)}
-    }
 
 
 @pytest.mark.parametrize("budget", [1, 3, 24])
@@ -230,10 +129,7 @@ def test_whatever_the_window_the_beginning_and_the_lengths_answers_are_the_libra
     config = Gemma3TextConfig(
         **SHAPE, sliding_window=window, layer_types=kinds, attn_implementation=draw.choice(["sdpa", "eager"])
     )
-    network = Gemma3ForCausalLM(config).eval()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    network.generation_config.pad_token_id = 0
+    network = far_from_the_start(Gemma3ForCausalLM(config))
     monkeypatch.setattr(key_values, "STRETCH", draw.choice([1, 5, 128]))
     monkeypatch.setattr(decoding, "PREFILL_TOKENS", draw.choice([1, 50, 1 << 15]))
     beginning = [draw.randrange(3, 96) for _ in range(draw.choice([0, 6, 20]))]
@@ -319,120 +215,3 @@ def test_a_fixed_number_of_tokens_ignores_stops(model, prompts):
     tested, extra = decoder(model, set(range(97)))
     assert {len(tokens) for tokens in tested.generate(prompts, 9, fixed=True, **extra)} == {9}
     assert {len(tokens) for tokens in tested.generate(prompts, 9, **extra)} == {1}
-
-
-BEGINNING = [7, 3, 90, 14, 55, 6, 6, 31]
-
-
-@pytest.fixture
-def shared(monkeypatch) -> None:
-    """Beginnings of a few tokens are shared already."""
-    monkeypatch.setattr(decoding, "SHARED", 4)
-
-
-@pytest.fixture(params=["sdpa", "eager"])
-def llama(request) -> PreTrainedModel:
-    torch.manual_seed(5)
-    network = LlamaForCausalLM(LlamaConfig(**SHAPE, attn_implementation=request.param)).eval()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    network.generation_config.pad_token_id = 0
-    return network
-
-
-class Counted:
-    """Counts the tokens that a model computes."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.tokens = 0
-        model.get_input_embeddings().register_forward_hook(self._count)
-
-    def _count(self, module, args, output) -> None:
-        self.tokens += args[0].numel()
-
-
-@pytest.mark.parametrize("tokens", [1, 40, 1 << 15])
-def test_a_common_beginning_changes_no_token(llama, prompts, shared, monkeypatch, tokens):
-    monkeypatch.setattr(key_values, "STRETCH", 4)
-    monkeypatch.setattr(decoding, "PREFILL_TOKENS", tokens)
-    rows = [BEGINNING + prompt for prompt in prompts]
-    free = [library(llama, row, 24, {1}) for row in rows]
-    whole = [answer for answer in free if len(answer) == 24]
-    stops = {1, whole[0][2], whole[1][9], whole[2][14]}
-    assert Decoder(llama, 0, stops).generate(rows, 24) == [library(llama, row, 24, stops) for row in rows]
-
-
-def test_a_common_beginning_is_computed_once_for_all_rows_and_batches(llama, prompts, shared):
-    rows = [BEGINNING + prompt for prompt in prompts if len(prompt) == 19]
-    counted, tested = Counted(llama), Decoder(llama, 0, set())
-    first = tested.generate(rows, 1)
-    assert counted.tokens == len(BEGINNING) + 19 * len(rows)
-    assert tested.generate(rows, 1) == first
-    assert counted.tokens == len(BEGINNING) + 2 * 19 * len(rows)
-
-
-def test_a_batch_with_another_beginning_does_not_get_the_last_ones(llama, prompts, shared):
-    tested = Decoder(llama, 0, {1})
-    for beginning in (BEGINNING, BEGINNING[::-1], BEGINNING + [5, 5], BEGINNING):
-        rows = [beginning + prompt for prompt in prompts]
-        assert tested.generate(rows, 9) == [library(llama, row, 9, {1}) for row in rows]
-
-
-def test_equal_prompts_and_one_that_is_the_beginning_of_the_others_keep_a_token_of_their_own(llama, shared):
-    rows = [BEGINNING, BEGINNING, [*BEGINNING, 4, 4]]
-    assert Decoder(llama, 0, {1}).generate(rows, 9) == [library(llama, row, 9, {1}) for row in rows]
-
-
-def test_layers_with_a_window_share_a_beginning_too(model, prompts, shared):
-    tested, extra = decoder(model, {1})
-    rows = [BEGINNING + prompt for prompt in prompts]
-    assert tested.generate(rows, 9, **extra) == [library(model, row, 9, {1}) for row in rows]
-
-
-def drawn_by(seeds):
-    """What draws the tokens of answers with these seeds."""
-    return Draws(seeds, 24, temperature=1.5, top_p=0.9)
-
-
-STOPS = {1, 40, 41, 42, 43}
-COPIES = [3, 1, 2, 4, 1, 1, 2]
-"""Answers to each of the prompts."""
-
-
-@pytest.fixture(scope="module")
-def alone(model, prompts) -> list[list[int]]:
-    """Answers to the prompts, drawn with the seeds 0, 1, …, each in a batch of its own."""
-    tested, extra = decoder(model, STOPS)
-    repeated = [prompt for prompt, count in zip(prompts, COPIES, strict=True) for _ in range(count)]
-    return [tested.generate([prompt], 24, choose=drawn_by([seed]), **extra)[0] for seed, prompt in enumerate(repeated)]
-
-
-@pytest.mark.parametrize("tokens", [1, 40, 1 << 15])
-def test_several_answers_to_a_prompt_are_those_of_the_prompt_given_as_often(model, prompts, alone, monkeypatch, tokens):
-    monkeypatch.setattr(key_values, "STRETCH", 4)
-    monkeypatch.setattr(decoding, "PREFILL_TOKENS", tokens)
-    repeated = [prompt for prompt, count in zip(prompts, COPIES, strict=True) for _ in range(count)]
-    seeds = list(range(len(repeated)))
-    tested, extra = decoder(model, STOPS)
-    once = tested.generate(prompts, 24, choose=drawn_by(seeds), copies=COPIES, **extra)
-    assert once == tested.generate(repeated, 24, choose=drawn_by(seeds), **extra)
-    assert len({len(answer) for answer in once}) > 2 and once[0] != once[1]
-    assert once == alone
-
-
-def test_a_prompt_with_several_answers_is_computed_once(llama, prompts):
-    counted, tested = Counted(llama), Decoder(llama, 0, set())
-    tested.generate(prompts[:1], 1, copies=[8])
-    assert counted.tokens == len(prompts[0])
-
-
-@pytest.mark.parametrize("top_p", [0.3, 0.8, 1.0])
-def test_draws_come_from_the_librarys_nucleus_as_often_as_they_are_likely(top_p):
-    logits = torch.tensor([2.0, 1.0, 0.5, -1.0, -3.0])
-    nucleus = TopPLogitsWarper(top_p)(None, logits[None] / 0.7) if top_p < 1 else logits[None] / 0.7
-    wanted = torch.softmax(nucleus[0], -1)
-    draws = Draws(range(300), 20, temperature=0.7, top_p=top_p)
-    tokens = torch.stack([draws(logits.expand(300, -1), range(300), length) for length in range(20)])
-    shares = torch.bincount(tokens.flatten(), minlength=5) / tokens.numel()
-    assert bool((shares[wanted == 0] == 0).all())
-    assert (shares - wanted).abs().max() < 4 * (0.25 / tokens.numel()) ** 0.5

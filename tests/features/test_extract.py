@@ -184,6 +184,37 @@ def test_shards_have_the_modes_of_the_umask(split, run, tmp_path):
         assert path.stat().st_mode & 0o777 == (0o775 if path.is_dir() else 0o664), path
 
 
+@pytest.fixture
+def damaged(tiny, tmp_path):
+    """The record of a model, one weight of whose tower is no number."""
+    from safetensors.torch import load_file, save_file
+
+    from workflow_scripts.models.record import write_record
+
+    folder = shutil.copytree(tiny.with_suffix(""), tmp_path / "models/damaged")
+    weights = load_file(folder / "model.safetensors")
+    next(tensor for name, tensor in weights.items() if "patch_embedding.weight" in name).view(-1)[0] = torch.nan
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    write_record(folder.with_suffix(".json"), "damaged", "gemma3", folder, None)
+    return folder.with_suffix(".json")
+
+
+def test_features_that_are_not_finite_are_refused_and_not_stored(split, run, damaged, tmp_path):
+    with pytest.raises(Refused, match=r"^\d\.png: its features are not finite in float32: .* checkpoint again"):
+        run(split, model=damaged)
+    assert not list((tmp_path / "store").rglob("*.safetensors"))
+
+
+def test_batches_are_computed_again_until_the_greatest_score_is_kept(split, run, monkeypatch):
+    rises, calls = [True], []
+    monkeypatch.setattr(module, "risen", lambda loaded: torch.ones(1) if rises[0] else None)
+    monkeypatch.setattr(module, "keep_greatest", lambda loaded: rises.__setitem__(0, False))
+    features_of = module._Batch._features
+    monkeypatch.setattr(module._Batch, "_features", lambda batch: (calls.append(1), features_of(batch))[1])
+    run(split)
+    assert len(calls) == 3 + 2  # the first batch, and the second, which was begun by then
+
+
 def test_features_of_a_tower_in_8_bits_are_others_and_need_a_gpu(split, run, computed, tiny, tmp_path):
     from workflow_scripts.models.record import read_record, write_record
 

@@ -217,7 +217,8 @@ def test_a_runtime_is_told_apart_by_device_dtype_kernels_and_libraries(tiny, mon
     monkeypatch.setenv("FLAREBENCH_DEVICE", "cpu")
     cpu = identity_of_runtime(folder)
     assert cpu["device"].startswith("cpu ") and cpu["dtype"] == "float32" and cpu["kernels"] == "the model's own layers"
-    assert {"torch", "transformers"} <= cpu["libraries"].keys()
+    assert {"torch", "transformers", "pillow", "kornia-rs"} <= cpu["libraries"].keys()
+    assert cpu["libraries"]["kornia-rs"] is not None
     assert {"trl", "bitsandbytes"} <= identity_of_runtime(folder, training=True)["libraries"].keys()
     monkeypatch.setattr(runtime, "best_device", lambda: torch.device("cuda", 0))
     seen = []

@@ -67,6 +67,16 @@ def test_the_tower_is_the_librarys(heads, head):
 
 
 @interpreted
+def test_where_the_greatest_score_is_kept_nothing_is_to_be_computed_again():
+    from workflow_scripts.models.fused.vision.siglip import SiglipTower
+
+    tower = SiglipTower(small_tower(), levels_and_pixels()[1])
+    assert tower.risen is not None
+    tower.keep_greatest()
+    assert tower.risen is None
+
+
+@interpreted
 @torch.inference_mode()
 def test_in_8_bits_it_is_near_the_librarys():
     from workflow_scripts.models.fused.vision.siglip import SiglipTower

@@ -25,7 +25,7 @@ from workflow_scripts.judges.replies import InvalidJudgement
 PATHS = ("here", "there")
 JUDGES = [f"{metric}-{path}" for metric in METRICS for path in PATHS]
 PAIRS = int(os.environ.get("FLAREBENCH_REAL_PAIRS", "20"))
-"""Every judge judges each: 20 take a quarter of an hour on two cores, 200 minutes on a GPU."""
+"""Every judge judges each: 20 pairs take a quarter of an hour on two cores, 200 take five minutes on a GPU."""
 
 
 pytestmark = [pytest.mark.extended, pytest.mark.workflow]

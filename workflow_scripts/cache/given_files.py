@@ -35,7 +35,6 @@ def reading(file: Path, record: Path, identity: str) -> Iterator[None]:
 
 def _stamps_of(file: Path) -> dict[str, Stamp]:
     try:
-        status = file.stat()
+        return {file.name: Stamp.of(file.stat())}
     except FileNotFoundError:
         return {}
-    return {file.name: Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)}

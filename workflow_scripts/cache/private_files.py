@@ -83,7 +83,7 @@ def _check_outside(files: Mapping[str, tuple[Path, Stamp]], record: Path) -> Non
     folder = next((folder for folder, name, place in below if folder / name == place), None)
     if folder is not None and record.resolve().is_relative_to(folder.resolve()):
         raise BadFile(
-            f"{folder} holds the results as well, so that every run changes it; name a folder of the DICOM files "
+            f"{folder} holds the results as well, so that every run changes it; name a folder of the source's files "
             "alone, or set `results` to a folder outside"
         )
 
@@ -101,16 +101,11 @@ def write_look(files: Mapping[str, tuple[Path, Stamp]], record: Path, identity: 
     last = _read(record)
     try:
         _write(record, Look(identity, _digests(files, pseudonyms, last.files if last else {})))
-        changed = any(_now(place) != stamp for place, stamp in files.values())
+        changed = any(Stamp.of(place.stat()) != stamp for place, stamp in files.values())
     except OSError as error:
-        raise BadFile(f"a file of the DICOM folder cannot be read ({error.strerror})") from None
+        raise BadFile(f"a file of the source cannot be read ({error.strerror}); check owners, and run again") from None
     if changed:
-        raise BadFile("a file of the DICOM folder changed while it was read; run again when it rests")
-
-
-def _now(place: Path) -> Stamp:
-    status = place.stat()
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        raise BadFile("a file of the source changed while it was read; run again when it rests")
 
 
 def _digests(

@@ -114,7 +114,7 @@ def stamp_of(path: str | Path) -> Stamp:
         return MISSING
     if not stat.S_ISREG(status.st_mode):
         return MISSING
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return Stamp.of(status)
 
 
 def key_of(path: str | Path, root: Path) -> str:

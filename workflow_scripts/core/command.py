@@ -69,8 +69,8 @@ def run_step(step: Callable[..., str | None], *, garbage: bool = True) -> None:
 
     Args:
         step: a function of keyword parameters.
-        garbage: whether Python looks for garbage that holds itself, not in what is imported by now. A step whose many
-            rows hold none is a tenth faster without.
+        garbage: whether Python searches for reference cycles, in what is made from now on. A step of many rows, which
+            hold none, is a tenth faster without.
     """
     import tyro
 

@@ -42,6 +42,10 @@ ALLOWANCE = 100 * 10**6
 PLAIN_CHUNKS = {b"IHDR", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"pHYs", b"tIME", b"tEXt"}
 """Chunks of a PNG that change neither its pixels nor how Pillow reads them (PNG specification, third edition, 11)."""
 
+READ_TEXTS = (b"Raw profile", b"XML:com.adobe.xmp", b"xmp", b"exif", b"interlace", b"transparency")
+"""How texts (tEXt) begin that do, since Pillow keeps them beside what it reads of other chunks: EXIF, as ImageMagick
+writes it, XMP, and what has such a name by accident."""
+
 Deep = Literal["percentile", "range"]
 """How depths above 8 bits become 8 bits: what lies between two percentiles is stretched, or the whole range."""
 
@@ -203,7 +207,7 @@ def _plain_png(data: bytes) -> Decoded | None:
     place = 8
     while place < len(data) - 8:
         length, kind = struct.unpack_from(">I4s", data, place)
-        if kind not in PLAIN_CHUNKS or data.startswith(b"Raw profile", place + 8):  # EXIF, as ImageMagick writes it
+        if kind not in PLAIN_CHUNKS or (kind == b"tEXt" and data.startswith(READ_TEXTS, place + 8)):
             return None
         place += 12 + length
     try:

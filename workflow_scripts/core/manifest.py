@@ -8,7 +8,7 @@ are not.
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, Self, TypedDict
 
 from tqdm import tqdm
 
@@ -43,6 +43,11 @@ class Stamp(NamedTuple):
     size: int  # bytes
     mtime_ns: int
     ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """The stamp of a file with this status."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class FileEntry(TypedDict):
@@ -90,10 +95,10 @@ def stamps_below(
                     if place not in above:
                         waiting.append((entry.path, f"{prefix}{entry.name}/", above | {place}))
                 elif counts(entry.name) and entry.is_file():  # a dangling link is not a file
-                    path, status = prefix + entry.name, entry.stat()
+                    path = prefix + entry.name
                     if not is_unicode(path):
                         raise BadFile(f"{root}: the name of {path!r} is not valid UTF-8; rename it")
-                    stamps[path] = Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                    stamps[path] = Stamp.of(entry.stat())
     return dict(sorted(stamps.items()))
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from workflow_scripts.core.files import BadFile, atomic
 
 Kind = TypeVar("Kind")
-"""A dataclass of `core.rows`."""
+"""A frozen dataclass with slots, as of `core.rows`."""
 
 _PLAIN = {str: pa.string(), int: pa.int32(), float: pa.float64(), bool: pa.bool_()}
 
@@ -107,7 +107,7 @@ def rows_of(table: pa.Table, kind: type[Kind]) -> list[Kind]:
     names = [name for name in hints if name in table.column_names]
     with without_collection():
         columns = [_values_of(table[name].combine_chunks(), hints[name]) for name in names]
-        if names == list(hints):
+        if names == list(hints) and not hasattr(kind, "__post_init__"):
             return _whole_rows(kind, names, columns, len(table))
         return [kind(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
 

@@ -50,7 +50,7 @@ def takes_levels(loaded: Loaded) -> bool:
 
 
 def risen(loaded: Loaded) -> torch.Tensor | None:
-    """One integer on the device, 1 where what the tower computed last is of no use; None for a tower that has none."""
+    """One integer on the device, 1 where what the tower computed last is to be computed again; None where never."""
     tower: Any = loaded.family.vision_tower(loaded.base)
     return tower.risen if takes_levels(loaded) else None
 

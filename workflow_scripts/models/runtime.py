@@ -11,7 +11,7 @@ from workflow_scripts.core.command import Refused
 from workflow_scripts.core.files import BadFile
 from workflow_scripts.models.kernels import layers_in_use
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "pillow", "torchvision", "peft")
+LIBRARIES = ("torch", "transformers", "tokenizers", "pillow", "kornia-rs", "torchvision", "peft")
 TRAINING = ("trl", "bitsandbytes", "accelerate")
 ON_GPU = ("triton", "liger-kernel")
 

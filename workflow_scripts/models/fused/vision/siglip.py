@@ -126,9 +126,12 @@ class SiglipTower(torch.nn.Module):
         return BaseModelOutputWithPooling(last_hidden_state=normed.view(images, -1, normed.shape[-1]))
 
     @property
-    def risen(self) -> torch.Tensor:
-        """1 where what was computed last is of no use, since scores rose too far, else 0; see `attention`."""
-        return self._risen
+    def risen(self) -> torch.Tensor | None:
+        """1 where what was computed last is of no use, since scores rose too far or are not finite, else 0.
+
+        None where the greatest score is kept: only what is not finite is left then, and stays so.
+        """
+        return None if self._running else self._risen
 
     def keep_greatest(self) -> None:
         """From here on, keep the greatest score so far: nothing rises."""
