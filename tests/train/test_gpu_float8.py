@@ -111,12 +111,16 @@ def test_4_bit_weights_come_as_bitsandbytes_has_them_and_columns_beside():
     assert torch.equal(target, torch.cat([exact, beside], 1))
 
 
+@pytest.mark.parametrize("holes", [False, True])
 @pytest.mark.parametrize(("heads", "kv_heads", "width", "tokens"), [(4, 2, 64, 150), (8, 4, 256, 400), (2, 2, 128, 64)])
-def test_attention_under_a_mask_is_the_librarys(heads, kv_heads, width, tokens):
+def test_attention_under_a_mask_is_the_librarys(heads, kv_heads, width, tokens, holes):
     from workflow_scripts.models.fused.training.attention import MaskedAttention, seen_blocks
 
     torch.manual_seed(0)
     mask = batch_of(3, tokens)["mask"]
+    if holes:
+        mask[:, :, tokens // 2 :, tokens // 4 : tokens // 2] = False
+        mask[1, :, 10:, 1:9] = False
     parts = [torch.randn(3, each, tokens, width, device="cuda").bfloat16() for each in (heads, kv_heads, kv_heads)]
     grad = torch.randn(3, tokens, heads * width, device="cuda").bfloat16()
 
@@ -143,7 +147,8 @@ def test_blocks_that_are_empty_are_left_out():
     seen = seen_blocks(mask)
     assert seen.key_counts.tolist() == [[1, 2, 3, 4]]
     assert seen.query_counts.tolist() == [[4, 3, 2, 1]]
-    assert sorted(seen.queries[0, 2, :2].tolist()) == [2, 3]
+    assert seen.keys.tolist() == [[0, 0, 0, 0]]
+    assert seen.queries.tolist() == [[0, 1, 2, 3]]
 
 
 def test_the_gated_unit_adds_low_rank_sums_within():

@@ -23,17 +23,17 @@ NOTHING = -1e30
 
 
 class SeenBlocks(NamedTuple):
-    """A mask and its blocks that are not empty: for each block of queries those of keys, and the other way round."""
+    """A mask, and for each block of queries the range of blocks of keys that is seen, and the other way round."""
 
     mask: torch.Tensor  # (rows, tokens, tokens), whether a query sees a key
-    keys: torch.Tensor  # (rows, blocks, blocks): places of blocks of keys, those seen first
-    key_counts: torch.Tensor  # (rows, blocks)
+    keys: torch.Tensor  # (rows, blocks): the first block of keys that a block of queries sees
+    key_counts: torch.Tensor  # (rows, blocks): blocks from there to the last
     queries: torch.Tensor
     query_counts: torch.Tensor
 
 
 def seen_blocks(mask: torch.Tensor) -> SeenBlocks:
-    """The blocks of a mask (rows, 1, tokens, tokens) that are not empty."""
+    """The ranges of blocks of a mask (rows, 1, tokens, tokens) that are not empty."""
     mask = mask[:, 0]
     if mask.stride()[1:] != (mask.shape[2], 1):
         mask = mask.contiguous()
@@ -42,14 +42,14 @@ def seen_blocks(mask: torch.Tensor) -> SeenBlocks:
     blocks = blocks.unflatten(2, (-1, BLOCK)).unflatten(1, (-1, BLOCK)).amax((2, 4))
     sides = []
     for side in (blocks, blocks.transpose(1, 2)):
-        order = side.argsort(dim=2, descending=True, stable=True)
-        sides += [order.int().contiguous(), side.sum(2, dtype=torch.int32).contiguous()]
+        first, after = side.argmax(2), side.shape[2] - side.flip(2).argmax(2)
+        sides += [first.int(), ((after - first) * side.amax(2)).int()]
     return SeenBlocks(mask, *sides)
 
 
 @triton.jit
 def _forward(
-    query, key, value, mask, places, counts, out, sums, tokens, factor, q_row, q_head, q_token, k_row, k_head, k_token,
+    query, key, value, mask, firsts, counts, out, sums, tokens, factor, q_row, q_head, q_token, k_row, k_head, k_token,
     v_row, v_head, v_token, m_row, o_row, o_token, HEADS: tl.constexpr, GROUP: tl.constexpr, WIDTH: tl.constexpr,
     BLOCK: tl.constexpr, NOTHING: tl.constexpr,
 ):  # fmt: skip
@@ -62,12 +62,13 @@ def _forward(
     key += row * k_row + (head // GROUP) * k_head + column[:, None]
     value += row * v_row + (head // GROUP) * v_head + column[None, :]
     mask += row * m_row + at[:, None] * tokens
-    list_start = (row * blocks + part) * blocks
+    start = tl.load(firsts + row * blocks + part)
     most = tl.full([BLOCK], NOTHING, tl.float32)
     total = tl.zeros([BLOCK], tl.float32)
     result = tl.zeros([BLOCK, WIDTH], tl.float32)
-    for number in range(tl.load(counts + row * blocks + part)):
-        other = tl.load(places + list_start + number) * BLOCK + member
+    end = start + tl.load(counts + row * blocks + part)
+    for number in range(start, end):
+        other = number * BLOCK + member
         there = other < tokens
         k = tl.load(key + other[None, :] * k_token, there[None, :], 0.0)
         seen = tl.load(mask + other[None, :], real[:, None] & there[None, :], 0)
@@ -96,7 +97,7 @@ def _along(out, grad, along, tokens, o_row, o_token, g_row, g_head, g_token, HEA
 
 @triton.jit
 def _keys_back(
-    query, key, value, grad, mask, places, counts, sums, along, grad_key, grad_value, tokens, factor, scale, q_row,
+    query, key, value, grad, mask, firsts, counts, sums, along, grad_key, grad_value, tokens, factor, scale, q_row,
     q_head, q_token, k_row, k_head, k_token, v_row, v_head, v_token, m_row, g_row, g_head, g_token,
     HEADS: tl.constexpr, GROUP: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -114,24 +115,24 @@ def _keys_back(
     sums += (row * HEADS + first) * tokens
     along += (row * HEADS + first) * tokens
     mask += row * m_row + at[:, None]
-    list_start = (row * blocks + part) * blocks
-    count = tl.load(counts + row * blocks + part)
+    start = tl.load(firsts + row * blocks + part)
+    end = start + tl.load(counts + row * blocks + part)
     of_key = tl.zeros([BLOCK, WIDTH], tl.float32)
     of_value = tl.zeros([BLOCK, WIDTH], tl.float32)
-    for number in range(count * GROUP):
-        head, turn = number // count, number % count
-        other = tl.load(places + list_start + turn) * BLOCK + member
-        there = other < tokens
-        q = tl.load(query + head * q_head + other[:, None] * q_token, there[:, None], 0.0)
-        seen = tl.load(mask + other[None, :] * tokens, real[:, None] & there[None, :], 0)
-        total = tl.load(sums + head * tokens + other, there, 0.0)
-        score = tl.dot(k, tl.trans(q)) * factor
-        weight = tl.where(seen != 0, tl.exp2(score - total[None, :]), 0.0)
-        g = tl.load(grad + head * g_head + other[:, None] * g_token, there[:, None], 0.0)
-        of_value += tl.dot(weight.to(g.dtype), g)
-        mean = tl.load(along + head * tokens + other, there, 0.0)
-        slope = weight * (tl.dot(v, tl.trans(g)) - mean[None, :])
-        of_key += tl.dot(slope.to(q.dtype), q)
+    for head in range(GROUP):
+        for number in range(start, end):
+            other = number * BLOCK + member
+            there = other < tokens
+            q = tl.load(query + head * q_head + other[:, None] * q_token, there[:, None], 0.0)
+            seen = tl.load(mask + other[None, :] * tokens, real[:, None] & there[None, :], 0)
+            total = tl.load(sums + head * tokens + other, there, 0.0)
+            score = tl.dot(k, tl.trans(q)) * factor
+            weight = tl.where(seen != 0, tl.exp2(score - total[None, :]), 0.0)
+            g = tl.load(grad + head * g_head + other[:, None] * g_token, there[:, None], 0.0)
+            of_value += tl.dot(weight.to(g.dtype), g)
+            mean = tl.load(along + head * tokens + other, there, 0.0)
+            slope = weight * (tl.dot(v, tl.trans(g)) - mean[None, :])
+            of_key += tl.dot(slope.to(q.dtype), q)
     target = ((row * kv_heads + kv_head) * tokens + at[:, None]) * WIDTH + column[None, :]
     tl.store(grad_key + target, of_key * scale, real[:, None])
     tl.store(grad_value + target, of_value, real[:, None])
@@ -139,7 +140,7 @@ def _keys_back(
 
 @triton.jit
 def _queries_back(
-    query, key, value, grad, mask, places, counts, sums, along, grad_query, tokens, factor, scale, q_row, q_head,
+    query, key, value, grad, mask, firsts, counts, sums, along, grad_query, tokens, factor, scale, q_row, q_head,
     q_token, k_row, k_head, k_token, v_row, v_head, v_token, m_row, g_row, g_head, g_token, HEADS: tl.constexpr,
     GROUP: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -155,10 +156,11 @@ def _queries_back(
     key += row * k_row + (head // GROUP) * k_head + column[None, :]
     value += row * v_row + (head // GROUP) * v_head + column[None, :]
     mask += row * m_row + at[:, None] * tokens
-    list_start = (row * blocks + part) * blocks
+    start = tl.load(firsts + row * blocks + part)
     of_query = tl.zeros([BLOCK, WIDTH], tl.float32)
-    for number in range(tl.load(counts + row * blocks + part)):
-        other = tl.load(places + list_start + number) * BLOCK + member
+    end = start + tl.load(counts + row * blocks + part)
+    for number in range(start, end):
+        other = number * BLOCK + member
         there = other < tokens
         k = tl.load(key + other[:, None] * k_token, there[:, None], 0.0)
         v = tl.load(value + other[:, None] * v_token, there[:, None], 0.0)
