@@ -49,7 +49,7 @@ class Index:
     def _add(self, inner: str, path: str) -> None:
         if inner not in self.paths:
             self.paths[inner] = path
-            self.by_name.setdefault(_composed(posixpath.basename(inner)), []).append(inner)
+            self.by_name.setdefault(_composed(inner.rpartition("/")[2]), []).append(inner)
 
     def find(self, name: str, exactly: bool = False) -> list[str]:
         """Paths below the root that `name` may mean: the exact one, or all of which one is the other's ending.
@@ -60,6 +60,8 @@ class Index:
             name: as the row writes it.
             exactly: whether the exact one alone may be meant.
         """
+        if name in self.paths:
+            return [self.paths[name]]
         wanted = posixpath.normpath(name.strip().replace("\\", "/"))
         if wanted in self.paths:
             return [self.paths[wanted]]
