@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from workflow_scripts.core import images
 from workflow_scripts.core.images import BadImage, decode
+from workflow_scripts.data.conversion.probes import pixel_hash
 
 ORIENTATION = 0x0112
 QUARTER_TURN = 6
@@ -44,6 +45,7 @@ def outcome(data: bytes) -> tuple:
         decoded.image.mode,
         decoded.image.size,
         decoded.image.tobytes(),
+        pixel_hash(decoded),
         decoded.mode,
         decoded.depth,
         decoded.frames,

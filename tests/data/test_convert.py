@@ -350,11 +350,12 @@ def test_several_processes_give_the_same_rows_as_one(toy_root, toy, tmp_path, mo
     pools = []
     monkeypatch.setattr("workflow_scripts.data.convert.WORTH_A_POOL", 100)  # there are more images, fewer folders
     monkeypatch.setattr(
-        "workflow_scripts.data.convert.ProcessPool", lambda jobs: pools.append(jobs) or ProcessPool(jobs)
+        "workflow_scripts.data.convert.ProcessPool",
+        lambda jobs, forked: pools.append((jobs, forked)) or ProcessPool(jobs, forked=forked),
     )
     write_manifest(tmp_path / "manifest.json", take_inventory(toy_root, {}))
     result = convert_dataset(toy_root, tmp_path / "manifest.json", Policies(), tmp_path / "work", jobs=2)
-    assert pools == [2]
+    assert pools == [(2, True)]
     assert rows_of(result.rows, Row) == toy.rows
     assert rows_of(result.quarantine, QuarantinedRow) == toy.quarantine
     assert (result.rows.schema, result.quarantine.schema) == (schema_of(Row), schema_of(QuarantinedRow))

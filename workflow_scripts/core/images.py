@@ -159,6 +159,7 @@ class Decoded(NamedTuple):
     values: npt.NDArray[np.generic] | None = None  # before they were stretched, (height, width); None up to 8 bits
     low: float | None = None  # the value that became 0
     high: float | None = None  # the value that became 255
+    pixels: npt.NDArray[np.uint8] | None = None  # of `image`, (height, width, 3), where its decoder left them
 
 
 def decode(data: bytes, name: str, deep: Deep = "percentile") -> Decoded:
@@ -214,8 +215,9 @@ def _plain_png(data: bytes) -> Decoded | None:
         pixels = decode_image_png_u8(data, (height, width), "rgb" if colours else "mono")
     except Exception:  # noqa: BLE001 (the class that it raises, whatever is wrong with the bytes)
         return None
-    image = PIL.Image.fromarray(pixels if colours else pixels[:, :, 0])
-    return Decoded(image if colours else image.convert("RGB"), image.mode, depth, 1)
+    if colours:
+        return Decoded(PIL.Image.fromarray(pixels), "RGB", depth, 1, pixels=pixels)
+    return Decoded(PIL.Image.fromarray(pixels[:, :, 0]).convert("RGB"), "L", depth, 1)
 
 
 def decode_image(data: bytes, name: str) -> PIL.Image.Image:

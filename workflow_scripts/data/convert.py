@@ -46,7 +46,7 @@ FILES: dict[str, type] = {ROWS_FILE: Row, QUARANTINE_FILE: QuarantinedRow, IMAGE
 """Of each converted subset folder, and what their tables hold."""
 
 WORTH_A_POOL = 2000
-"""Images from which on starting further processes pays."""
+"""Images from which on further processes pay; how many a zip holds is not known before."""
 
 Records = dict[QuestionFile, list[object]]
 
@@ -88,9 +88,8 @@ def convert_dataset(root: Path, manifest: Path, policies: Policies, workdir: Pat
         BadFile: there is no question file, or an image is not what the manifest says.
     """
     files = read_manifest(manifest)
-    with ProcessPool(jobs) as pool:
-        if not workdir.exists() and sum(map(is_image_name, files)) > WORTH_A_POOL:
-            pool.start()
+    many = sum(map(is_image_name, files)) > WORTH_A_POOL or any(path.lower().endswith(".zip") for path in files)
+    with ProcessPool(jobs if many else 1, forked=True) as pool:
         return _converted(root, files, policies, workdir, pool)
 
 
@@ -105,7 +104,7 @@ def _converted(
         sources.setdefault(file.subset_folder, []).append(file)
     paths = _paths_by_folder(files, sources)
     cache = EntryStore(workdir)
-    readings = Readings(root, policies.deep_images, pool, WORTH_A_POOL)
+    readings = Readings(root, policies.deep_images, pool)
     faults: dict[str, QuarantinedRow] = {}
     conventions: dict[str, list[Convention]] = {}
     keys: dict[str, str] = {}
@@ -142,8 +141,6 @@ def _converted(
         + (packed.get(folder, []), conventions[_subset(folder)], policies, workdir, keys[folder])
         for folder in stale
     ]
-    if readings.images <= WORTH_A_POOL:
-        pool = ProcessPool(1)
     tables = {folder: _tables(place) for folder, place in entries.items() if place is not None}
     converted = tqdm(pool.each(_convert_folder, work), desc="type rows", total=len(work), mininterval=1)
     for folder, _ in zip(stale, converted, strict=True):  # tables are read while others are made

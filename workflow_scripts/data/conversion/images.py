@@ -49,7 +49,7 @@ class Index:
     def _add(self, inner: str, path: str) -> None:
         if inner not in self.paths:
             self.paths[inner] = path
-            self.by_name.setdefault(_composed(posixpath.basename(inner)), []).append(inner)
+            self.by_name.setdefault(_composed(inner.rpartition("/")[2]), []).append(inner)
 
     def find(self, name: str, exactly: bool = False) -> list[str]:
         """Paths below the root that `name` may mean: the exact one, or all of which one is the other's ending.
@@ -60,6 +60,8 @@ class Index:
             name: as the row writes it.
             exactly: whether the exact one alone may be meant.
         """
+        if name in self.paths:
+            return [self.paths[name]]
         wanted = posixpath.normpath(name.strip().replace("\\", "/"))
         if wanted in self.paths:
             return [self.paths[wanted]]
@@ -170,27 +172,21 @@ def _name_of(info: zipfile.ZipInfo) -> str:
 
 
 class Readings:
-    """Images that are read, hashed and decoded once each, by other processes as soon as there are enough of them."""
+    """Images that are read, hashed and decoded once each, by the processes of a pool as soon as they are added."""
 
-    def __init__(self, root: Path, deep: Deep, pool: ProcessPool, enough: int) -> None:
+    def __init__(self, root: Path, deep: Deep, pool: ProcessPool) -> None:
         self.images = 0
-        self._root, self._deep, self._pool, self._enough = root, deep, pool, enough
-        self._waiting: list[tuple[str, list[str], list[str]]] = []
+        self._root, self._deep, self._pool = root, deep, pool
         self._begun: list[tuple[str, int, Callable[[], str]]] = []
 
     def add(self, folder: str, paths: Sequence[str], hashes: Sequence[str]) -> None:
         """Let images be read, whose files have these hashes; see `packed_probes`."""
         for i in range(0, len(paths), CHUNK):
-            self._waiting.append((folder, [*paths[i : i + CHUNK]], [*hashes[i : i + CHUNK]]))
+            some, known = [*paths[i : i + CHUNK]], [*hashes[i : i + CHUNK]]
+            self._begun.append(
+                (folder, len(some), self._pool.submit(packed_probes, self._root, some, known, self._deep))
+            )
         self.images += len(paths)
-        if self.images > self._enough:
-            self._begin(self._pool)
-
-    def _begin(self, pool: ProcessPool) -> None:
-        for folder, paths, hashes in self._waiting:
-            task = pool.submit(packed_probes, self._root, paths, hashes, self._deep)
-            self._begun.append((folder, len(paths), task))
-        self._waiting.clear()
 
     def results(self) -> dict[str, list[str]]:
         """The packed probes of each folder, once all of them are there.
@@ -198,7 +194,6 @@ class Readings:
         Raises:
             BadFile: an image has another hash.
         """
-        self._begin(ProcessPool(1))
         packed: dict[str, list[str]] = {}
         with tqdm(total=self.images, desc="read images", unit="image", mininterval=1, disable=not self.images) as bar:
             for folder, count, result in self._begun:

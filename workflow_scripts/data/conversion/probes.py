@@ -163,8 +163,8 @@ def pixel_hash(decoded: Decoded) -> str:
     values = decoded.values
     kind = "RGB" if values is None else "real" if values.dtype.kind == "f" else "whole"
     running = hashlib.sha256(f"{kind} {decoded.image.width} {decoded.image.height} ".encode())
-    if values is None:
-        running.update(decoded.image.tobytes())
+    if values is None:  # what Pillow gives out is a copy
+        running.update(decoded.image.tobytes() if decoded.pixels is None else np.ascontiguousarray(decoded.pixels).data)
     else:
         running.update(values.astype(np.float64 if kind == "real" else np.int64).tobytes())
     return running.hexdigest()

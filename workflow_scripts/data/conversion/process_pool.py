@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -23,18 +24,23 @@ def _begin() -> None:
     """Spare a process what `run_step` spares this one, and the search for cycles in all that it has imported."""
     spare_pandas()
     gc.freeze()
+    gc.enable()  # a step may do without, and a fork of it would: of images that Pillow decodes some hold themselves
 
 
 class ProcessPool:
     """`jobs` processes, or this one alone where `jobs` is 1.
 
-    They are spawned: a fork of a process whose libraries run threads may hang.
+    They are spawned, since a fork of a process whose libraries run threads may hang. A step that has done nothing yet
+    but import its libraries may have them forked at once (on Linux): each then has what it needs, where importing it
+    takes half a second.
     """
 
-    def __init__(self, jobs: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._jobs = jobs
+    def __init__(self, jobs: int, *, forked: bool = False) -> None:
+        forked = forked and sys.platform == "linux"
+        context = multiprocessing.get_context("fork" if forked else "spawn")
         self._pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin) if jobs > 1 else None
+        if forked and self._pool is not None:
+            self._pool.submit(cores)  # the first task forks all processes, before any thread is started
 
     def __enter__(self) -> Self:
         return self
@@ -44,12 +50,6 @@ class ProcessPool:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-
-    def start(self) -> None:
-        """Start the processes now: they import what they need while this one does other work."""
-        if self._pool is not None:
-            for _ in range(self._jobs):  # each task that finds no idle process starts one
-                self._pool.submit(cores)
 
     def submit(self, function: Callable[..., Result], *task: object) -> Callable[[], Result]:
         """What gives `function(*task)`, which is computed as soon as a process is free, or by this one when asked."""

@@ -1,7 +1,6 @@
 """Boxes: the one parser of them, for sources and for answers, and their text."""
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from typing import cast
 
@@ -10,6 +9,9 @@ from workflow_scripts.core.rows import Box, Instance
 from workflow_scripts.tasks.boxes.conventions import BoxConvention, from_corners, to_corners, whole
 from workflow_scripts.tasks.language.text import LARGEST
 from workflow_scripts.tasks.questions import convention_in
+
+_NUMBERS = {int, float}
+"""Types of an edge of a box; bool is none of them."""
 
 
 def strict_json(text: str) -> object:
@@ -53,9 +55,10 @@ def source_json(raw: object) -> object:
 
 def box_fault(raw: object) -> str | None:
     """Why a JSON value is no box of four finite numbers below 10⁹; None if it is one."""
-    if not isinstance(raw, list) or len(raw) != 4 or not all(type(value) in (int, float) for value in raw):
+    if not isinstance(raw, list) or len(raw) != 4 or not {*map(type, raw)} <= _NUMBERS:
         return f"{_short(raw)} is not four numbers"
-    if not all(math.isfinite(value) and abs(value) < LARGEST for value in raw):
+    a, b, c, d = raw  # one by one, in a third of a generator's time; no comparison with what is no number is true
+    if not (-LARGEST < a < LARGEST and -LARGEST < b < LARGEST and -LARGEST < c < LARGEST and -LARGEST < d < LARGEST):
         return f"{_short(raw)} holds a number that is not finite or absurd"
     return None
 
