@@ -6,7 +6,9 @@ no traceback; a full or read-only disk is a known failure too, whichever library
 """
 
 import gc
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
@@ -124,3 +126,23 @@ def _json_model(info: Any) -> Any:
 def _stop(message: object) -> None:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
+
+
+def end_with_parent() -> None:
+    """In a worker process: end it as soon as the process that started it has ended, killed ones too.
+
+    A worker of `concurrent.futures` waits for tasks for ever, with its memory and its GPU, once nobody is left to give
+    it any.
+    """
+    # Imported by every worker, and by few steps.
+    from multiprocessing import parent_process
+    from multiprocessing.connection import wait
+
+    parent = parent_process()
+
+    def end_after() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=end_after, daemon=True).start()

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import kornia_rs
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
@@ -38,6 +39,9 @@ RATIO = 200
 
 ALLOWANCE = 100 * 10**6
 """Bytes that any member may grow to: blank images shrink a lot."""
+
+DECODERS = {"pillow": PIL.__version__, "kornia-rs": kornia_rs.__version__}
+"""Versions of what decodes images: another may give other pixels, and so other hashes of them."""
 
 PLAIN_CHUNKS = {b"IHDR", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"pHYs", b"tIME", b"tEXt"}
 """Chunks of a PNG that change neither its pixels nor how Pillow reads them (PNG specification, third edition, 11)."""

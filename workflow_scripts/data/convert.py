@@ -16,6 +16,7 @@ from workflow_scripts.cache.store import EntryStore
 from workflow_scripts.core.command import run_step
 from workflow_scripts.core.config.sources.entry import Policies, SubsetConventions
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.core.images import DECODERS
 from workflow_scripts.core.manifest import SPLIT_FOLDERS, FileEntry, is_image_name, read_manifest
 from workflow_scripts.core.rows import Convention, ImageFacts, QuarantinedRow, Row
 from workflow_scripts.core.tables import (
@@ -253,6 +254,7 @@ def _key(
     return cache_key(
         "converted subset folder",
         code=fingerprints.identity("workflow_scripts.data.convert"),
+        decoders=DECODERS,
         policies=policies.spec(),
         conventions=[[entry.task, entry.field, entry.question, entry.value, entry.source] for entry in conventions],
         files={path: files[path]["sha256"] for path in paths},

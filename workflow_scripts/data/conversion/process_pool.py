@@ -10,7 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-from workflow_scripts.core.command import spare_pandas
+from workflow_scripts.core.command import end_with_parent, spare_pandas
 
 Result = TypeVar("Result")
 
@@ -22,6 +22,7 @@ def cores() -> int:
 
 def _begin() -> None:
     """Spare a process what `run_step` spares this one, and the search for cycles in all that it has imported."""
+    end_with_parent()
     spare_pandas()
     gc.freeze()
     gc.enable()  # a step may do without, and a fork of it would: of images that Pillow decodes some hold themselves

@@ -7,6 +7,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
+from workflow_scripts.core.command import end_with_parent
+
 Result = TypeVar("Result")
 
 AHEAD = 2
@@ -54,4 +56,4 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
     """Processes that are forked from one that has imported what they need and runs no threads."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["workflow_scripts.data.dicom.images"])
-    return ProcessPoolExecutor(jobs, mp_context=context)
+    return ProcessPoolExecutor(jobs, context, end_with_parent)

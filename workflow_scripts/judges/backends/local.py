@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from workflow_scripts.core.command import end_with_parent
 from workflow_scripts.core.config.judges import CheckpointJudge, GreenJudge
 from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.core.requests import seed_of
@@ -223,6 +224,7 @@ _loaded: LoadedJudge | None = None  # of a worker process
 
 def _load(judge: CheckpointJudge, record: Path, devices: "multiprocessing.Queue[str]") -> None:
     global _loaded
+    end_with_parent()
     device = devices.get()
     torch.cuda.set_device(device)  # kernels start on the current device
     _loaded = LoadedJudge(judge, record, device)

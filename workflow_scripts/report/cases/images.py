@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL.Image import Resampling
 
+from workflow_scripts.core.command import end_with_parent
 from workflow_scripts.core.files import atomic
 from workflow_scripts.core.images import decode_image, image_bytes
 
@@ -107,7 +108,7 @@ def _small_images(root: Path, paths: Mapping[str, str], workers: int) -> Iterato
         return
     # Spawned: a fork of a process whose libraries run threads may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, end_with_parent) as pool:
         roots = [root] * len(paths)
         yield from zip(paths, pool.map(small_image, roots, paths.values(), chunksize=BATCH), strict=True)
 
