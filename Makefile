@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell nproc)
 
-.PHONY: environment debian demo container docs test test-slow test-extended resume soak lint types format clean
+.PHONY: environment debian demo container docs test test-slow test-extended resume soak lint style types format clean
 
 $(VENV)/ready: envs/requirements.txt envs/requirements-dev.txt envs/requirements-judges.txt envs/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("flarebench needs Python 3.11 or newer, found " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -71,7 +71,10 @@ resume:  ## go on with a run whose main process was killed; no job of the dead r
 soak: $(VENV)/ready  ## ten kills of the main process of a run on SLURM; needs root and no SLURM of the machine's own
 	FLAREBENCH_KILLS=10 $(BIN)/python -m pytest -q -s tests/slurm/test_kills.py
 
-lint: $(VENV)/ready types  ## style, types, and Snakemake's own checks
+lint: $(VENV)/ready  ## style, types, and Snakemake's own checks, side by side; the output of each comes in one piece
+	$(MAKE) --no-print-directory --jobs 2 --output-sync types style
+
+style: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
