@@ -153,6 +153,6 @@ def write_figures(
 
 
 if __name__ == "__main__":
-    # Altair holds each part of a chart against Vega-Lite's schema: a quarter of the time, and tests do so for each figure.
+    # Altair checks each part of a chart by Vega-Lite's schema: a quarter of the time. The tests do so.
     with debug_mode(False):
         run_step(write_figures)
