@@ -158,11 +158,11 @@ LASTING = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def lasting(files, tmp_path_factory):
-    """By fault: the folder, the run that met it at every try, the number of tries, and the run after it had passed.
+    """By fault, as a future: the folder, the run that met it at every try, how many, and the run after it had passed.
 
-    A download waits between tries: the three wait at the same time.
+    A download waits between tries, 15 s in all: the three do so at the same time, while the tests before them run.
     """
 
     def meet(fault, place):
@@ -174,14 +174,13 @@ def lasting(files, tmp_path_factory):
             return place, first, tries, run(hub, place)
 
     with ThreadPoolExecutor() as threads:
-        runs = {name: threads.submit(meet, LASTING[name][0], tmp_path_factory.mktemp(name)) for name in LASTING}
-    return {name: running.result() for name, running in runs.items()}
+        yield {name: threads.submit(meet, LASTING[name][0], tmp_path_factory.mktemp(name)) for name in LASTING}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LASTING)
 def test_lasting_faults_end_in_a_sentence_and_not_in_endless_tries(files, lasting, name):
-    place, first, tries, after = lasting[name]
+    place, first, tries, after = lasting[name].result()
     assert_one_sentence(first, *LASTING[name][1:])
     assert tries <= 6
     assert after.returncode == 0

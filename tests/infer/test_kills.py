@@ -10,16 +10,17 @@ import time
 import pytest
 
 from tests.conftest import make_row
+from tests.workflow import step_server
 from workflow_scripts.core.rows import Prediction, Row
 from workflow_scripts.core.tables import read_rows, write_rows
 
 pytestmark = pytest.mark.slow
 
 
-def start(split, root, tiny, features, out) -> subprocess.Popen:
+def start(split, root, tiny, features, out, python=sys.executable) -> subprocess.Popen:
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "workflow_scripts.infer.answer", "--split", split, "--shard", "1-of-1"),
+            *(python, "-m", "workflow_scripts.infer.answer", "--split", split, "--shard", "1-of-1"),
             *("--model", tiny, "--root", root, "--features", features, "--members", '{"system": "base"}'),
             *("--max-new-tokens", "counting", "24", "--batch", "4", "--threads", "1", "--out", out),
             *("--store", out.parent / "store"),
@@ -44,7 +45,7 @@ def test_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, features,
     split = tmp_path / "rows.parquet"
     write_rows(split, [make_row(root, n, question=f"How many, {n}?") for n in range(count)], Row)
     whole = tmp_path / "whole" / "all.parquet"
-    assert start(split, root, tiny, features, whole).wait() == 0
+    assert start(split, root, tiny, features, whole, step_server.python()).wait() == 0
     out = tmp_path / "killed" / "all.parquet"
     out.parent.mkdir()
     rng = random.Random(0)

@@ -2,14 +2,16 @@
 
 import importlib.util
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel
 from transformers import PreTrainedModel
 
 from workflow_scripts.core.command import Refused
-from workflow_scripts.models.fused.lora import fuse_lora
+from workflow_scripts.models.adapters.adapted import is_adapted
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 LIGER = {
     "gemma3_text": ("gemma3_text", "RMSNorm, RoPE and GeGLU"),
@@ -38,7 +40,7 @@ def layers_in_use(device_type: str, text_model_type: str, *, training: bool) -> 
     return f"{layers}, one pass for heads and gated units" if one_pass else layers
 
 
-def speed_up_training(model: PreTrainedModel | PeftModel, *, float8: bool = False) -> str:
+def speed_up_training(model: "PreTrainedModel | PeftModel", *, float8: bool = False) -> str:
     """Fuse the adapters' sums, where there are any, and the layers; say what was done.
 
     Args:
@@ -48,8 +50,10 @@ def speed_up_training(model: PreTrainedModel | PeftModel, *, float8: bool = Fals
         Refused: they are to be, and this model, its adapters or the device do not fit.
     """
     torch.set_float32_matmul_precision("high")
-    if not isinstance(model, PeftModel):
+    if not is_adapted(model):
         return _fuse_layers(model, training=True)
+    from workflow_scripts.models.fused.lora import fuse_lora
+
     base = model.get_base_model()
     said = f"{fuse_lora(model)} fused LoRA projections, {_fuse_layers(base, training=True)}"
     layers = 0
@@ -63,11 +67,13 @@ def speed_up_training(model: PreTrainedModel | PeftModel, *, float8: bool = Fals
     return said + (", frozen products in 8 bits" if float8 else "")
 
 
-def speed_up_inference(model: PreTrainedModel | PeftModel) -> str:
+def speed_up_inference(model: "PreTrainedModel | PeftModel") -> str:
     """Fuse the adapters' sums, in the base's dtype, and the layers; say what was done."""
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    base = model.get_base_model() if is_adapted(model) else model
     fused = ""
-    if isinstance(model, PeftModel):
+    if is_adapted(model):
+        from workflow_scripts.models.fused.lora import fuse_lora
+
         for name, parameter in model.named_parameters():
             if "lora_" in name:
                 parameter.data = parameter.data.to(base.dtype)

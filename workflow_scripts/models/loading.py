@@ -3,14 +3,15 @@
 import gc
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import BitsAndBytesConfig, PreTrainedModel, ProcessorMixin
 
 from workflow_scripts.core.command import Refused
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.models.adapters.adapted import is_adapted
 from workflow_scripts.models.adapters.full_weights import lay_over
 from workflow_scripts.models.adapters.loading import ADAPTER, with_adapter
 from workflow_scripts.models.families.family import Family
@@ -20,6 +21,9 @@ from workflow_scripts.models.images.size import with_squares
 from workflow_scripts.models.record import is_full, read_record, verify_files
 from workflow_scripts.models.runtime import best_device, compute_dtype, first_line, text_model_type
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 IN_FLOAT8 = ("gemma3_text",)
 """Architectures of language models, by transformers' names, whose layers are computed in 8-bit floating point."""
 
@@ -28,7 +32,7 @@ IN_FLOAT8 = ("gemma3_text",)
 class Loaded:
     """A model with its processor and the family that knows how to drive it."""
 
-    model: PreTrainedModel | PeftModel
+    model: "PreTrainedModel | PeftModel"
     processor: ProcessorMixin
     family: Family
     revision: str
@@ -36,12 +40,12 @@ class Loaded:
     @property
     def base(self) -> PreTrainedModel:
         """The network without the adapter's wrapper."""
-        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        return self.model.get_base_model() if is_adapted(self.model) else self.model
 
     @property
     def adapted(self) -> bool:
         """Whether an adapter is loaded."""
-        return isinstance(self.model, PeftModel)
+        return is_adapted(self.model)
 
     @property
     def device(self) -> torch.device:
@@ -106,7 +110,7 @@ def exchanged(loaded: Loaded, adapter: Path | None) -> Loaded:
         BadFile: the adapter is missing or damaged.
     """
     model = loaded.model
-    if isinstance(model, PeftModel):
+    if is_adapted(model):
         model.delete_adapter(ADAPTER)  # first: of modules that were trained whole, `unload` would leave the copies
         model = model.unload()
         gc.collect()

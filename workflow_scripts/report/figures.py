@@ -8,6 +8,8 @@ outputs that a rule could have as inputs.
 from collections.abc import Sequence
 from pathlib import Path
 
+from altair.utils.schemapi import debug_mode
+
 from workflow_scripts.core.command import Refused, run_step
 from workflow_scripts.core.groups.rows import GroupValue
 from workflow_scripts.core.rows import Agreement, Comparison, JudgedFinding, JudgedPair, MetricValue, Outcome, Row
@@ -151,4 +153,6 @@ def write_figures(
 
 
 if __name__ == "__main__":
-    run_step(write_figures)
+    # Altair checks each part of a chart by Vega-Lite's schema: a quarter of the time. The tests do so.
+    with debug_mode(False):
+        run_step(write_figures)

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
@@ -16,6 +15,9 @@ from workflow_scripts.models.adapters.names import Part, changes_features, liste
 from workflow_scripts.models.adapters.settings import WEIGHTS, LoraSettings, read_settings
 from workflow_scripts.models.record import is_full, read_record, verify_files
 from workflow_scripts.models.runtime import first_line
+
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
 
 ADAPTER = "default"
 """PEFT's name of an adapter that is alone."""
@@ -50,7 +52,7 @@ def needs_own_features(folder: Path) -> bool:
         raise _unreadable(folder, error) from None
 
 
-def with_adapter(model: PreTrainedModel, place: Path) -> PeftModel:
+def with_adapter(model: PreTrainedModel, place: Path) -> "PeftModel":
     """`model` with an adapter in its layers, whatever version of transformers named the adapter's tensors.
 
     Which modules are adapted, and by which ranks, is read off the tensors, since settings name modules by patterns
@@ -79,6 +81,8 @@ def with_adapter(model: PreTrainedModel, place: Path) -> PeftModel:
     except BadFile as error:
         raise BadFile(f"{folder}: {error}") from None
     ranks = {part.module: len(tensors[part.key]) for part in parts if part.kind == "A"}
+    from peft import get_peft_model
+
     adapted = get_peft_model(model, _config(settings, ranks, names, parts))
     _fill(adapted, parts, tensors, names, settings, folder)
     return adapted
@@ -136,8 +140,10 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _config(
     settings: LoraSettings, ranks: Mapping[str, int], names: Mapping[str, str], parts: list[Part]
-) -> LoraConfig:
+) -> "LoraConfig":
     """Settings that name today's modules one by one."""
+    from peft import LoraConfig
+
     common = max(set(ranks.values()), key=list(ranks.values()).count)
     return LoraConfig(
         task_type=settings.task_type,
@@ -158,7 +164,7 @@ def _config(
 
 @torch.no_grad()
 def _fill(
-    adapted: PeftModel,
+    adapted: "PeftModel",
     parts: list[Part],
     tensors: Mapping[str, torch.Tensor],
     names: Mapping[str, str],
@@ -166,6 +172,8 @@ def _fill(
     folder: Path,
 ) -> None:
     """Copy the tensors, and see that they are all that PEFT put into the model."""
+    from peft.tuners.lora import LoraLayer
+
     base = adapted.get_base_model()
     adapted_here = {name for name, module in base.named_modules() if isinstance(module, LoraLayer)}
     expected = {names[part.module] for part in parts if part.kind == "A"}
