@@ -9,11 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from workflow_scripts.core.files import sha256_of_file
 from workflow_scripts.core.rows import ExpectedFormat, Image, Row
 from workflow_scripts.core.tables import write_rows
 from workflow_scripts.synthetic.drawing import Mark, canvas, draw_mark
+
+# What a property takes tells of the machine and of what runs beside, and not of the property.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parents[1]
 LONG = (

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from workflow_scripts.train.loop.head import LearnedHead
 from workflow_scripts.train.rows import COUNTS, LEARNED, flat_places, learned_places, part_of
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # TRL's kernel goes by whether Triton is there
 ROW = st.tuples(st.integers(2, 12), st.integers(0, 8))  # tokens of the prompt, and of the answer
 VOCABULARY = 97
 
@@ -59,11 +60,11 @@ def test_losses_metrics_and_gradients_are_those_of_trls_head(cap):
         head_dim=16,
         final_logit_softcapping=cap,
     )
-    model = Gemma3ForCausalLM(config)
+    model = Gemma3ForCausalLM(config).to(DEVICE)
     add_fused_lm_head(model, outputs=("entropy", "is_top1"))
-    labels = labels_of([(3, 5), (6, 1), (2, 7)])
+    labels = labels_of([(3, 5), (6, 1), (2, 7)]).to(DEVICE)
     batch = batch_of(labels)
-    ids = torch.randint(3, VOCABULARY, labels.shape)
+    ids = torch.randint(3, VOCABULARY, labels.shape, device=DEVICE)
     of_trl = model(input_ids=ids, labels=labels, fused_lm_head=True)
     (-of_trl.log_probs.sum()).backward()
     gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
@@ -73,7 +74,7 @@ def test_losses_metrics_and_gradients_are_those_of_trls_head(cap):
     (-ours.log_probs.sum()).backward()
     mask = of_trl.label_mask
     for own, other in zip(ours, (of_trl.log_probs, of_trl.entropy, of_trl.is_top1), strict=True):
-        torch.testing.assert_close(own, other[mask].to(own.dtype), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(own, other[mask].to(own.dtype), rtol=1e-6, atol=2e-6)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-5, atol=1e-6)
     assert model(input_ids=ids).logits.shape == (*ids.shape, VOCABULARY)

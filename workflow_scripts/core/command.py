@@ -138,11 +138,11 @@ def end_with_parent() -> None:
     from multiprocessing import parent_process
     from multiprocessing.connection import wait
 
-    parent = parent_process()
+    if (parent := parent_process()) is None:
+        return
 
-    def end_after() -> None:
-        wait([parent.sentinel])
+    def end_after(sentinel: int) -> None:
+        wait([sentinel])
         os._exit(1)
 
-    if parent is not None:
-        threading.Thread(target=end_after, daemon=True).start()
+    threading.Thread(target=end_after, args=(parent.sentinel,), daemon=True).start()
