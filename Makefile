@@ -52,9 +52,8 @@ container: $(VENV)/ready  ## for a challenge: make container SYSTEM=tuned CONFIG
 	$(BIN)/snakemake container --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG)) --config 'container={systems: [$(SYSTEM)]$(if $(OUT),$(comma) folder: $(OUT))}'
 
 # Tests of one file stay in one process: they share fixtures that are expensive to make.
-# Half as many again as cores, since tests wait two fifths of their time for servers and for processes that they kill. Each
-# has one thread: several in each would wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(shell expr $(CORES) + $(CORES) / 2) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
+# A test process has one core, as there are as many as cores: two threads in each would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 MARKS ?= not slow and not extended
 test: $(VENV)/ready debian  ## every test but those marked slow or extended; MARKS="not extended" takes both tiers in one go

@@ -25,7 +25,6 @@ LONG = (
     "workflow/test_reruns.py",
     "workflow/test_smoke.py",
     "data/test_download.py",
-    "workflow/test_given_files.py",
     "infer/test_kills.py",
     "workflow/test_plan.py",
     "workflow/test_tables.py",

@@ -113,6 +113,7 @@ def test_a_record_that_cannot_be_written_stops_no_plan(root, record, monkeypatch
     assert identity_of(root, record) == before
 
 
+@pytest.mark.extended
 def test_fifty_thousand_files_are_looked_at_in_under_two_seconds(tmp_path):
     root = tmp_path / "root"
     for folder in range(50):

@@ -51,6 +51,7 @@ def done(tmp_path_factory):
     return run_inside(tmp_path_factory.mktemp("inside"), "lab/training/results")
 
 
+@pytest.mark.extended
 def test_a_run_whose_results_lie_inside_the_dataset_is_done(done, tmp_path):
     for folder, results in (done, run_inside(tmp_path, "lab/results")):
         assert planned(folder, *wanted(results)) == {}

@@ -40,7 +40,7 @@ def finished(folder) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("most", "count"), [(2, 60), pytest.param(10, 200, marks=pytest.mark.extended)])
+@pytest.mark.parametrize(("most", "count"), [(2, 40), pytest.param(10, 200, marks=pytest.mark.extended)])
 def test_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, features, tmp_path, most, count):
     split = tmp_path / "rows.parquet"
     write_rows(split, [make_row(root, n, question=f"How many, {n}?") for n in range(count)], Row)

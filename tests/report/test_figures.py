@@ -77,6 +77,7 @@ def test_each_figure_is_there_as_svg_and_pdf_and_nothing_else_is(folder):
     assert all((folder / figure.pdf).read_bytes().startswith(b"%PDF") for figure in figures)
 
 
+@pytest.mark.extended
 def test_a_second_process_writes_the_same_svgs_and_the_same_catalogue(tables, folder, tmp_path):
     arguments = tables.arguments(tmp_path / "again")
     words = [sys.executable, "-m", "workflow_scripts.report.figures"]

@@ -143,7 +143,7 @@ def test_notes_go_from_brat_to_the_table(done):
     assert not list((done / RESULTS / "report/test/figures").glob("labels-*"))
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_what_runs_again_is_what_the_contract_says(done):
     assert planned(done, *TARGETS, *CONFIG) == {}
     raw = yaml.safe_load((done / CONFIG[1]).read_text())

@@ -15,7 +15,7 @@ from tests.workflow.runs import ROOT, checkout, planned, snakemake
 from workflow_scripts.core.rows import JudgedPair, Prediction
 from workflow_scripts.core.tables import read_rows
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.extended]
 CONFIG, RESULTS = ("--configfile", "config/given.yaml"), "results/given"
 OF_ANSWERS = {"infer_imported", "score_outcomes", "score_judge", "score_reports"}
 OF_JUDGEMENTS = {"score_judge", "score_reports"}

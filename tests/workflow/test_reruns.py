@@ -267,6 +267,7 @@ def test_after_a_changed_image_its_features_and_its_rows_alone_are_computed(done
         assert f"{len(rows) - changed} cached, {changed} to generate" in logs[f"validation.{system}.1-of-1"]
 
 
+@pytest.mark.extended
 def test_a_second_checkout_with_the_same_store_calls_no_model(done, tmp_path):
     second = checkout(tmp_path / "second", source=done)
     raw = yaml.safe_load((done / CONFIG).read_text())

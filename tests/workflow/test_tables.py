@@ -147,7 +147,7 @@ OF_ONE = {"data_prepare": 1, "data_convert": 1, "data_join": 1, "data_split": 2}
 """What follows from one of the two datasets."""
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_table_runs_again_when_its_bytes_change_and_only_what_follows_from_it(folder, lab):
     assert planned(folder, *lab) == {}
     assert len(rows_of(folder, "lab", "train")) == 16
