@@ -121,7 +121,7 @@ def test_chunks_with_true_checksums_in_any_order_have_pillows_verdict(pixels, dr
 
 
 def test_data_after_the_last_row_cost_no_image():
-    """The one difference: Pillow refuses some such files, depending on how its buffer was filled."""
+    """Pillow refuses some such files, depending on how its buffer was filled."""
     data = written(image())
     assert outcome(with_chunk(data, chunk(b"IDAT", b"more than there is to read"), b"IEND")) == outcome(data)
 

@@ -200,8 +200,8 @@ def decode(data: bytes, name: str, deep: Deep = "percentile") -> Decoded:
 def _plain_png(data: bytes) -> Decoded | None:
     """A PNG of 8-bit grey or RGB, decoded in a third of Pillow's time to the same pixels; None for any other image.
 
-    What this decoder refuses is left to Pillow, whose verdict is the one that counts. (It takes images behind whose
-    last row there are more data, which Pillow refuses at times.)
+    What this decoder refuses is left to Pillow, whose verdict is the one that counts. (It takes whole images behind
+    whose last row there are more data, or with a chunk of gamma or the like that is too short; Pillow may refuse them.)
     """
     if not data.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR") or len(data) < 33:
         return None
