@@ -396,12 +396,3 @@ def test_zips_give_the_same_rows_as_folders(tmp_path):
         results.append([replace(each, images=tuple(i._replace(path="") for i in each.images)) for each in rows_])
     assert results[0] == results[1]
     assert zipfile.is_zipfile(tmp_path / "True" / "root" / "training" / "Xray" / "ds" / "imagesTr.zip")
-
-
-def test_folders_that_another_decoder_read_are_converted_anew(monkeypatch):
-    from tests.data.roots import Policies
-    from workflow_scripts.data import convert as step
-
-    before = step._key([], {}, [], Policies())
-    monkeypatch.setattr(step, "DECODERS", step.DECODERS | {"pillow": "99"})
-    assert step._key([], {}, [], Policies()) != before

@@ -338,3 +338,12 @@ def test_formats_that_are_not_named_are_not_opened(form):
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "JPEG2000", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
 def test_named_formats_are_opened(form):
     assert decode_image(encoded(PIL.Image.new("RGB", (32, 32), "red"), form), "x").size == (32, 32)
+
+
+def test_folders_that_another_decoder_read_are_converted_anew(monkeypatch):
+    from tests.data.roots import Policies
+    from workflow_scripts.data import convert as step
+
+    before = step._key([], {}, [], Policies())
+    monkeypatch.setattr(step, "DECODERS", step.DECODERS | {"pillow": "99"})
+    assert step._key([], {}, [], Policies()) != before
