@@ -151,19 +151,47 @@ def test_blocks_that_are_empty_are_left_out():
     assert seen.queries.tolist() == [[0, 1, 2, 3]]
 
 
-def test_the_gated_unit_adds_low_rank_sums_within():
-    from workflow_scripts.models.fused.training.gated_low import gated_low, gated_low_back_
+@pytest.mark.parametrize(
+    ("rows", "width", "ranks", "down_rank"),
+    [(70, 300, (16, 16), 16), (9600, 10240, (16, 16), 16), (500, 700, (4, 8), 8), (200, 640, (64, 40), 64)],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_gated_unit_gives_all_that_its_adapters_need(rows, width, ranks, down_rank, dtype):
+    from workflow_scripts.models.fused.training.gated import LowRank, aligned_empty, gated, gated_back_
+
+    def drawn(*size, scale=1.0):
+        return (torch.randn(*size, device="cuda") * scale).to(dtype)
 
     torch.manual_seed(0)
-    both, narrow, ups = (torch.randn(*size, device="cuda").bfloat16() for size in ((70, 600), (70, 32), (600, 32)))
-    gradient, back, downs = (torch.randn(*size, device="cuda").bfloat16() for size in ((70, 300), (70, 16), (16, 300)))
-    full = (both.double() + narrow.double() @ ups.double().t()).requires_grad_()
-    product = torch.nn.functional.gelu(full[:, :300], approximate="tanh") * full[:, 300:]
-    product.backward(gradient.double() + back.double() @ downs.double())
-    assert gap(gated_low(both, narrow, ups), product.detach()) < 1e-2
-    gated_low_back_(both, narrow, ups, gradient, back, downs)
-    assert gap(both, full.grad) < 1e-2
-    assert gap(gradient, product.detach()) < 1e-2
+    (gate_rank, _), rank = ranks, sum(ranks)
+    extra, down_extra = (-(-each // 16) * 16 for each in (rank, down_rank))
+    both = aligned_empty(drawn(1), rows, 2 * width + extra).copy_(drawn(rows, 2 * width + extra))
+    narrow, back = drawn(rows, extra + 40)[:, :extra], drawn(rows, down_extra + 24)[:, :down_extra]
+    ups, downs, gradient = (
+        torch.zeros_like(drawn(2 * width, extra)),
+        drawn(down_extra, width, scale=0.2),
+        drawn(rows, width),
+    )
+    ups[:width, :gate_rank] = drawn(width, gate_rank, scale=0.2)
+    ups[width:, gate_rank:rank] = drawn(width, ranks[1], scale=0.2)
+    narrow[:, rank:], back[:, down_rank:], downs[down_rank:] = 0, 0, 0
+    low = LowRank(narrow, ups, ranks)
+    full = (both[:, : 2 * width].double() + narrow.double() @ ups.double().t()).requires_grad_()
+    unit = torch.nn.functional.gelu(full[:, :width], approximate="tanh") * full[:, width:]
+    unit.backward(gradient.double() + back.double() @ downs.double())
+    most = 1e-6 if dtype == torch.float32 else 5e-3
+    product, narrow_down = gated(both, low, downs, 16)
+    assert gap(product[:, :width], unit.detach()) < most
+    assert gap(narrow_down, unit.detach() @ downs.double().t()) < most
+    again = gated_back_(both.clone(), low, gradient, back, downs)
+    sums = gated_back_(both, low, gradient, back, downs)
+    assert all(one.equal(other) for one, other in zip(sums, again, strict=True))
+    of_gate, of_up = full.grad.split(width, 1)
+    assert gap(both[:, : 2 * width], full.grad) < most
+    assert gap(sums.back, full.grad @ ups.double()) < most
+    assert gap(sums.of_gate, of_gate.t() @ narrow[:, :gate_rank].double()) < most
+    assert gap(sums.of_up, of_up.t() @ narrow[:, gate_rank:rank].double()) < most
+    assert gap(sums.of_down, back.double().t() @ unit.detach()) < most
 
 
 @pytest.mark.parametrize("nf4", [False, True])

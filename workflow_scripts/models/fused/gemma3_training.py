@@ -17,8 +17,7 @@ from workflow_scripts.models.fused.heads import norm_rope
 from workflow_scripts.models.fused.norms import AddNorm, norm_rope_back
 from workflow_scripts.models.fused.training.adapted import AdaptedGroup, Matrices, widened
 from workflow_scripts.models.fused.training.attention import MaskedAttention, SeenBlocks, seen_blocks
-from workflow_scripts.models.fused.training.gated import gated, gated_back_
-from workflow_scripts.models.fused.training.gated_low import gated_low, gated_low_back_
+from workflow_scripts.models.fused.training.gated import LowRank, gated, gated_back_
 from workflow_scripts.models.fused.training.graphs import GraphedStack, Step
 from workflow_scripts.models.fused.training.in_float8 import Float8Group
 
@@ -94,34 +93,32 @@ class GatedUnit(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, inner, down, *low):
-        wide = widened(x, inner.columns)
-        if isinstance(inner, Float8Group):
-            both, narrow = inner.forward_apart(wide)
-            product = gated_low(both, narrow, inner.ups)
-        else:
-            both, narrow = inner.forward(wide, wide=True)
-            product = gated(both, down.width, down.columns)
-        y, narrow_down = down.forward(product)
-        ctx.save_for_backward(wide, narrow, both, narrow_down.clone())  # a copy: of the product nothing is kept
+        flat = x.flatten(0, 1)
+        both, narrow = inner.forward_apart(flat)
+        product, narrow_down = gated(both, _low_of(inner, narrow), down.downs, down.columns)
+        y, _ = down.forward(product, narrow_down)
+        ctx.save_for_backward(flat, narrow, both, narrow_down)
         ctx.inner, ctx.down, ctx.shape = inner, down, x.shape
         return y.unflatten(0, x.shape[:-1])
 
     @staticmethod
     def backward(ctx, grad):
-        wide, narrow, both, narrow_down = ctx.saved_tensors
+        flat, narrow, both, narrow_down = ctx.saved_tensors
         inner, down = ctx.inner, ctx.down
-        grad = widened(grad, down.columns)
-        if isinstance(down, Float8Group):
-            product, back = down.input_gradient_apart(grad)
-            gated_low_back_(both, narrow, inner.ups, product, back, down.downs)
-        else:
-            product, back = down.input_gradient(grad)
-            gated_back_(both, product)
-        of_down = down.low_gradients(grad, back, product, narrow_down)
-        del product
-        grad_x, back = inner.input_gradient(both)
-        of_inner = inner.low_gradients(both, back, wide, narrow)
+        grad = grad.flatten(0, 1)
+        gradient, back_down = down.input_gradient_apart(grad)
+        sums = gated_back_(both, _low_of(inner, narrow), gradient, back_down, down.downs)
+        del gradient
+        of_down = down.in_order(sums.of_down, [grad.t() @ narrow_down[:, : down.ranks[0]]])
+        grad_x, back = inner.input_gradient(both, sums.back)
+        of_inner = inner.in_order(back.t() @ flat, [sums.of_gate, sums.of_up])
         return grad_x.view(ctx.shape), None, None, *of_inner, *of_down
+
+
+def _low_of(inner: AdaptedGroup, narrow: torch.Tensor) -> LowRank:
+    """The adapters of gate and up, and what they made of the input."""
+    gate, up = inner.ranks
+    return LowRank(narrow, inner.ups, (gate, up))
 
 
 class FusedLayer:
@@ -193,18 +190,18 @@ class FusedLayer:
             layer.post_attention_layernorm.weight,
             layer.pre_feedforward_layernorm.weight,
             eps,
-            groups.inner.columns,
+            0,
             groups.out.columns,
         )
         out = GatedUnit.apply(normed, groups.inner, groups.down, *groups.inner.low, *groups.down.low)
         norm = layer.post_feedforward_layernorm.weight
         if following is None:
-            total = AddNorm.apply(total, out, norm, None, eps, 0, groups.down.columns)
+            total = AddNorm.apply(total, out, norm, None, eps, 0, 0)
             if places is not None:
                 total = torch.zeros_like(before).scatter(1, at.expand(-1, -1, total.shape[2]), total)
             return total, None
         weight, columns = following.layer.input_layernorm.weight, following.groups.heads.columns
-        return AddNorm.apply(total, out, norm, weight, eps, columns, groups.down.columns)
+        return AddNorm.apply(total, out, norm, weight, eps, columns, 0)
 
 
 class FusedDecoder:

@@ -7,7 +7,8 @@
     A   0
 
 read by its upper rows forward and by its left columns backward. Of several projections W and A lie one below the other,
-and B on the diagonal. A weight of 4 bits is dequantised to the matrix at each use, one matrix for all layers.
+and B on the diagonal. Around the gated unit the frozen products come apart, as its passes add the sums. A weight of 4
+bits is dequantised to the matrix at each use, one matrix for all layers.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from workflow_scripts.models.fused.lora import frozen_of, low_rank_of
+from workflow_scripts.models.fused.training.gated import aligned_empty
 from workflow_scripts.models.fused.training.nf4 import dequantise_into
 
 ALIGNED = 16
@@ -104,31 +106,59 @@ class AdaptedGroup:
                 self.downs[columns].copy_(a)
                 torch.mul(b, part.scale, out=self.ups[rows, columns])
 
-    def forward(self, x: torch.Tensor, *, wide: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, x: torch.Tensor, narrow: torch.Tensor | None = None, *, wide: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """All outputs side by side, (rows, out), and x Aᵀ (rows, extra).
 
         Args:
             x: (rows, in + columns), whose last ones are written over.
+            narrow: x Aᵀ, where it is known.
             wide: leave columns beside the outputs, with anything in them: (rows, out + columns).
         """
-        narrow = x[:, self.width :]
-        torch.mm(x[:, : self.width], self.downs.t(), out=narrow)
-        outputs = x.new_empty(len(x), self.out + (self.columns if wide else 0))
+        beside = x[:, self.width :]
+        if narrow is None:
+            narrow = torch.mm(x[:, : self.width], self.downs.t(), out=beside)
+        else:
+            beside.copy_(narrow)
+        outputs = aligned_empty(x, len(x), self.out + (self.columns if wide else 0))
         torch.mm(x, self._dequantised()[: self.out].t(), out=outputs[:, : self.out])
         return outputs, narrow
 
-    def input_gradient(self, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward_apart(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The frozen products side by side, (rows, out), and x Aᵀ (rows, extra): s (x Aᵀ) Bᵀ is to be added.
+
+        Args:
+            x: (rows, in).
+        """
+        outputs = aligned_empty(x, len(x), self.out + self.columns)
+        torch.mm(x, self._dequantised()[: self.out, : self.width].t(), out=outputs[:, : self.out])
+        return outputs, x @ self.downs.t()
+
+    def input_gradient(self, grad: torch.Tensor, back: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """The gradient of x, (rows, in), of that of the outputs, and s g B (rows, extra).
 
         Args:
             grad: (rows, out + columns), whose last ones are written over.
+            back: s g B, where it is known.
         """
-        back = grad[:, self.out :]
-        torch.mm(grad[:, : self.out], self.ups, out=back)
+        beside = grad[:, self.out :]
+        if back is None:
+            back = torch.mm(grad[:, : self.out], self.ups, out=beside)
+        else:
+            beside.copy_(back)
         matrix = self._dequantised()[:, : self.width]
         if not self._lasting:
             matrix[self.out :].copy_(self.downs)
         return grad @ matrix, back
+
+    def input_gradient_apart(self, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The gradient of x through the frozen products, and s g B (rows, extra), of which s g B A is to be added.
+
+        Args:
+            grad: of the outputs, (rows, out).
+        """
+        return grad @ self._dequantised()[: self.out, : self.width], grad @ self.ups
 
     def low_gradients(
         self, grad: torch.Tensor, back: torch.Tensor, x: torch.Tensor, narrow: torch.Tensor
@@ -141,13 +171,21 @@ class AdaptedGroup:
             x: (rows, at least in).
             narrow: x Aᵀ, (rows, extra).
         """
-        dtype = self.low[0].dtype
-        of_a = (back.t() @ x[:, : self.width]).to(dtype)
         of_b = grad[:, : self.out].t() @ narrow
-        gradients = []
-        for (rows, columns), part in zip(self._blocks, self.frozen, strict=True):
-            own = of_b[rows, columns].to(dtype)
-            gradients += [of_a[columns], own if part.scale == 1 else own * part.scale]
+        blocks = [of_b[rows, columns] for rows, columns in self._blocks]
+        return self.in_order(back.t() @ x[:, : self.width], blocks)
+
+    def in_order(self, of_a: torch.Tensor, of_b: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The gradients of every A and B in their order, in their dtype.
+
+        Args:
+            of_a: of every A, (extra, in).
+            of_b: of the scaled B of each projection, (size, rank).
+        """
+        dtype, gradients = self.low[0].dtype, []
+        for (_, columns), part, b in zip(self._blocks, self.frozen, of_b, strict=True):
+            own = b.to(dtype)
+            gradients += [of_a[columns].to(dtype), own if part.scale == 1 else own * part.scale]
         return gradients
 
     def _dequantised(self) -> torch.Tensor:

@@ -24,18 +24,20 @@ class Float8Group(AdaptedGroup):
         self.ups = torch.zeros(self.out, self.extra, dtype=self.dtype, device=device)
         self.columns = 0
 
-    def forward(self, x: torch.Tensor, *, wide: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        base, narrow = self.forward_apart(x)
+    def forward(
+        self, x: torch.Tensor, narrow: torch.Tensor | None = None, *, wide: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        base = scaled_product(quantise_rows(x), self.upright)
+        narrow = x @ self.downs.t() if narrow is None else narrow
         return base.addmm_(narrow, self.ups.t()), narrow
 
     def forward_apart(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The frozen products side by side, (rows, out), and x Aᵀ (rows, extra): s (x Aᵀ) Bᵀ is to be added."""
         return scaled_product(quantise_rows(x), self.upright), x @ self.downs.t()
 
-    def input_gradient(self, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        grad_x, back = self.input_gradient_apart(grad)
+    def input_gradient(self, grad: torch.Tensor, back: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        grad_x = scaled_product(quantise_rows(grad), self.turned)
+        back = grad @ self.ups if back is None else back
         return grad_x.addmm_(back, self.downs), back
 
     def input_gradient_apart(self, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The gradient of x through the frozen products, and s g B (rows, extra), of which s g B A is to be added."""
         return scaled_product(quantise_rows(grad), self.turned), grad @ self.ups
