@@ -26,11 +26,11 @@ class SeenBlocks(NamedTuple):
     """A mask, and for each block of queries the range of blocks of keys that is seen, and the other way round."""
 
     words: torch.Tensor  # (rows, blocks × BLOCK, blocks): for each query the bits of the keys of each block
+    full: torch.Tensor  # (rows, blocks, blocks), whether each query of a block sees each key of another
     keys: torch.Tensor  # (rows, blocks): the first block of keys that a block of queries sees
     key_counts: torch.Tensor  # (rows, blocks): blocks from there to the last
     queries: torch.Tensor
     query_counts: torch.Tensor
-    full: torch.Tensor  # (rows, blocks, blocks), whether each query of a block sees each key of another
 
 
 def seen_blocks(mask: torch.Tensor) -> SeenBlocks:
@@ -45,7 +45,7 @@ def seen_blocks(mask: torch.Tensor) -> SeenBlocks:
     for side in (blocks, blocks.transpose(1, 2)):
         first, after = side.argmax(2), side.shape[2] - side.flip(2).argmax(2)
         sides += [first.int(), ((after - first) * side.amax(2)).int()]
-    return SeenBlocks(words, *sides, bits.amin((2, 4)))
+    return SeenBlocks(words, bits.amin((2, 4)), *sides)
 
 
 @triton.jit
