@@ -148,4 +148,5 @@ def test_towers_that_do_not_fit_are_named():
 
     assert unfit(torch.nn.Linear(1, 1)) == "the tower is a Linear, not a SiglipVisionModel"
     assert unfit(small_tower(2, 12)) == "its heads are 24 / 2 wide, no multiple of 8 in 16 to 120"
+    assert unfit(small_tower(3, 24), fp8=True) == "its states are 72 wide, and 8-bit products need a multiple of 16"
     assert unfit(small_tower()) == "an image has 16 patches, no multiple of 128"

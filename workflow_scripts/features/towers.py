@@ -27,7 +27,7 @@ def speed_up_tower(loaded: Loaded, images: int, *, fp8: bool) -> str:
     """
     family, base = loaded.family, loaded.base
     tower = family.vision_tower(base)
-    reason = _unfit(loaded)
+    reason = _unfit(loaded, fp8=fp8)
     if reason is None:
         from workflow_scripts.models.fused.vision.siglip import SiglipTower
 
@@ -62,8 +62,8 @@ def keep_greatest(loaded: Loaded) -> None:
     print("vision tower: attention's scores rise by more than 2¹⁰⁰: the greatest so far is kept from here on")
 
 
-def _unfit(loaded: Loaded) -> str | None:
-    """Why the tower is not computed in few passes; None where it is."""
+def _unfit(loaded: Loaded, *, fp8: bool) -> str | None:
+    """Why the tower is not computed in few passes, of 8-bit codes or not; None where it is."""
     if loaded.device.type != "cuda":
         return "few passes are for a GPU"
     if not loaded.family.fused_tower:
@@ -73,4 +73,4 @@ def _unfit(loaded: Loaded) -> str | None:
     from workflow_scripts.models.fused.vision.siglip import unfit
 
     tower = loaded.family.vision_tower(loaded.base)
-    return "the model has no tower" if tower is None else unfit(tower)
+    return "the model has no tower" if tower is None else unfit(tower, fp8=fp8)

@@ -29,7 +29,7 @@ TOGETHER = 16
 """Images of which one step is done after the other: small ones take a tenth less time so, since code stays cached."""
 
 BYTES, PIXELS = 2**20, 2**20
-"""Of the images that are held together, from which on no further one is."""
+"""Files are read together up to so many bytes, and the images of these are described together up to so many pixels."""
 
 
 class Probe(NamedTuple):

@@ -22,18 +22,23 @@ from workflow_scripts.models.fused.vision.passes import add_layer_norm, gelu_in_
 ALIGNED = 8
 """Values that a row of a matrix has a multiple of: 16 bytes."""
 
+CODES = 16
+"""The same of 8-bit codes."""
+
 TILE_WIDTH = 256
 """Columns of the largest tiles that products are computed in: hidden layers are padded to a multiple."""
 
 
-def unfit(tower: torch.nn.Module) -> str | None:
-    """Why a vision tower is not computed in few passes; None where it is."""
+def unfit(tower: torch.nn.Module, *, fp8: bool = False) -> str | None:
+    """Why a vision tower is not computed in few passes, with products of 8-bit codes or without; None where it is."""
     if type(tower) is not SiglipVisionModel:
         return f"the tower is a {type(tower).__name__}, not a SiglipVisionModel"
     config = tower.config
     head, odd = divmod(config.hidden_size, config.num_attention_heads)
     if odd or head % ALIGNED or not 16 <= head < 128:
         return f"its heads are {config.hidden_size} / {config.num_attention_heads} wide, no multiple of 8 in 16 to 120"
+    if fp8 and config.hidden_size % CODES:
+        return f"its states are {config.hidden_size} wide, and 8-bit products need a multiple of {CODES}"
     if tower.embeddings.num_patches % TILE:
         return f"an image has {tower.embeddings.num_patches} patches, no multiple of {TILE}"
     if config.hidden_act != "gelu_pytorch_tanh":
