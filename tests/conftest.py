@@ -22,8 +22,7 @@ settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parents[1]
 LONG = (
-    "workflow/test_reruns.py",
-    "workflow/test_smoke.py",
+    "workflow/test_finished_run.py",
     "data/test_download.py",
     "infer/test_kills.py",
     "workflow/test_plan.py",

@@ -115,31 +115,29 @@ def test_image_paths_lead_from_the_jsonl_to_the_files(split, toy_root, tmp_path)
 OPEN = """
 import sys
 from datasets import load_dataset
-rows = load_dataset("parquet", data_files=sys.argv[1], split="train", cache_dir=sys.argv[2])
-print(len(rows), *(image.size for row in rows for image in row["images"]))
-"""
-OPEN_BY_TRL = """
-import sys
 from trl import DatasetMixtureConfig, get_dataset
 from trl.scripts.utils import DatasetConfig
-rows = get_dataset(DatasetMixtureConfig([DatasetConfig(path="parquet", data_files=sys.argv[1])]))["train"]
-print(len(rows), *(image.size for row in rows for image in row["images"]))
+for file in sys.argv[2:]:
+    by_trl = get_dataset(DatasetMixtureConfig([DatasetConfig(path="parquet", data_files=file)]))["train"]
+    for rows in (load_dataset("parquet", data_files=file, split="train", cache_dir=sys.argv[1]), by_trl):
+        print(len(rows), *(image.size for row in rows for image in row["images"]))
 """
 
 
-@pytest.mark.parametrize("program", [OPEN, OPEN_BY_TRL], ids=["datasets", "trl"])
-@pytest.mark.parametrize("given", [(), ("--embed", False)], ids=["embedded", "paths"])
-def test_the_parquet_opens_from_another_folder(split, toy_root, tmp_path, program, given):
-    write(split, toy_root, tmp_path, "--parquet", tmp_path / "sft.parquet", *given)
+def test_datasets_and_trl_open_the_parquet_from_another_folder(split, toy_root, tmp_path):
+    """With images inside, and with their paths; in one process, which is mostly imports."""
+    files = [tmp_path / "embedded.parquet", tmp_path / "paths.parquet"]
+    write(split, toy_root, tmp_path, "--parquet", files[0])
+    write(split, toy_root, tmp_path, "--parquet", files[1], "--embed", False)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    command = [sys.executable, "-c", program, str(tmp_path / "sft.parquet"), str(tmp_path / "cache")]
-    environment = os.environ | {"HF_DATASETS_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", OPEN, str(tmp_path / "cache"), *map(str, files)]
+    environment = os.environ | {"HF_DATASETS_CACHE": str(tmp_path / "cache of trl"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     rows = read_rows(split, Row)
     sizes = [(image.width, image.height) for row in rows for image in row.images]
-    assert done.stdout.strip().splitlines()[-1] == " ".join(map(str, [len(rows), *sizes]))
+    assert done.stdout.strip().splitlines()[-4:] == 4 * [" ".join(map(str, [len(rows), *sizes]))]
 
 
 @pytest.mark.parametrize("layout", ["messages", "prompt-completion"])

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from multiprocessing import active_children
 
 import pytest
 import torch
@@ -149,6 +150,7 @@ def test_an_image_that_changed_since_conversion_is_refused(root, run, tmp_path):
     assert not list((tmp_path / "store").rglob("*.safetensors"))
     with pytest.raises(BadImage, match=r"^3\.png is not the image that was converted .*: convert again$"):
         run(split, root=copy, threads=3)  # in processes of their own
+    assert active_children() == []  # nobody waits for them later
 
 
 @pytest.mark.parametrize("part", ["device", "dtype", "libraries"])

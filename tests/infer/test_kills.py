@@ -66,6 +66,6 @@ def test_kills_change_no_answer_and_repeat_no_finished_row(root, tiny, features,
         assert len({json.loads(line)["key"] for line in after}) == len(after)  # and comes once
         assert not out.exists()
         before = after
-    assert start(split, root, tiny, features, out).wait() == 0
+    assert start(split, root, tiny, features, out, step_server.python()).wait() == 0
     assert len(finished(out.parent)) == count
     assert read_rows(out, Prediction) == read_rows(whole, Prediction)

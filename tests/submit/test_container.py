@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -236,8 +235,8 @@ def test_a_model_that_is_not_the_recorded_one_is_refused(settings, toy, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_a_task_of_another_package_is_refused(settings, tmp_path):
-    """The container would not know it: a package that registers a task is really there, for one process."""
+def test_a_task_of_another_package_is_refused(settings, tmp_path, monkeypatch):
+    """The container would not know it: a package that registers a task is really there, while this test runs."""
     site = tmp_path / "site"
     about = site / "foreign-1.dist-info"
     about.mkdir(parents=True)
@@ -246,11 +245,15 @@ def test_a_task_of_another_package_is_refused(settings, tmp_path):
     (site / "foreign.py").write_text(
         "from workflow_scripts.core.tasks import Task\nTASK = Task('yes_no', ('yes no',), 8, 'foreign')\n"
     )
-    program = "from workflow_scripts.submit.container import _check_tasks; _check_tasks()"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env={"PYTHONPATH": str(site)}, capture_output=True, text=True
-    )
-    assert "task 'yes_no' is defined in foreign, which the container does not hold" in done.stderr
+    monkeypatch.syspath_prepend(site)
+    tasks.cache_clear()
+    try:
+        with pytest.raises(Refused, match="task 'yes_no' is defined in foreign, which the container does not hold"):
+            write_container(**settings)
+    finally:
+        monkeypatch.undo()
+        tasks.cache_clear()
+    assert "yes_no" not in tasks()
 
 
 @pytest.mark.parametrize("name", ["majority", "tund"])

@@ -43,7 +43,7 @@ def _planner() -> subprocess.Popen:
     """The process that forks, see `planner`: one for all tests of this process."""
     command = [sys.executable, str(Path(__file__).with_name("planner.py"))]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    atexit.register(process.kill)
+    atexit.register(process.stdin.close)  # its end
     return process
 
 

@@ -6,6 +6,7 @@ task in the registry, those of entry points among them; one of `load_family` for
 """
 
 import ast
+import os
 import re
 from functools import cache
 from importlib.util import find_spec
@@ -91,27 +92,27 @@ def _file_of(module: str) -> Path:
 
 # Whole files are not parsed: that would take a fifth of a second whenever Snakemake starts, twice in every cluster job.
 _IMPORT = re.compile(rf"^[ \t]*((?:from|import)[ \t]+{PACKAGE}\b(?:[^\n(]*\([^)]*\)|[^\n]*))", re.MULTILINE)
-_FAMILY = re.compile(r"\bload_family\(")
+_FAMILY = "load_family"
 _PART = re.compile(r'\bload_part\([^()]*"(\w+)"\)')
 
 
 @cache
 def _imports_of(file: Path) -> tuple[str, ...]:
     names: set[str] = set()
-    for statement in _IMPORT.findall(_text_of(file)):
-        node = ast.parse(statement).body[0]
+    for node in ast.parse("\n".join(_IMPORT.findall(_text_of(file)))).body:
         if isinstance(node, ast.ImportFrom):
             names.add(node.module or "")
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return tuple(sorted(name for name in names if name.startswith(f"{PACKAGE}.") and _is_module(name)))
+    return tuple(sorted(name for name in names if name != PACKAGE and name in _modules_here()))
 
 
 @cache
 def _parts_of(file: Path) -> tuple[str, ...]:
     """Modules of the parts that `file` loads; a task of another package may lack some."""
-    parts = set(_PART.findall(_text_of(file)))
+    text = _text_of(file)
+    parts = set(_PART.findall(text)) if "load_part(" in text else set()  # to look for a word takes no time
     names = (f"{task.package}.{part}" for task in tasks().values() for part in sorted(parts))
     return tuple(name for name in names if name.startswith(f"{PACKAGE}.") or find_spec(name) is not None)
 
@@ -119,13 +120,15 @@ def _parts_of(file: Path) -> tuple[str, ...]:
 @cache
 def _families_of(file: Path) -> frozenset[str]:
     """Modules of the families that `file` may load: all of them, where it loads one by name."""
-    if not _FAMILY.search(_text_of(file)):
+    if f"{_FAMILY}(" not in _text_of(file):
         return frozenset()
     folder = _file_of(FAMILIES.removesuffix(".")).parent
     return frozenset(FAMILIES + module.stem for module in folder.glob("*.py") if not module.stem.startswith("_"))
 
 
 @cache
-def _is_module(name: str) -> bool:
-    path = ROOT / Path(*name.split("."))
-    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+def _modules_here() -> frozenset[str]:
+    """The names of all modules of this package: one walk asks the file system less than a look for each import."""
+    files = (Path(folder, name) for folder, _, names in os.walk(ROOT / PACKAGE) for name in names if name[-3:] == ".py")
+    names = (".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files)
+    return frozenset(name.removesuffix(".__init__") for name in names)

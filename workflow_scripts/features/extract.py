@@ -1,8 +1,9 @@
 """Step: the vision tower's output of every image of a split, computed once an image and model."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 
@@ -49,8 +50,12 @@ class _Images(Dataset):
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> torch.Tensor:
-        image = open_converted(self._root, self._images[index].path, self._images[index].sha256)
+    def __getitem__(self, index: int) -> torch.Tensor | BadImage:
+        """What is wrong with an image is returned: raised, it would come from a process as the text of a traceback."""
+        try:
+            image = open_converted(self._root, self._images[index].path, self._images[index].sha256)
+        except BadImage as error:
+            return error
         if self._levels:
             return self._family.levels(self._processor, image)
         return self._family.pixels(self._processor, image).to(self._dtype)
@@ -115,9 +120,9 @@ def _compute_shards(
     total = tokens * width * size / 2**20
     print(f"{len(missing)} images, {tokens} tokens × {width} values × {size} bytes = {total:.1f} MiB")
     places: dict[str, tuple[str, int]] = {}
-    ready = prepared(loaded, missing, root, workers)
     written: list[Future[str]] = []
     with (
+        closing(prepared(loaded, missing, root, workers)) as ready,
         tqdm(total=len(missing), desc="vision features", mininterval=5) as bar,
         ThreadPoolExecutor(1) as writer,  # a shard is written while the next is computed
     ):
@@ -149,8 +154,12 @@ def write_shard(
     return key
 
 
-def prepared(loaded: Loaded, images: Sequence[Image], root: Path, workers: int) -> Iterator[torch.Tensor]:
-    """Each image as the tower takes it, in their order, prepared ahead by processes."""
+def prepared(loaded: Loaded, images: Sequence[Image], root: Path, workers: int) -> Generator[torch.Tensor, None, None]:
+    """Each image as the tower takes it, in their order, prepared ahead by processes, which end when this is closed.
+
+    Raises:
+        BadImage: an image cannot be read, or is not the one that was converted.
+    """
     pieces = DataLoader(
         _Images(images, root, loaded),
         batch_size=PIECE,
@@ -159,12 +168,29 @@ def prepared(loaded: Loaded, images: Sequence[Image], root: Path, workers: int) 
         pin_memory=loaded.device.type == "cuda",
         collate_fn=_together,
     )
-    return (image for together, entries in pieces for image in together.split(entries))
+    return _each(iter(pieces))
 
 
-def _together(images: list[torch.Tensor]) -> tuple[torch.Tensor, list[int]]:
-    """Entries of all images, and how many each has."""
-    return torch.cat(images), [len(image) for image in images]
+def _each(pieces: Iterator[tuple[torch.Tensor, list[int]] | BadImage]) -> Generator[torch.Tensor, None, None]:
+    """The images of the pieces."""
+    try:
+        for piece in pieces:
+            if isinstance(piece, BadImage):
+                raise piece
+            together, entries = piece
+            yield from together.split(entries)
+    finally:
+        del pieces  # as garbage it could no longer tell its processes, and would wait 5 s for each
+
+
+def _together(images: list[torch.Tensor | BadImage]) -> tuple[torch.Tensor, list[int]] | BadImage:
+    """Entries of all images, and how many each has; or what is wrong with the first that is bad."""
+    tensors: list[torch.Tensor] = []
+    for image in images:
+        if isinstance(image, BadImage):
+            return image
+        tensors.append(image)
+    return torch.cat(tensors), [len(tensor) for tensor in tensors]
 
 
 @torch.inference_mode()
@@ -189,17 +215,13 @@ def compute(
     features = torch.empty(sum(tokens), width, dtype=loaded.base.dtype)
     places = iter(features.split(tokens))
     copies, running = _Copies(ready, loaded.device), None
-    try:
-        copies.begin(len(batches[0]))
-        for some, after in zip_longest(batches, batches[1:], fillvalue=()):
-            begun = _Batch(loaded, some, copies.finished(), batch)
-            copies.begin(len(after))
-            if running is not None:
-                running.finish(next(places), bar)
-            running = begun
-    except BadImage as error:
-        # A worker process sends the whole traceback as the message.
-        raise BadImage(str(error).strip().splitlines()[-1].rpartition("BadImage: ")[2]) from None
+    copies.begin(len(batches[0]))
+    for some, after in zip_longest(batches, batches[1:], fillvalue=()):
+        begun = _Batch(loaded, some, copies.finished(), batch)
+        copies.begin(len(after))
+        if running is not None:
+            running.finish(next(places), bar)
+        running = begun
     if running is not None:
         running.finish(next(places), bar)
     return features
