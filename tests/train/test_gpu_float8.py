@@ -121,6 +121,7 @@ def test_attention_under_a_mask_is_the_librarys(heads, kv_heads, width, tokens, 
     if holes:
         mask[:, :, tokens // 2 :, tokens // 4 : tokens // 2] = False
         mask[1, :, 10:, 1:9] = False
+        mask[2, :, tokens - 70 :] = False  # these see nothing, and the last block of 150 or 400 tokens is of such alone
     parts = [torch.randn(3, each, tokens, width, device="cuda").bfloat16() for each in (heads, kv_heads, kv_heads)]
     grad = torch.randn(3, tokens, heads * width, device="cuda").bfloat16()
 
@@ -138,6 +139,28 @@ def test_attention_under_a_mask_is_the_librarys(heads, kv_heads, width, tokens, 
     own = gradients(lambda *parts: MaskedAttention.apply(*parts, seen_blocks(mask), 0.1, 16), torch.bfloat16)
     for value, other in zip(own, exact, strict=True):
         assert gap(value, other) < 5e-3
+
+
+def test_of_a_mask_no_more_than_its_own_bytes_a_few_times_are_held():
+    from workflow_scripts.models.fused.training.attention import seen_blocks
+
+    mask = torch.ones(4, 1, 2048, 2048, dtype=torch.bool, device="cuda").tril()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    words = seen_blocks(mask).words
+    assert torch.cuda.max_memory_allocated() - before < 4 * mask.numel()
+    bits = words[..., None] >> torch.arange(64, device="cuda") & 1
+    assert torch.equal(bits.flatten(2).bool(), mask[:, 0])
+
+
+def test_two_heads_a_program_where_their_keys_fit(monkeypatch):
+    from workflow_scripts.models.fused.training import attention
+
+    query, key = torch.empty(1, 8, 1, 256, dtype=torch.bfloat16), torch.empty(1, 4, 1, 256, dtype=torch.bfloat16)
+    for kibibytes, heads in ((227, 2), (163, 1)):
+        monkeypatch.setattr(attention, "shared_memory", lambda device, size=kibibytes * 1024: size)
+        assert attention._paired(query, key) == heads
+        assert attention._paired(query[..., :128], key[..., :128]) == 2
 
 
 def test_blocks_that_are_empty_are_left_out():

@@ -21,6 +21,10 @@ QUERIES_BACK = {"STEP": 32, "num_warps": 8, "num_stages": 3}
 NOTHING = -1e30
 """Stands for minus infinity: a difference of two is a number."""
 
+PAIRED, PAIRED_BYTES = 227 * 1024, 512
+"""Bytes of shared memory that two heads a program take, the backward pass of queries the most, with so many bytes a
+head; in proportion with fewer."""
+
 
 class SeenBlocks(NamedTuple):
     """A mask, and for each block of queries the range of blocks of keys that is seen, and the other way round."""
@@ -37,9 +41,11 @@ def seen_blocks(mask: torch.Tensor) -> SeenBlocks:
     """The ranges of blocks of a mask (rows, 1, tokens, tokens) that are not empty."""
     mask = mask[:, 0]
     rest = -mask.shape[1] % BLOCK
-    bits = torch.nn.functional.pad(mask.to(torch.uint8), (0, rest, 0, rest)).unflatten(2, (-1, BLOCK))
-    words = (bits.long() << torch.arange(BLOCK, device=mask.device)).sum(3)
-    bits = bits.unflatten(1, (-1, BLOCK))
+    bits = torch.nn.functional.pad(mask.to(torch.uint8), (0, rest, 0, rest))
+    # By bytes, the lowest first, since a number of 64 bits for each pair of tokens would take eight times the memory.
+    lifted = bits.unflatten(2, (-1, 8)) << torch.arange(8, dtype=torch.uint8, device=mask.device)
+    words = lifted.sum(3, dtype=torch.uint8).view(torch.int64)
+    bits = bits.unflatten(2, (-1, BLOCK)).unflatten(1, (-1, BLOCK))
     blocks = bits.amax((2, 4))
     sides = []
     for side in (blocks, blocks.transpose(1, 2)):
@@ -90,7 +96,8 @@ def _forward(
         v = tl.load(value + other[:, None] * v_token, there[:, None], 0.0)
         result = tl.dot(weight.to(v.dtype), v, result * shrink[:, None])
         most = larger
-    result = result / total[:, None]
+    # Zeros for a query that sees nothing, as padding beyond a sliding window does; 0 / 0 would spread from there.
+    result = result / tl.where(most == NOTHING, float("inf"), total)[:, None]
     tl.store(out + row * o_row + (at * o_token + head * WIDTH)[:, None] + column[None, :], result, real[:, None])
     tl.store(sums + (row * HEADS + head) * tokens + at, most + tl.log2(total), real)
 
@@ -183,7 +190,7 @@ class MaskedAttention(torch.autograd.Function):
     """`softmax(scale · q kᵀ) v` over the keys that each query sees, heads put together: (rows, tokens, heads × width).
 
     Queries are (rows, heads, tokens, width), keys and values have as many heads or fewer; widths are powers of two.
-    Each query sees a key. `columns` are left beside the values of a token, for what a product adds.
+    A query that sees no key gets zeros. `columns` are left beside the values of a token, for what a product adds.
     """
 
     @staticmethod
@@ -229,5 +236,11 @@ class MaskedAttention(torch.autograd.Function):
 
 def _paired(query: torch.Tensor, key: torch.Tensor) -> int:
     """How many heads of the same keys a program takes: two where they fit, so that keys are read half as often."""
-    fits = query.shape[3] * query.element_size() <= 512
+    fits = query.shape[3] * query.element_size() * PAIRED <= PAIRED_BYTES * shared_memory(query.device)
     return 2 if fits and query.shape[1] // key.shape[1] % 2 == 0 else 1
+
+
+def shared_memory(device: torch.device) -> int:
+    """Bytes of shared memory that a program may take on a GPU: 227 KiB of an H100, 163 KiB of an A100."""
+    size: int = torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+    return size
