@@ -12,7 +12,7 @@ def gap(value, exact) -> float:
     return ((value.double() - exact.double()).norm() / exact.double().norm()).item()
 
 
-def tuned(dtype: torch.dtype = torch.bfloat16, layers: int = 3, nf4: bool = False):
+def tuned(dtype: torch.dtype = torch.bfloat16, layers: int = 3, nf4: bool = False, rank: int = 4):
     """A small Gemma 3 with norms and adapters that are not trivial."""
     from peft import LoraConfig, get_peft_model
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
@@ -38,7 +38,7 @@ def tuned(dtype: torch.dtype = torch.bfloat16, layers: int = 3, nf4: bool = Fals
     names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     if nf4:
         quantise(model, names)
-    adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=names))
+    adapted = get_peft_model(model, LoraConfig(r=rank, lora_alpha=8, target_modules=names))
     for name, parameter in adapted.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float().to("cuda")
@@ -161,6 +161,22 @@ def test_two_heads_a_program_where_their_keys_fit(monkeypatch):
         monkeypatch.setattr(attention, "shared_memory", lambda device, size=kibibytes * 1024: size)
         assert attention._paired(query, key) == heads
         assert attention._paired(query[..., :128], key[..., :128]) == 2
+
+
+def test_adapters_of_more_ranks_than_the_passes_hold_stay_as_they_are():
+    from workflow_scripts.models.fused.gemma3_training import fuse_layers_for_training
+
+    assert fuse_layers_for_training(tuned(layers=1, rank=256)) == 0
+
+
+def test_a_gated_unit_of_no_rows_has_gradients_of_zeros():
+    from workflow_scripts.models.fused.training.gated import LowRank, gated, gated_back_
+
+    both, narrow, ups = (torch.zeros(size, device="cuda") for size in ((0, 144), (0, 16), (128, 16)))
+    downs, low = torch.ones(16, 64, device="cuda"), LowRank(narrow, ups, (4, 4))
+    assert gated(both, low, downs, 16)[0].shape == (0, 80)
+    sums = gated_back_(both, low, torch.zeros(0, 64, device="cuda"), narrow, downs)
+    assert sums.of_gate.shape == (64, 4) and not sums.of_gate.any() and not sums.of_down.any()
 
 
 def test_blocks_that_are_empty_are_left_out():

@@ -63,7 +63,10 @@ def speed_up_training(model: "PreTrainedModel | PeftModel", *, float8: bool = Fa
         layers = fuse_layers_for_training(model, float8=float8)
         said += f", {layers} layers in few passes"
     if float8 and not layers:
-        raise Refused("fp8 is for a Gemma 3 on a GPU with adapters on all projections: set the recipe's fp8 to false")
+        raise Refused(
+            "fp8 is for a Gemma 3 on a GPU with adapters on all projections, whose ranks fit its shared memory (128 at "
+            "most on an H100): set the recipe's fp8 to false, or lower lora.r"
+        )
     return said + (", frozen products in 8 bits" if float8 else "")
 
 

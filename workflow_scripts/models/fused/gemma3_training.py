@@ -14,10 +14,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from workflow_scripts.models.fused.heads import norm_rope
+from workflow_scripts.models.fused.lora import low_rank_of
 from workflow_scripts.models.fused.norms import AddNorm, norm_rope_back
 from workflow_scripts.models.fused.training.adapted import AdaptedGroup, Matrices, widened
-from workflow_scripts.models.fused.training.attention import MaskedAttention, SeenBlocks, seen_blocks
-from workflow_scripts.models.fused.training.gated import LowRank, gated, gated_back_
+from workflow_scripts.models.fused.training.attention import MaskedAttention, SeenBlocks, seen_blocks, shared_memory
+from workflow_scripts.models.fused.training.gated import LowRank, fits, gated, gated_back_
 from workflow_scripts.models.fused.training.graphs import GraphedStack, Step
 from workflow_scripts.models.fused.training.in_float8 import Float8Group
 
@@ -300,13 +301,17 @@ def fuse_layers_for_training(model: PeftModel, *, float8: bool = False) -> int:
     no use: their states are then zeros.
 
     Returns:
-        How many layers have them: all or none.
+        How many layers have them: all or none, as with adapters of the gated unit whose ranks (more than 128 in
+        bfloat16 on an H100) leave its passes too little shared memory.
     """
     decoder = model.get_base_model().get_decoder()
     for layer in decoder.layers:
         attention, mlp = layer.self_attn, layer.mlp
         heads, inner = (attention.q_proj, attention.k_proj, attention.v_proj), (mlp.gate_proj, mlp.up_proj)
         if not all(_fits(projection) for projection in (*heads, *inner, attention.o_proj, mlp.down_proj)):
+            return 0
+        ranks = [len(low_rank_of(projection)[0]) for projection in (*inner, mlp.down_proj)]
+        if not fits(max(ranks), decoder.dtype, shared_memory(decoder.device)):
             return 0
     matrices: Matrices = {}
     layers = [FusedLayer(layer, matrices, float8=float8) for layer in decoder.layers]

@@ -25,6 +25,9 @@ FORWARD_TILE, FORWARD_CHUNK, FORWARD = (64, 64), 2048, {"num_warps": 4, "num_sta
 BACK_TILE, BACK_PROGRAMS, BACK = (64, 64), 1024, {"num_warps": 4, "num_stages": 1}
 """Rows and columns of a tile, columns of a program forward, about how many programs backward: fastest on an H100."""
 
+RANKED, RANKED_BYTES = 227 * 1024, 256
+"""Bytes of shared memory that are enough for the passes with so many bytes of ranks; in proportion with fewer."""
+
 
 class LowRank(NamedTuple):
     """The adapters of gate and up, and what they made of the input."""
@@ -189,7 +192,7 @@ def gated_back_(
     rows, width = gradient.shape
     (tall, wide), ranks = BACK_TILE, low.ranks
     strips = triton.cdiv(width, wide)
-    chunk = triton.cdiv(triton.cdiv(rows * strips, BACK_PROGRAMS), tall) * tall
+    chunk = max(1, triton.cdiv(triton.cdiv(rows * strips, BACK_PROGRAMS), tall)) * tall
     parts = triton.cdiv(rows, chunk)
     extra, rank, down_rank = low.narrow.shape[1], sum(ranks), len(downs)
     to_back = (both.new_empty if rank == extra else both.new_zeros)(strips, rows, extra)
@@ -203,6 +206,11 @@ def gated_back_(
     of_gate, of_up = to_ups.sum(0).split(ranks, 1)
     # The dtype is given since autocasting would sum to float32.
     return BackSums(to_back.sum(0, dtype=to_back.dtype), of_gate, of_up, to_downs.sum(0).t())
+
+
+def fits(rank: int, dtype: torch.dtype, memory: int) -> bool:
+    """Whether the passes hold adapters of this rank, of gate, up or down, in `memory` bytes of shared memory."""
+    return _padded(rank) * dtype.itemsize * RANKED <= RANKED_BYTES * memory
 
 
 def _padded(rank: int) -> int:
