@@ -157,10 +157,27 @@ def test_two_heads_a_program_where_their_keys_fit(monkeypatch):
     from workflow_scripts.models.fused.training import attention
 
     query, key = torch.empty(1, 8, 1, 256, dtype=torch.bfloat16), torch.empty(1, 4, 1, 256, dtype=torch.bfloat16)
+    assert attention.heads_that_fit(256, torch.bfloat16, 99 * 1024) == 0
     for kibibytes, heads in ((227, 2), (163, 1)):
         monkeypatch.setattr(attention, "shared_memory", lambda device, size=kibibytes * 1024: size)
         assert attention._paired(query, key) == heads
         assert attention._paired(query[..., :128], key[..., :128]) == 2
+
+
+def test_attention_that_does_not_fit_a_card_is_the_librarys(monkeypatch):
+    """As heads 256 wide on a card with 99 KiB of shared memory."""
+    from workflow_scripts.models.fused import gemma3_training
+
+    monkeypatch.setattr(gemma3_training, "shared_memory", lambda device: 36 * 1024)
+    monkeypatch.setattr(gemma3_training, "MaskedAttention", None)
+    plain, model, exact = tuned(), fused(tuned()), tuned(torch.float32)
+    for seed in range(3):
+        batch = batch_of(4, 96, seed)
+        loss, gradients = loss_and_gradients(plain, batch)
+        other, own = loss_and_gradients(model, batch)
+        assert other == pytest.approx(loss, rel=5e-3)
+        _, of_exact = loss_and_gradients(exact, batch)
+        assert largest_gap(own, of_exact) < 1.3 * largest_gap(gradients, of_exact)
 
 
 def test_adapters_of_more_ranks_than_the_passes_hold_stay_as_they_are():

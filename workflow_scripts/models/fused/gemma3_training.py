@@ -17,7 +17,13 @@ from workflow_scripts.models.fused.heads import norm_rope
 from workflow_scripts.models.fused.lora import low_rank_of
 from workflow_scripts.models.fused.norms import AddNorm, norm_rope_back
 from workflow_scripts.models.fused.training.adapted import AdaptedGroup, Matrices, widened
-from workflow_scripts.models.fused.training.attention import MaskedAttention, SeenBlocks, seen_blocks, shared_memory
+from workflow_scripts.models.fused.training.attention import (
+    MaskedAttention,
+    SeenBlocks,
+    heads_that_fit,
+    seen_blocks,
+    shared_memory,
+)
 from workflow_scripts.models.fused.training.gated import LowRank, fits, gated, gated_back_
 from workflow_scripts.models.fused.training.graphs import GraphedStack, Step
 from workflow_scripts.models.fused.training.in_float8 import Float8Group
@@ -213,6 +219,8 @@ class FusedDecoder:
         *before, self._last = layers
         parameters = [each for layer in before for group in layer.groups for each in group.low]
         self._stack = GraphedStack(self._run, 2, parameters)
+        width, memory = layers[0].layer.self_attn.head_dim, shared_memory(decoder.device)
+        self._attends = heads_that_fit(width, decoder.dtype, memory) > 0  # else attention is the library's
 
     def __call__(self, input_ids=None, attention_mask=None, position_ids=None, inputs_embeds=None, **kwargs) -> Any:
         decoder, first = self._decoder, self._layers[0].layer
@@ -249,7 +257,7 @@ class FusedDecoder:
         """All layers but the last: states and normed states before that."""
         for layer in self._layers:
             layer.refresh()
-        seen = _seen(step, states)
+        seen = _seen(step, states) if self._attends else None
         total, normed = states, self._layers[0].layer.input_layernorm(states)
         for layer, following in zip(self._layers, self._layers[1:], strict=False):
             total, normed = layer.forward(total, normed, step, following, seen)

@@ -21,9 +21,8 @@ QUERIES_BACK = {"STEP": 32, "num_warps": 8, "num_stages": 3}
 NOTHING = -1e30
 """Stands for minus infinity: a difference of two is a number."""
 
-PAIRED, PAIRED_BYTES = 227 * 1024, 512
-"""Bytes of shared memory that two heads a program take, the backward pass of queries the most, with so many bytes a
-head; in proportion with fewer."""
+SHARED, HEAD_BYTES = {2: 227 * 1024, 1: 160 * 1024}, 512
+"""Bytes of shared memory that so many heads a program take with heads of so many bytes; in proportion with fewer."""
 
 
 class SeenBlocks(NamedTuple):
@@ -236,8 +235,14 @@ class MaskedAttention(torch.autograd.Function):
 
 def _paired(query: torch.Tensor, key: torch.Tensor) -> int:
     """How many heads of the same keys a program takes: two where they fit, so that keys are read half as often."""
-    fits = query.shape[3] * query.element_size() * PAIRED <= PAIRED_BYTES * shared_memory(query.device)
-    return 2 if fits and query.shape[1] // key.shape[1] % 2 == 0 else 1
+    most = heads_that_fit(query.shape[3], query.dtype, shared_memory(query.device))
+    return 2 if most == 2 and query.shape[1] // key.shape[1] % 2 == 0 else 1
+
+
+def heads_that_fit(width: int, dtype: torch.dtype, memory: int) -> int:
+    """How many heads of the same keys a program holds in `memory` bytes of shared memory: two, one, or none."""
+    size = width * dtype.itemsize
+    return next((heads for heads, most in SHARED.items() if size * most <= HEAD_BYTES * memory), 0)
 
 
 def shared_memory(device: torch.device) -> int:
