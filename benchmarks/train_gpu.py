@@ -5,7 +5,7 @@ TRL is PEFT's forward and the model's own kernels, in the same recipe and loop. 
 Prints rows/s, peak GiB (of tensors, and with what the allocator holds), TFLOP/s and the share of the limit (`LIMIT`).
 Unsloth on the same checkpoint: `benchmarks.unsloth_gpu`.
 
-    python -m benchmarks.train_gpu --work FOLDER --out FOLDER [--variants NAME …] [--curves fast fp8 plain]
+    python -m benchmarks.train_gpu --work FOLDER --out FOLDER [--variants NAME …] [--curves exact fast fp8 plain]
 """
 
 import argparse
@@ -13,10 +13,12 @@ import gc
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from trl import SFTConfig
 
 from benchmarks.shapes import SIDE, write_images, write_medgemma
 from workflow_scripts.cache.store import EntryStore
@@ -27,8 +29,9 @@ from workflow_scripts.core.tables import write_rows
 from workflow_scripts.core.training_rows import FeaturePlace
 from workflow_scripts.features import extract
 from workflow_scripts.features.towers import WORTH_COMPILING, speed_up_tower
-from workflow_scripts.models import kernels
+from workflow_scripts.models import kernels, loading
 from workflow_scripts.models.loading import Loaded, load
+from workflow_scripts.models.runtime import compute_dtype
 from workflow_scripts.models.vision_features import SHARD_FILE, FeatureStore
 from workflow_scripts.train import tune
 from workflow_scripts.train.rows import TrainingRow
@@ -140,6 +143,7 @@ VARIANTS = {
     "naive: batch 1 × 16, all-linear with the tower, gradient checkpointing, images in the loop": REFERENCE,
 }
 STOCK = "stock TRL"
+CURVES = ("exact", "fast", "fp8", "plain")
 
 
 def measure(name: str, recipe: Recipe, record: Path, root: Path, images: list[Image], index: Path, out: Path) -> dict:
@@ -173,15 +177,22 @@ def measure(name: str, recipe: Recipe, record: Path, root: Path, images: list[Im
     return result
 
 
+def in_float32(**options: Any) -> SFTConfig:
+    """The product's arguments without bfloat16."""
+    return SFTConfig(**options | {"bf16": False})
+
+
 def curves(paths: list[str], record: Path, root: Path, images: list[Image], index: Path, out: Path) -> dict:
-    """Largest relative gaps between the smoothed losses (window 10) of the first path and of others, over 200 steps.
+    """Largest relative gaps between the losses of the first path and of others over 200 steps, smoothed and not.
 
     fast: the product's own, in bfloat16; fp8: with the recipe's fp8; plain: TRL's own, that is PEFT's forward, the
-    model's own kernels, and pixels through the frozen tower. Answers repeat a few tokens, so that there is something to
-    learn.
+    model's own kernels, and pixels through the frozen tower; exact: the same on stored features in float32 throughout.
+    Answers repeat a few tokens, so that there is something to learn.
     """
-    smoothed = {}
+    steps, smoothed = {}, {}
     for name in paths:
+        loading.compute_dtype = (lambda device: torch.float32) if name == "exact" else compute_dtype
+        tune.SFTConfig = in_float32 if name == "exact" else SFTConfig
         recipe = FAST.model_copy(update={"steps": 200, "batch": 16, "micro_batch": 16, "fp8": name == "fp8"})
         transformers.set_seed(0)
         loaded = load(record, quantisation=recipe.quantisation)
@@ -189,16 +200,19 @@ def curves(paths: list[str], record: Path, root: Path, images: list[Image], inde
         for row in rows:
             ids = [2000 + (token % 40) for token in row["input_ids"][-ANSWER:]]
             row["input_ids"][-ANSWER:] = row["labels"][-ANSWER:] = ids
-        tune.speed_up_training = (lambda model, **_: "none") if name == "plain" else kernels.speed_up_training
+        stock = name in ("plain", "exact")
+        tune.speed_up_training = (lambda model, **_: "none") if stock else kernels.speed_up_training
         source = None if name == "plain" else FeatureStore(index)
         trainer = tune.build_trainer(recipe, loaded, rows, [], root, source, out / name, 14)
         trainer.train()
-        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-        smoothed[name] = np.convolve([float(loss) for loss in losses], np.ones(10) / 10, "valid")
+        steps[name] = np.array([float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry])
+        smoothed[name] = np.convolve(steps[name], np.ones(10) / 10, "valid")
+        print(name, json.dumps(steps[name].round(3).tolist()), flush=True)
         del trainer, loaded
         gc.collect()
         torch.cuda.empty_cache()
-    tune.speed_up_training = kernels.speed_up_training
+    tune.speed_up_training, tune.SFTConfig = kernels.speed_up_training, SFTConfig
+    loading.compute_dtype = compute_dtype
     first = smoothed[paths[0]]
     gaps = {name: np.abs(curve / first - 1) for name, curve in smoothed.items() if name != paths[0]}
     shown = [0, 49, 99, 149, len(first) - 1]
@@ -206,6 +220,9 @@ def curves(paths: list[str], record: Path, root: Path, images: list[Image], inde
         "curves": {name: [round(float(curve[at]), 3) for at in shown] for name, curve in smoothed.items()},
         "largest_gap": {name: round(float(gap.max()), 5) for name, gap in gaps.items()},
         "gap_at_the_end": {name: round(float(gap[-1]), 5) for name, gap in gaps.items()},
+        "largest_gap_of_a_step": {
+            name: round(float(np.abs(steps[name] / steps[paths[0]] - 1).max()), 5) for name in paths[1:]
+        },
     }
 
 
@@ -214,9 +231,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the model and images")
     parser.add_argument("--out", type=Path, required=True, help="folder for results")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument(
-        "--curves", nargs="*", default=[], choices=["fast", "fp8", "plain"], help="compare losses with the first one's"
-    )
+    parser.add_argument("--curves", nargs="*", default=[], choices=CURVES, help="compare losses with the first one's")
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--workers", type=int, default=15)
     given = parser.parse_args()
