@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from lessons import open_course
 from nbclient import NotebookClient
 from traitlets.config import Config
 
@@ -68,6 +69,7 @@ def main() -> None:
     sources = sorted((COURSE / "sources").glob("*.py"))
     if arguments.names:
         sources = [source for source in sources if source.name.startswith(tuple(arguments.names))]
+    open_course("config/config.yaml")  # what the workflow prints belongs into no notebook
     write_notebooks(sources, arguments.out)
 
 
