@@ -91,7 +91,7 @@ def test_a_tuned_system_is_described_by_its_recipe_and_where_it_ran(results):
     assert f"`base` is google/medgemma (commit {COMMIT}, family gemma3), as published, without a system prompt." in text
     assert "with the system prompt “Be &lt;b&gt;brief&lt;/b&gt;.”" in text
     assert "Training on the rows of `train` (4) was by QLoRA: the base was loaded in 4 bits" in text
-    assert "rank 16 (alpha 16, dropout 0.05)" in text and "with a frozen vision tower" in text
+    assert "rank 16 (alpha 16, dropout 0)" in text and "with a frozen vision tower" in text
     assert "seed 5; 30 steps, the last logged step being 30." in text
     assert "every 10 steps, and the best checkpoint was taken; training stopped after 3 evaluations" in text
     assert (
