@@ -324,6 +324,13 @@ def test_a_quantity_that_a_log_does_not_hold_has_no_panel():
     assert training_curves({"tuned": []}, COLOURS) == []
 
 
+@pytest.mark.parametrize(("steps", "said"), [(30, "a window of 1 step."), (50, "a window of 2 steps.")])
+def test_the_caption_of_training_counts_its_window(steps, said):
+    log = [TrainingStep(place + 1, 0.1, 1.0, None, 1e-4, None, None, None) for place in range(steps)]
+    (drawing,) = training_curves({"tuned": log}, COLOURS)
+    assert drawing.caption.endswith(said)
+
+
 BENCHMARK = "s\th:m:s\tmax_rss\tcpu_time\n"
 
 

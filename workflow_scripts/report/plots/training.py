@@ -114,8 +114,8 @@ def training_curves(
                     section="training",
                     title=f"Training of {system}",
                     caption="By optimiser step. Points: the log, thinned to "
-                    f"{MOST_POINTS} where it is longer; line: mean over a window of {max(1, len(steps) // WINDOWS)} "
-                    "steps.",
+                    f"{MOST_POINTS} where it is longer; line: mean over a window of "
+                    f"{plural(max(1, len(steps) // WINDOWS), 'step')}.",
                     description=f"{plural(len(steps), 'step')}, {number(steps[-1].epoch)} epochs. "
                     + "; ".join(sentences)
                     + ".",
