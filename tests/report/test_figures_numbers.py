@@ -1,6 +1,7 @@
 """What the figures draw, computed anew: by scikit-learn, by pycocotools, by hand."""
 
 import json
+import re
 from collections import Counter
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -273,6 +274,14 @@ def test_agreement_is_of_the_second_system_minus_the_first():
     (drawing,) = agreement_plots(rows, [("base", "tuned")], COLOURS)
     assert "chrF +0.20; GREEN (lab) −0.10" in drawing.description
     assert "1 of 1 pairs of metrics disagree" in drawing.description and "n = 30 rows" in drawing.description
+
+
+def test_small_differences_of_metrics_have_an_axis_whose_labels_differ():
+    row = Agreement("base", "tuned", "chrf", None, "green", "lab", 0.002, -0.008, -0.5, 30, True)
+    (drawing,) = agreement_plots([row], [("base", "tuned")], COLOURS)
+    axis = svg_of(drawing).partition(">mean difference")[0]
+    labels = re.findall(r">([+\u2212]?[0-9.]+)</text>", axis)
+    assert len(labels) > 2 and len(set(labels)) == len(labels)
 
 
 def test_variety_counts_distinct_reports_and_the_most_frequent_one():
