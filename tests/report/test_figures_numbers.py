@@ -344,6 +344,13 @@ def test_the_labels_of_an_axis_of_training_differ(field, most):
     assert "0" in of_y and len(of_y) > 3 and len(set(of_y)) == len(of_y)
 
 
+def test_the_axis_of_two_steps_has_each_step_once():
+    steps = [TrainingStep(step, 0.1, 1.0, None, 1e-4, None, None, None) for step in (1, 2)]
+    (drawing,) = training_curves({"tuned": steps}, COLOURS)
+    of_loss = svg_of(drawing).partition(">step</text>")[0]
+    assert re.findall(r">([0-9])</text>", of_loss)[:3] == ["0", "1", "2"]
+
+
 @pytest.mark.parametrize(("steps", "said"), [(30, "a window of 1 step."), (50, "a window of 2 steps.")])
 def test_the_caption_of_training_counts_its_window(steps, said):
     log = [TrainingStep(place + 1, 0.1, 1.0, None, 1e-4, None, None, None) for place in range(steps)]

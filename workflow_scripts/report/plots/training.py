@@ -268,7 +268,7 @@ def _panel(
         "step:Q",
         title="step",
         scale=alt.Scale(domain=[0, last], nice=False),
-        axis=alt.Axis(tickCount=3, format=COUNT, grid=False, labelFlush=True),
+        axis=alt.Axis(tickCount=min(3, last), format=COUNT, grid=False, labelFlush=True),
     )
     scale = alt.Scale(domainMin=low, zero=True, nice=True)
     axis = alt.Axis(tickCount=4, format=series.number_format, labelExpr=SIGNED, minExtent=50)
