@@ -12,13 +12,15 @@ import PIL.Image
 import pytest
 
 from tests.data.roots import OPTIONS, convert_rows, converted, png, pngs, row, write_subset
+from workflow_scripts.core.config.sources.entry import Policies
 from workflow_scripts.core.files import BadFile, sha256_of
 from workflow_scripts.core.images import open_image
+from workflow_scripts.core.manifest import take_inventory, write_manifest
 from workflow_scripts.core.rows import ExpectedFormat, Image, Option, QuarantinedRow, Row
 from workflow_scripts.core.tables import rows_of, schema_of
 from workflow_scripts.data.conversion.process_pool import ProcessPool
 from workflow_scripts.data.conversion.reasons import REASONS
-from workflow_scripts.data.convert import convert_dataset
+from workflow_scripts.data.convert import convert, convert_dataset
 
 
 def assert_conserved(result) -> None:
@@ -396,3 +398,14 @@ def test_zips_give_the_same_rows_as_folders(tmp_path):
         results.append([replace(each, images=tuple(i._replace(path="") for i in each.images)) for each in rows_])
     assert results[0] == results[1]
     assert zipfile.is_zipfile(tmp_path / "True" / "root" / "training" / "Xray" / "ds" / "imagesTr.zip")
+
+
+def test_the_summary_counts_the_quarantine_by_reason(tmp_path):
+    rows = [row("imagesTr/0.png"), row("imagesTr/9.png"), row("imagesTr/8.png"), row("imagesTr/1.png", answer="F")]
+    write_subset(tmp_path / "root", rows, pngs(2))
+    write_manifest(tmp_path / "m.json", take_inventory(tmp_path / "root", {"source": "local"}))
+    files = {name: tmp_path / f"{name}.parquet" for name in ("rows", "quarantine", "images", "conventions")}
+    summary = convert(
+        root=tmp_path / "root", manifest=tmp_path / "m.json", workdir=tmp_path / "w", policies=Policies(), **files
+    )
+    assert "1 rows, 3 quarantined (2 missing_image, 1 answer_not_an_option); " in summary

@@ -138,7 +138,7 @@ def test_the_real_root_splits_without_a_leak(real_root, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"folder": "testing"}, "no row of toy is in folder 'testing'; folders there: training"),
+        ({"folder": "testing"}, "no row of toy is in folder 'testing'; folders there: training. Name another `folder`"),
         ({"only": ("IU_XRay",)}, "no row of IU_XRay is in folder 'training'; subsets there: ds"),
         ({"tasks": ("counting",)}, "no counting row is in folder 'training'; tasks there: classification"),
         ({"part": {"start": 0.0, "stop": 0.1}}, "widen it"),
@@ -148,6 +148,11 @@ def test_an_empty_split_says_what_there_is(tmp_path, changes, said):
     rows = convert_rows(tmp_path, [row("imagesTr/0.png")]).rows
     with pytest.raises(EmptySplit, match=said):
         select(rows, split(**changes), {})
+
+
+def test_a_split_of_a_dataset_without_rows_leads_to_the_audit():
+    with pytest.raises(EmptySplit, match=r"no row of toy is in folder 'training'; it has no rows at all.*the audit"):
+        select([], split(), {})
 
 
 @pytest.mark.parametrize(

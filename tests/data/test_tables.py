@@ -14,6 +14,7 @@ from tests.data.roots import png
 from tests.data.table_layouts import write_files
 from tests.data.tables import CLOSED, entry, lab, plain, table_of
 from workflow_scripts.core.files import BadFile
+from workflow_scripts.data.auditing.facts import audit_findings
 from workflow_scripts.data.auditing.remedies import REMEDIES
 from workflow_scripts.data.conversion.rows import LONGEST_TEXT
 from workflow_scripts.data.sources import table as source
@@ -78,6 +79,34 @@ def test_a_blank_option_shifts_no_letter(tmp_path):
     listed = [plain(0, question="Which?", a='["Nevus", "Scar", ""]') | {"answer": 1}]
     done = table_of(tmp_path / "list", lab(tmp_path / "listed", listed), **keys | {"options": ["a"]})
     assert [row.answer for row in done.result.rows] == ["B"]
+
+
+def test_a_row_without_options_is_told_how_to_have_none(tmp_path):
+    rows = [plain(0, a="", b="")]
+    keys = {"task": "classification", "options": ["a", "b"]}
+    done = table_of(tmp_path / "work", lab(tmp_path / "lab", rows), **keys)
+    [(reason, detail)] = done.faults
+    assert reason == "bad_cell" and "a, b hold no list of 2 to 26 options; " in detail and "`where`" in detail
+
+
+def test_a_split_that_is_no_folder_is_told_of_values(tmp_path):
+    done = table_of(
+        tmp_path / "work", lab(tmp_path / "lab", [plain(0, fold="val")]), task=CLOSED, split={"column": "fold"}
+    )
+    [(reason, detail)] = done.faults
+    assert (
+        reason == "unknown_split"
+        and detail.startswith("'val' is none of training, ")
+        and "`values` of `split`" in detail
+    )
+
+
+def test_findings_name_the_row_of_the_table(tmp_path):
+    rows = [plain(0), plain(1) | {"image": "scans/none.png"}]
+    done = table_of(tmp_path / "work", lab(tmp_path / "lab", rows), task=CLOSED)
+    [finding] = audit_findings(done.result.rows, done.result.quarantine, done.result.images)
+    assert finding.kind == "missing_image"
+    assert finding.detail.startswith("questions.csv, row 2: not in the dataset: scans/none.png")
 
 
 def test_a_row_without_a_question_has_none_though_it_has_options(tmp_path):
@@ -222,6 +251,8 @@ def test_what_an_entry_names_and_is_not_there_is_one_sentence(tmp_path, keys, se
         ({}, "give a `path` to the table, or a `repo`"),
         ({"path": "x", "repo": "a/b"}, "give a `path`"),
         ({"path": "x", "task": "riddle"}, "'riddle' is not a task; allowed: classification, multi label"),
+        ({"path": "x", "task": "riddle"}, "; a column of this name is written {column: riddle}"),
+        ({"path": "x", "split": "fold"}, "; a column of this name is written {column: fold}"),
         ({"path": "x", "split": "held out"}, "'held out' is not a split folder; allowed: training, validation-public"),
         ({"path": "x", "files": {"train": ["a"]}}, "'train' is not a split folder"),
         ({"path": "x", "case": {"column": "p", "pattern": "p[0-9]+"}}, "has no group for the value"),

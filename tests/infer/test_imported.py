@@ -139,7 +139,7 @@ def test_repeated_answers_count_once_and_contradictory_ones_not_at_all(rows, tmp
     assert [(r.place, r.reason) for r in unmatched] == [
         (2, "contradictory"), (3, "repeated"), (4, "contradictory"), (6, "not_in_split"),
     ]  # fmt: skip
-    assert summary.endswith("4 unmatched, 2 contradictory, 1 not_in_split, 1 repeated")
+    assert "4 unmatched, 2 contradictory, 1 not_in_split, 1 repeated; 6 of 8 rows have no" in summary
     twice = f'{{"{uid[0]}": "1", "{uid[1]}": "1", "{uid[0]}": "2"}}'
     texts, unmatched, _ = imported(rows, "p.json", twice, tmp_path)
     assert texts == {uid[1]: "1"} and [r.reason for r in unmatched] == ["contradictory"] * 2
@@ -208,12 +208,19 @@ def test_a_file_about_other_rows_is_refused(rows, tmp_path):
         imported(rows, "p.json", '{"elsewhere": "1"}', tmp_path)
 
 
+def test_the_summary_says_where_the_unmatched_predictions_are(rows, tmp_path):
+    content = json.dumps({row.uid: "1" for row in rows} | {"elsewhere": "1"})
+    *_, summary = imported(rows, "p.json", content, tmp_path)
+    assert summary.endswith(f"1 unmatched, 1 not_in_split; {tmp_path / 'unmatched.parquet'} names the unmatched")
+
+
 def test_the_step_says_its_counts_and_fails_in_one_sentence(rows, tmp_path):
     imported(rows, "p.json", '{"row/0": "1"}', tmp_path)
     command = [sys.executable, "-m", "workflow_scripts.infer.imported", "--split", tmp_path / "rows.parquet"]
     command += ["--system", "x", "--out", tmp_path / "o", "--unmatched", tmp_path / "u", "--source"]
     done = subprocess.run([*map(str, command), str(tmp_path / "p.json")], capture_output=True, text=True)
-    assert done.stdout == "import: 1 predictions given, 1 matched to 8 rows, 0 unmatched\n"
+    counts = "import: 1 predictions given, 1 matched to 8 rows, 0 unmatched"
+    assert done.stdout == f"{counts}; 7 of 8 rows have no prediction and are scored as missing, the first: row/1\n"
     done = subprocess.run([*map(str, command), "none.json"], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("error: none.json cannot be read") and not done.stdout
 

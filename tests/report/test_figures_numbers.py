@@ -1,6 +1,7 @@
 """What the figures draw, computed anew: by scikit-learn, by pycocotools, by hand."""
 
 import json
+import re
 from collections import Counter
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -275,6 +276,14 @@ def test_agreement_is_of_the_second_system_minus_the_first():
     assert "1 of 1 pairs of metrics disagree" in drawing.description and "n = 30 rows" in drawing.description
 
 
+def test_small_differences_of_metrics_have_an_axis_whose_labels_differ():
+    row = Agreement("base", "tuned", "chrf", None, "green", "lab", 0.002, -0.008, -0.5, 30, True)
+    (drawing,) = agreement_plots([row], [("base", "tuned")], COLOURS)
+    axis = svg_of(drawing).partition(">mean difference")[0]
+    labels = re.findall(r">([+\u2212]?[0-9.]+)</text>", axis)
+    assert len(labels) > 2 and len(set(labels)) == len(labels)
+
+
 def test_variety_counts_distinct_reports_and_the_most_frequent_one():
     variety = variety_of(["Normal.", "Normal. ", "Large effusion on the left.", ""])
     assert (variety.rows, variety.distinct, variety.commonest, variety.report) == (4, 0.75, 0.5, "Normal.")
@@ -322,6 +331,31 @@ def test_a_quantity_that_a_log_does_not_hold_has_no_panel():
     (drawing,) = training_curves({"tuned": steps}, COLOURS)
     assert {series.field for series in SERIES if series.title in drawing.description} == {"loss", "learning_rate"}
     assert training_curves({"tuned": []}, COLOURS) == []
+
+
+@pytest.mark.parametrize(("field", "most"), [("learning_rate", 2e-3), ("learning_rate", 2e-4), ("loss", 0.008)])
+def test_the_labels_of_an_axis_of_training_differ(field, most):
+    steps = [TrainingStep(step, 0.1, None, None, None, None, None, None) for step in range(1, 9)]
+    steps = [replace(step, **{field: most * step.step / 8}) for step in steps]
+    (drawing,) = training_curves({"tuned": steps}, COLOURS)
+    labels = re.findall(r">(\d[0-9.e+\u2212-]*)</text>", svg_of(drawing))
+    of_y = [label for label in labels if label not in {str(step) for step in range(1, 9)}]  # those of steps are whole
+    of_y.remove("0")  # of the axis of steps
+    assert "0" in of_y and len(of_y) > 3 and len(set(of_y)) == len(of_y)
+
+
+def test_the_axis_of_two_steps_has_each_step_once():
+    steps = [TrainingStep(step, 0.1, 1.0, None, 1e-4, None, None, None) for step in (1, 2)]
+    (drawing,) = training_curves({"tuned": steps}, COLOURS)
+    of_loss = svg_of(drawing).partition(">step</text>")[0]
+    assert re.findall(r">([0-9])</text>", of_loss)[:3] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(("steps", "said"), [(30, "a window of 1 step."), (50, "a window of 2 steps.")])
+def test_the_caption_of_training_counts_its_window(steps, said):
+    log = [TrainingStep(place + 1, 0.1, 1.0, None, 1e-4, None, None, None) for place in range(steps)]
+    (drawing,) = training_curves({"tuned": log}, COLOURS)
+    assert drawing.caption.endswith(said)
 
 
 BENCHMARK = "s\th:m:s\tmax_rss\tcpu_time\n"

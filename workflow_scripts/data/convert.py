@@ -3,11 +3,13 @@
 Converted subset folders are cached under a key of their content: only those that changed are converted again.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from tqdm import tqdm
 
 from workflow_scripts.cache import fingerprints
@@ -160,6 +162,13 @@ def _converted(
     if counts.rows + counts.quarantined != counts.records:
         raise AssertionError(f"rows were lost: {counts}")
     return Converted(rows, quarantine, facts, [entry for listed in conventions.values() for entry in listed], counts)
+
+
+def _reasons(quarantine: pa.Table) -> str:
+    """How many records are in quarantine for which reason, the most frequent first, in brackets; else empty."""
+    of_records = quarantine.filter(pc.is_valid(quarantine["source_row"]))
+    counts = Counter(of_records["reason"].to_pylist()).most_common()
+    return f" ({', '.join(f'{count} {reason}' for reason, count in counts)})" if counts else ""
 
 
 def _folders_to_report(files: Iterable[str]) -> list[str]:
@@ -328,7 +337,8 @@ def convert(
     counts = done.counts
     unreadable = f"; {counts.files} question files are not read" if counts.files else ""
     return (
-        f"convert: {counts.records} records, {counts.rows} rows, {counts.quarantined} quarantined{unreadable}; "
+        f"convert: {counts.records} records, {counts.rows} rows, {counts.quarantined} quarantined"
+        f"{_reasons(done.quarantine)}{unreadable}; "
         f"{counts.converted} subset folders converted, {counts.cached} unchanged"
     )
 

@@ -40,8 +40,7 @@ def select(rows: Sequence[Row], spec: Split, pixels: Pixels) -> list[Row]:
     """
     pool = [row for row in rows if row.folder == spec.folder]
     if not pool:
-        present = ", ".join(sorted({row.folder for row in rows})) or "none"
-        raise EmptySplit(f"no row of {spec.dataset} is in folder {spec.folder!r}; folders there: {present}")
+        raise EmptySplit(f"no row of {spec.dataset} is in folder {spec.folder!r}; {_other_folders(rows)}")
     if unknown := sorted({*spec.only, *spec.exclude} - {row.subset for row in pool}):
         present = ", ".join(sorted({row.subset for row in pool}))
         raise EmptySplit(f"no row of {', '.join(unknown)} is in folder {spec.folder!r}; subsets there: {present}")
@@ -62,6 +61,17 @@ def select(rows: Sequence[Row], spec: Split, pixels: Pixels) -> list[Row]:
     if not chosen:
         raise EmptySplit(f"the part or the limit leaves none of {len(pool)} rows of folder {spec.folder!r}; widen it")
     return [row for row in pool if row.uid in chosen]
+
+
+def _other_folders(rows: Sequence[Row]) -> str:
+    """What a dataset has beside an empty folder, and what to do about it."""
+    if not rows:
+        return "it has no rows at all: the last lines of data.convert and the page of the audit say why"
+    present = ", ".join(sorted({row.folder for row in rows}))
+    return (
+        f"folders there: {present}. Name another `folder`, draw a `part` of one, or let the dataset's entry say which "
+        "rows belong here (`split` or `files` of a table)"
+    )
 
 
 def _check_values(pool: Sequence[Row], spec: Split) -> None:

@@ -138,7 +138,11 @@ def write_imported(
     predictions = [Prediction(row.uid, system, texts[row.uid], "imported") for row in rows if row.uid in texts]
     write_rows(unmatched, others, UnmatchedPrediction)
     write_rows(out, predictions, Prediction)
-    return f"import: {counts}"
+    unanswered = [row.uid for row in rows if row.uid not in texts]
+    if unanswered:
+        counts += f"; {len(unanswered)} of {len(rows)} rows have no prediction and are scored as missing, the first: "
+        counts += unanswered[0]
+    return f"import: {counts}" + (f"; {unmatched} names the unmatched" if others else "")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What an audit reports of converted rows: findings row by row, a summary, and rows by label."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ def audit_findings(
             entry.uid,
             entry.source_file,
             entry.source_row,
-            entry.detail,
+            _place_of(entry.record) + entry.detail,
         )
         for entry in quarantine
     ]
@@ -61,6 +62,21 @@ def audit_findings(
     findings += _of_images(rows, images)
     findings += _swapped(rows)
     return sorted(findings, key=lambda f: (f.source_file, -1 if f.source_row is None else f.source_row, f.kind))
+
+
+def _place_of(record: str) -> str:
+    """Where a prepared record stands in its source, as the beginning of a sentence; else empty.
+
+    Its question file was written by `data.prepare`: who mends a table knows the table's rows, not the file's.
+    """
+    try:
+        values = json.loads(record)
+    except (ValueError, RecursionError):
+        return ""  # cut, or of a file as a whole
+    place = values.get("Place") if isinstance(values, dict) else None
+    if not isinstance(place, str) or not place:
+        return ""
+    return place.encode("utf-8", "backslashreplace").decode("utf-8") + ": "
 
 
 def _finding(row: Row, kind: str, action: str, detail: str) -> AuditFinding:

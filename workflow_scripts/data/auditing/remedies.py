@@ -6,7 +6,8 @@ REMEDIES: dict[str, str] = {
     "no_rows": "Write the rows as one list, or as the list under questions, data, annotations or items.",
     "not_an_object": "Write the row as an object with TaskType, ImageName, Question and Answer; of CSV, with its "
     "header's number of cells.",
-    "unknown_split": "Give the row a split that `split` or `lists` of the dataset's entry knows.",
+    "unknown_split": "Give the row a split that `split` or `lists` of the dataset's entry knows, or say in `values` of "
+    "`split` which folder its value means.",
     "bad_cell": "Correct the value, or the cell in the dataset's entry: its pattern, values, otherwise, bands or "
     "options.",
     "doubled_key": "Remove one of the two keys from the row.",
@@ -16,7 +17,8 @@ REMEDIES: dict[str, str] = {
     "too_long": "Look at the row: a whole file may have been written into one field.",
     "superseded": "Nothing is to be done: the row of the file with answers is used.",
     "no_image_named": "Write the image's name, or a list of names, into ImageName.",
-    "missing_image": "Add the file or correct the name; close names are listed where there are any. "
+    "missing_image": "Add the file or correct the name; close names are listed where there are any. Paths of a table "
+    "start from its own folder, or from those that `images_in` of its entry names. "
     "The policy missing_image: repair goes on with a row's other images.",
     "ambiguous_image": "Write more of the path into ImageName, so that one file alone fits.",
     "unreadable_image": "Open the file yourself, and replace it if it is damaged.",

@@ -172,7 +172,10 @@ class TableRows:
         if folder is None:
             raise BadCell("unknown_split", "the row has no split")
         if folder not in FOLDERS:
-            raise BadCell("unknown_split", f"{folder[:80]!r} is none of {', '.join(FOLDERS)}; see `split`")
+            raise BadCell(
+                "unknown_split",
+                f"{folder[:80]!r} is none of {', '.join(FOLDERS)}; say in `values` of `split` which of them it means",
+            )
         return folder
 
     def _place_with_id(self, folder: str, subset: str, row: TableRow) -> str:
@@ -327,7 +330,11 @@ def _options(cells: Cells, columns: tuple[str, ...]) -> list[tuple[str, str]]:
     while isinstance(values, list) and values and is_missing(values[-1]):
         values = values[:-1]
     if not isinstance(values, list) or not 2 <= len(values) <= 26:
-        raise BadCell("bad_cell", f"{', '.join(columns)} hold no list of 2 to 26 options")
+        raise BadCell(
+            "bad_cell",
+            f"{', '.join(columns)} hold no list of 2 to 26 options; rows whose questions have none need an entry of "
+            "their own without `options` (`where` parts the rows, `source: joined` joins the entries)",
+        )
     texts = [" ".join((text_of(value, columns[0]) or "").split()) for value in values]
     if not all(texts):
         raise BadCell("bad_cell", f"an option in {', '.join(columns)} is empty, and another follows")

@@ -136,7 +136,7 @@ def _bars(differences: Mapping[str, tuple[int, float]], colour: str, title: str)
     width = WIDTH - NAMES - 50
     base = alt.Chart(data).encode(y=alt.Y("label:N", sort=list(numbered.values()), axis=label_axis(NAMES)))
     bar = base.mark_bar(color=colour, height=9).encode(
-        x=alt.X("difference:Q", title=title, axis=alt.Axis(format="+.2~f", tickCount=5, labelExpr=SIGNED))
+        x=alt.X("difference:Q", title=title, axis=alt.Axis(format="+,.3~r", tickCount=5, labelExpr=SIGNED))
     )
     text = base.mark_text(align="left", fontSize=SMALL, color=INK).encode(x=alt.value(width + 8), text="text:N")
     return alt.layer(bar, text).properties(width=width, height=20 * len(differences))

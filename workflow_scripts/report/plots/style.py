@@ -32,7 +32,7 @@ STATED_NAME = 80
 LINES = "split(datum.label, '\\n')"
 """Vega's expression for labels of several lines."""
 SIGNED = "datum.value == 0 ? '0' : datum.label"
-"""Vega's expression for the labels of an axis of differences: no sign before zero."""
+"""Vega's expression for the labels of a signed or scientific axis: zero has neither sign nor exponent."""
 COUNT = ",.0f"
 """Vega's format of whole numbers."""
 

@@ -13,6 +13,7 @@ from workflow_scripts.report.palette import INK, MUTED, system_colours
 from workflow_scripts.report.plots.style import (
     COUNT,
     LABELS,
+    SIGNED,
     SMALL,
     WIDTH,
     Drawing,
@@ -48,12 +49,12 @@ class Series:
 
 
 SERIES = (
-    Series("loss", "loss, nats a token", True, ".2~f"),
-    Series("evaluation_loss", "loss on held-out rows, nats a token", False, ".2~f"),
-    Series("token_accuracy", "share of answer tokens right", True, ".2~f"),
-    Series("entropy", "entropy, nats", True, ".2~f"),
-    Series("gradient_norm", "norm of the gradient", True, ".2~f"),
-    Series("learning_rate", "learning rate", False, ".0~e"),
+    Series("loss", "loss, nats a token", True, ".3~r"),
+    Series("evaluation_loss", "loss on held-out rows, nats a token", False, ".3~r"),
+    Series("token_accuracy", "share of answer tokens right", True, ".3~r"),
+    Series("entropy", "entropy, nats", True, ".3~r"),
+    Series("gradient_norm", "norm of the gradient", True, ".3~r"),
+    Series("learning_rate", "learning rate", False, ".1~e"),
 )
 
 
@@ -114,8 +115,8 @@ def training_curves(
                     section="training",
                     title=f"Training of {system}",
                     caption="By optimiser step. Points: the log, thinned to "
-                    f"{MOST_POINTS} where it is longer; line: mean over a window of {max(1, len(steps) // WINDOWS)} "
-                    "steps.",
+                    f"{MOST_POINTS} where it is longer; line: mean over a window of "
+                    f"{plural(max(1, len(steps) // WINDOWS), 'step')}.",
                     description=f"{plural(len(steps), 'step')}, {number(steps[-1].epoch)} epochs. "
                     + "; ".join(sentences)
                     + ".",
@@ -267,10 +268,11 @@ def _panel(
         "step:Q",
         title="step",
         scale=alt.Scale(domain=[0, last], nice=False),
-        axis=alt.Axis(tickCount=3, format=COUNT, grid=False, labelFlush=True),
+        axis=alt.Axis(tickCount=min(3, last), format=COUNT, grid=False, labelFlush=True),
     )
     scale = alt.Scale(domainMin=low, zero=True, nice=True)
-    y = alt.Y("raw:Q", title=None, scale=scale, axis=alt.Axis(tickCount=4, format=series.number_format, minExtent=50))
+    axis = alt.Axis(tickCount=4, format=series.number_format, labelExpr=SIGNED, minExtent=50)
+    y = alt.Y("raw:Q", title=None, scale=scale, axis=axis)
     base = alt.Chart(data)
     line = alt.Y("mean:Q" if series.smooth else "raw:Q", title=None, scale=scale)
     layers = [base.mark_line(color=colour, strokeWidth=2).encode(x=x, y=line)]

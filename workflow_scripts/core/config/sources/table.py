@@ -200,9 +200,9 @@ class TableDataset(DatasetEntry):
             _known_folder("lists", name)
         for named in {*self.split.values.values(), self.split.otherwise, self.split.constant()} - {None}:
             if not self.lists:
-                _known_folder("split", str(named))
+                _known_folder("split", str(named), column=named == self.split.constant())
         for spelling in {*self.task.values.values(), self.task.otherwise, self.task.constant()} - {None}:
-            _known_task("task", str(spelling))
+            _known_task("task", str(spelling), column=spelling == self.task.constant())
         if self.rubric is not None and (rubric := self.rubric.constant()) is not None:
             _known_rubric(rubric, items=self.rubric_items is not None)
         if self.labels is not None:
@@ -268,15 +268,21 @@ def _checked_stars(pattern: str) -> str:
     return pattern
 
 
-def _known_folder(place: str, folder: str) -> None:
+def _known_folder(place: str, folder: str, *, column: bool = False) -> None:
     if folder not in FOLDERS:
-        raise ValueError(f"{place}: {folder!r} is not a split folder; allowed: {', '.join(FOLDERS)}")
+        allowed = ", ".join(FOLDERS) + (_or_a_column(folder) if column else "")
+        raise ValueError(f"{place}: {folder!r} is not a split folder; allowed: {allowed}")
 
 
-def _known_task(place: str, spelling: str) -> None:
+def _known_task(place: str, spelling: str, *, column: bool = False) -> None:
     if normalise_task(spelling) is None:
-        spellings = ", ".join(task.spellings[0] for task in tasks().values())
-        raise ValueError(f"{place}: {spelling!r} is not a task; allowed: {spellings}")
+        allowed = ", ".join(task.spellings[0] for task in tasks().values()) + (_or_a_column(spelling) if column else "")
+        raise ValueError(f"{place}: {spelling!r} is not a task; allowed: {allowed}")
+
+
+def _or_a_column(name: str) -> str:
+    """How a column of this name is written where a text alone is a constant."""
+    return f"; a column of this name is written {{column: {name}}}"
 
 
 def _known_rubric(name: str, *, items: bool) -> None:
