@@ -36,10 +36,12 @@ class Configuration(Section):
     store: str | None = Field(
         None,
         description="Folder of the cache keyed by content, which checkouts may share: features, adapters, answers, "
-        "judgements. null: `store` below the results.",
+        "judgements, explanation maps. null: `store` below the results.",
     )
     dataset_path: str | None = Field(None, description="Folder for `local` datasets whose path is null.")
-    datasets: dict[Name, Dataset] = Field(description="FLARE-shaped datasets: synthetic, local or on the hub.")
+    datasets: dict[Name, Dataset] = Field(
+        description="Sources of rows: synthetic, local, on the hub, or tables, DICOM, volumes, signals and texts."
+    )
     splits: dict[Name, Split] = Field(description="Named selections of rows.")
     holdouts: dict[Name, Holdout] = Field(
         {}, description="Hospitals, or other groups, held out in turns; `evaluate` and a system's `train` may name one."
@@ -51,7 +53,7 @@ class Configuration(Section):
     )
     engines: dict[Name, ServerEngine] = Field({}, description="Servers that answer for models which they hold.")
     systems: dict[Name, System] = Field(min_length=1, description="What is compared.")
-    judges: dict[Name, Judge] = Field({}, description="Who reads report answers.")
+    judges: dict[Name, Judge] = Field({}, description="Who reads reports and grades free responses.")
     evaluate: tuple[Name, ...] = Field(min_length=1, description="Splits on which the systems are compared.")
     submit: tuple[Name, ...] = Field(
         (), description="Splits that `challenge` answers instead of `evaluate`; they are neither scored nor reported."
