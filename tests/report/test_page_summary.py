@@ -22,6 +22,7 @@ from workflow_scripts.core.rows import (
     Image,
     LeftOutRow,
     Prediction,
+    QuarantinedRow,
     Row,
 )
 from workflow_scripts.core.tables import write_rows
@@ -31,6 +32,7 @@ from workflow_scripts.report.summary.cautions import (
     differing_conditions,
     is_chest_xray,
     leak_cautions,
+    quarantine_cautions,
 )
 from workflow_scripts.report.summary.seen import alike_in_training, seen_in_training, seen_rows
 from workflow_scripts.report.summary.verdict import against_baselines, change_of, verdict_of
@@ -186,6 +188,25 @@ def test_leaked_rows_that_were_left_out_are_counted():
     rows = [LeftOutRow(str(n), "s", "t", reason, "") for n, reason in enumerate(["leaked_image", "no_answer"])]
     (caution,) = leak_cautions({"train": rows})
     assert caution.text.startswith("One training row of the split train shared")
+
+
+def test_many_unusable_rows_of_what_is_evaluated_are_told_and_few_or_harmless_ones_are_not(root):
+    rows = [make_row(root, n) for n in range(19)]
+    folder, subset = rows[0].folder, rows[0].subset
+
+    def lost(*reasons: str, folder: str = folder, subset: str = subset, source_row: int | None = 1):
+        return [QuarantinedRow("f.json", source_row, subset, reason, "", "", None, folder, ()) for reason in reasons]
+
+    (caution,) = quarantine_cautions(rows, lost("missing_image"))
+    assert caution.text.startswith(f"Beside the 19 evaluated rows, 1 source row of the same subsets in {folder}")
+    assert "(1 missing image)" in caution.text
+    several = lost("no_answer", "missing_image", "missing_image", "superseded")
+    assert "3 source rows" in quarantine_cautions(rows, several)[0].text
+    assert "(2 missing image, 1 no answer)" in quarantine_cautions(rows, several)[0].text
+    others = [*lost("no_answer", folder="elsewhere"), *lost("no_answer", subset="other")]
+    others += [*lost("superseded", "duplicate"), *lost("bad_file", source_row=None)]
+    assert quarantine_cautions(rows, others) == []
+    assert quarantine_cautions([*rows, make_row(root, 19)], lost("missing_image")) == []
 
 
 def test_comparisons_with_baselines_are_folded_below(tmp_path, root):

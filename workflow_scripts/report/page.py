@@ -58,6 +58,7 @@ from workflow_scripts.report.summary.cautions import (
     judge_cautions,
     leak_cautions,
     parse_cautions,
+    quarantine_cautions,
 )
 from workflow_scripts.report.summary.overview import (
     Line,
@@ -217,6 +218,7 @@ def write_page(
         ranked = [system for system in systems if system not in oracles]
         lines = lines_of(values, every_comparison, systems, pairs, [*baselines, *oracles])
         payload = payload_of(data, stored, _browser_facts(data, pairs, baselines, lines, rule_based_judges))
+    unusable = read_rows(quarantine, QuarantinedRow)
     leaks = leak_cautions({path.parent.name: read_rows(path, LeftOutRow) for path in left_out})
     opposed = [row for row in read_rows(agreement, Agreement) if row.opposed]
     by_group = _by_group(group_tables, systems, groups)
@@ -267,6 +269,7 @@ def write_page(
             *(Caution(disagreement(row)) for row in opposed if is_loud(row, baselines)),
             *(Caution(f"Systems answered under different conditions: {line}.") for line in conditions),
             *seen_cautions(seen, len(every_row)),
+            *quarantine_cautions(every_row, unusable),
             *leaks,
         ],
         research_use=RESEARCH_USE,
@@ -276,7 +279,7 @@ def write_page(
             system: Counter(row.outcome for row in outcome_of.values() if row.system == system) for system in systems
         },
         thoughts=Counter(row.system for row in outcome_of.values() if row.thought),
-        quarantined=sorted(Counter(row.reason for row in read_rows(quarantine, QuarantinedRow)).items()),
+        quarantined=sorted(Counter(row.reason for row in unusable).items()),
         sections=_sections(figures),
         section_titles=TITLES,
         payload=payload,

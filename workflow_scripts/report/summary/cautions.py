@@ -1,10 +1,11 @@
 """What a reader must bear in mind, as sentences, each with the place on the page where it belongs."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from workflow_scripts.core.pages.texts import metric_label
-from workflow_scripts.core.rows import Agreement, LeftOutRow, MetricValue, Prediction, Row
+from workflow_scripts.core.rows import Agreement, LeftOutRow, MetricValue, Prediction, QuarantinedRow, Row
 from workflow_scripts.core.tasks import tasks
 from workflow_scripts.report.tables import JUDGED
 
@@ -13,6 +14,12 @@ CHEST_XRAY = frozenset({"xray", "cxr", "chestxray"})
 
 LOW_PARSE_RATE = 0.9
 """Share of valid answers below which a system's numbers say more of its format than of its knowledge."""
+
+LOST_SHARE = 0.05
+"""Share of source rows in quarantine from which on a reader is told, beside the rows that are evaluated."""
+
+HARMLESS = frozenset({"superseded", "duplicate"})
+"""Reasons of a row in quarantine whose question is evaluated all the same."""
 
 RESEARCH_USE = (
     "For research use only. Nothing here was validated for clinical decisions, and no number here says that a system"
@@ -99,6 +106,30 @@ def leak_cautions(left_out: Mapping[str, Iterable[LeftOutRow]]) -> list[Caution]
                 )
             )
     return cautions
+
+
+def quarantine_cautions(rows: Sequence[Row], quarantine: Iterable[QuarantinedRow]) -> list[Caution]:
+    """That many source rows of the evaluated folders and subsets could not be used, with the reasons.
+
+    A split may take a part of a folder alone, so that the two numbers are said side by side, and no share.
+    """
+    places = {(row.folder, row.subset) for row in rows}
+    lost = Counter(
+        row.reason
+        for row in quarantine
+        if row.source_row is not None and (row.folder, row.subset) in places and row.reason not in HARMLESS
+    )
+    count = lost.total()
+    if not count or count < LOST_SHARE * (count + len(rows)):
+        return []
+    reasons = ", ".join(f"{number} {reason.replace('_', ' ')}" for reason, number in lost.most_common())
+    folders = ", ".join(sorted({folder for folder, _ in places}))
+    return [
+        Caution(
+            f"Beside the {len(rows):,} evaluated rows, {count:,} source row{'' if count == 1 else 's'} of the same"
+            f" subsets in {folders} cannot be used ({reasons}): no number here says anything of them."
+        )
+    ]
 
 
 def differing_conditions(
