@@ -81,12 +81,22 @@ def test_a_blank_option_shifts_no_letter(tmp_path):
     assert [row.answer for row in done.result.rows] == ["B"]
 
 
-def test_a_row_without_options_is_told_how_to_have_none(tmp_path):
-    rows = [plain(0, a="", b="")]
-    keys = {"task": "classification", "options": ["a", "b"]}
+def test_a_row_has_no_options_where_all_are_blank_and_its_task_needs_none(tmp_path):
+    rows = [
+        plain(0, kind="classification", question="Which?", a="Nevus", b="Scar") | {"answer": 1},
+        plain(1, kind="open vqa", question="What is it?", a="", b="") | {"answer": "a mole"},
+        plain(2, kind="cell counting", question="How many?", a="", b=" ") | {"answer": 7},
+        plain(3, kind="classification", question="Which?", a="", b="") | {"answer": 0},
+        plain(4, kind="open vqa", question="What is it?", a="Nevus", b="") | {"answer": "a mole"},
+    ]
+    keys = {"task": {"column": "kind"}, "options": ["a", "b"], "answer_is": "index"}
     done = table_of(tmp_path / "work", lab(tmp_path / "lab", rows), **keys)
-    [(reason, detail)] = done.faults
-    assert reason == "bad_cell" and "a, b hold no list of 2 to 26 options; " in detail and "`where`" in detail
+    assert [row.answer for row in done.result.rows] == ["B", "a mole", "7"]
+    assert "Options" not in done.result.rows[1].question
+    assert done.faults == [
+        ("bad_cell", "a, b are blank; a row of classification needs its options"),
+        ("bad_cell", "a, b hold no list of 2 to 26 options"),
+    ]
 
 
 def test_a_split_that_is_no_folder_is_told_of_values(tmp_path):

@@ -28,15 +28,17 @@ class Task:
     free_text: bool = False  # answers are texts without a form, and equal questions may have several
     open_ended: bool = False  # answers are of any wording: there are no classes to be confused
     judged_by: Literal["reports", "rubrics"] | None = None  # judges of reports, or of rows' rubrics
+    needs_options: bool = False  # a row without options is at fault where its table has columns for them
 
 
 BUILT_IN = (
-    Task("classification", ("classification",), 32, "workflow_scripts.tasks.classification"),
+    Task("classification", ("classification",), 32, "workflow_scripts.tasks.classification", needs_options=True),
     Task(
         "multi_label",
         ("multi label classification", "multilabel classification"),
         96,
         "workflow_scripts.tasks.multi_label",
+        needs_options=True,
     ),
     Task("detection", ("detection",), 512, "workflow_scripts.tasks.detection"),
     Task("instance_detection", ("instance detection",), 2048, "workflow_scripts.tasks.instance_detection"),

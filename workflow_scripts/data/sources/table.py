@@ -10,6 +10,7 @@ from typing import Any
 from workflow_scripts.core.config.sources.cells import ColumnCell, TextCell
 from workflow_scripts.core.config.sources.table import FOLDER_NAME, FOLDERS, TableDataset
 from workflow_scripts.core.files import BadFile, is_unicode, sha256_of, sha256_of_file
+from workflow_scripts.core.tasks import normalise_task, tasks
 from workflow_scripts.data.sources.cells import BadCell, Reader, chooser_of, reader_of, text_of
 from workflow_scripts.data.sources.record import SourceImage, SourceRecord
 from workflow_scripts.data.sources.table_files import Cells, Fault, TableRow, is_missing, list_in, plain, rows_of_tables
@@ -222,8 +223,8 @@ class TableRows:
             return spec.labels.task, self._label_question, label_answer(spec.labels, cells)
         question, task = self._question(cells), self._task(cells)
         answer = self._answer(cells)
-        if spec.options:
-            options = _options(cells, spec.options)
+        options = _options(cells, spec.options, task) if spec.options else []
+        if options:
             if question is not None:
                 question = f"{question} Options: {' '.join(f'{letter}) {text}' for letter, text in options)}"
             answer = _letter(answer, options) if spec.answer_is == "index" else answer
@@ -318,10 +319,11 @@ def _held(cells: Cells, column: str) -> object:
         raise BadCell("bad_rubric", f"{column} holds bytes") from None
 
 
-def _options(cells: Cells, columns: tuple[str, ...]) -> list[tuple[str, str]]:
+def _options(cells: Cells, columns: tuple[str, ...], spelling: str | None) -> list[tuple[str, str]]:
     """The options of a row with their letters: those of several columns, or the list in the one.
 
-    Blanks at the end are none; one before another option would shift the letters that indices stand for.
+    Blanks at the end are none; one before another option would shift the letters that indices stand for. Where all are
+    blank a row has none, if its task can do without.
     """
     values: object = [cells.get(column) for column in columns]
     if len(columns) == 1:
@@ -329,12 +331,13 @@ def _options(cells: Cells, columns: tuple[str, ...]) -> list[tuple[str, str]]:
         values = list(values.values()) if isinstance(values, dict) else values
     while isinstance(values, list) and values and is_missing(values[-1]):
         values = values[:-1]
+    if values == [] or is_missing(values):
+        task = normalise_task(spelling)
+        if task is not None and not tasks()[task].needs_options:
+            return []
+        raise BadCell("bad_cell", f"{', '.join(columns)} are blank; a row of {spelling or 'no task'} needs its options")
     if not isinstance(values, list) or not 2 <= len(values) <= 26:
-        raise BadCell(
-            "bad_cell",
-            f"{', '.join(columns)} hold no list of 2 to 26 options; rows whose questions have none need an entry of "
-            "their own without `options` (`where` parts the rows, `source: joined` joins the entries)",
-        )
+        raise BadCell("bad_cell", f"{', '.join(columns)} hold no list of 2 to 26 options")
     texts = [" ".join((text_of(value, columns[0]) or "").split()) for value in values]
     if not all(texts):
         raise BadCell("bad_cell", f"an option in {', '.join(columns)} is empty, and another follows")
