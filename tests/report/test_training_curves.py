@@ -32,13 +32,14 @@ def test_a_quantity_that_a_log_does_not_hold_has_no_panel():
     assert training_curves({"tuned": []}, COLOURS) == []
 
 
+@pytest.mark.parametrize("count", [8, 64])
 @pytest.mark.parametrize(("field", "most"), [("learning_rate", 2e-3), ("learning_rate", 2e-4), ("loss", 0.008)])
-def test_the_labels_of_an_axis_of_training_differ(field, most):
-    steps = [TrainingStep(step, 0.1, None, None, None, None, None, None) for step in range(1, 9)]
-    steps = [replace(step, **{field: most * step.step / 8}) for step in steps]
+def test_the_labels_of_an_axis_of_training_differ(field, most, count):
+    steps = [TrainingStep(step, 0.1, None, None, None, None, None, None) for step in range(1, count + 1)]
+    steps = [replace(step, **{field: most * step.step / count}) for step in steps]
     (drawing,) = training_curves({"tuned": steps}, COLOURS)
     labels = re.findall(r">(\d[0-9.e+\u2212-]*)</text>", svg_of(drawing))
-    of_y = [label for label in labels if label not in {str(step) for step in range(1, 9)}]  # those of steps are whole
+    of_y = [label for label in labels if label not in {str(step) for step in range(1, 65)}]  # those of steps are whole
     of_y.remove("0")  # of the axis of steps
     assert "0" in of_y and len(of_y) > 3 and len(set(of_y)) == len(of_y)
 

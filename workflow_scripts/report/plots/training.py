@@ -274,7 +274,7 @@ def _panel(
     axis = alt.Axis(tickCount=4, format=series.number_format, labelExpr=SIGNED, minExtent=50)
     y = alt.Y("raw:Q", title=None, scale=scale, axis=axis)
     base = alt.Chart(data)
-    line = alt.Y("mean:Q" if series.smooth else "raw:Q", title=None, scale=scale)
+    line = alt.Y("mean:Q" if series.smooth else "raw:Q", title=None, scale=scale, axis=axis)
     layers = [base.mark_line(color=colour, strokeWidth=2).encode(x=x, y=line)]
     if series.smooth:
         layers.insert(0, base.mark_point(filled=True, color=MUTED, size=8, opacity=0.45).encode(x=x, y=y))
